@@ -1,0 +1,200 @@
+"""The native kernels of Tekton (Rust: `rust/kernel` the algorithms, `rust/native` the bindings).
+
+All classes are thread-safe: each call is one step under a lock that is never held while Python code runs.
+Crossing into Rust costs 30 to 100 ns, so one call does one whole step: never cross just to check one transition
+(`state.mask & target.bit` is cheaper).
+"""
+# ruff: noqa: PYI021 - native code has no docstrings of its own; they live here.
+
+from collections.abc import Mapping, Sequence
+from typing import final
+
+from typing_extensions import Buffer
+
+__all__ = ["TRANSITION_MASKS", "ComponentTable", "DependencyGraph", "resolve", "waves"]
+
+TRANSITION_MASKS: tuple[int, ...]
+"""By state index: the bits (`1 << index`) of the states that may follow. `tekton.core.lifecycle` compares itself."""
+
+def resolve(graph: Mapping[str, Sequence[str]]) -> tuple[list[str], list[list[str]]]:
+    """Put the nodes of *graph* (name -> names it depends on) into an order in which they can start.
+
+    Returns `(start_order, cycles)`. `start_order` has every node that can start, dependencies first: the postorder
+    of a depth-first search over the nodes that can start, in dict order, and over their dependencies, in list order.
+    A name that appears only as a dependency is a node too. Nodes in or behind a cycle are left out. `cycles` has
+    one cycle per strongly connected component, each depending on the next and the last on the first; the shortest
+    one where that is cheap to find, from its earliest node on. A node that depends on itself is a cycle of one.
+    Repeated dependencies do no harm. The str objects in the answer are the caller's own.
+
+    Raises TypeError for names that are not str and for dependencies that are no sequence (a bare str is refused),
+    UnicodeEncodeError for some names with lone surrogates. *graph* must not be changed by another thread meanwhile.
+
+    O(nodes + edges), not recursive. A dict of lists or tuples of the very objects that are the keys is fastest (about
+    35 ns a node with three dependencies); equal but distinct str objects cost a hash of their text each, and other
+    mappings and sequences are copied first. Tarjan's
+    search for components runs only when there is a cycle. The interpreter lock is held.
+    """
+
+def waves(graph: Mapping[str, Sequence[str]]) -> list[list[str]]:
+    """Group the nodes of *graph* by the length of their longest chain of dependencies; dict order in each group.
+
+    All of a wave can start at the same time once the waves before it are up. Nodes in or behind a cycle are in no
+    wave. Errors and cost as `resolve`. For display: `DependencyGraph.ready` and `done` wait for less.
+    """
+
+@final
+class DependencyGraph:
+    """A dependency graph that stays: names are converted once, and it knows what is done.
+
+    Nodes, order and errors are those of `resolve`. Repeated dependencies are dropped. The graph never changes; its
+    progress does (`ready`, `done`, `fail`). Each node is handed out at most once, only after everything it depends
+    on is done, and never when it is in or behind a cycle. Methods that take a node raise KeyError when it is unknown.
+    """
+
+    def __new__(cls, graph: Mapping[str, Sequence[str]]) -> DependencyGraph:
+        """Read *graph* (name -> names it depends on). Errors as `resolve`."""
+
+    def __len__(self) -> int:
+        """The number of nodes, names that are only dependencies included."""
+
+    def resolve(self) -> tuple[list[str], list[list[str]]]:
+        """`(start_order, cycles)` as the function `resolve`. The first call finds it, later ones make the lists."""
+
+    def waves(self) -> list[list[str]]:
+        """As the function `waves`."""
+
+    def dependencies(self, node: str) -> list[str]:
+        """What *node* itself depends on, in the order given."""
+
+    def dependents(self, node: str, *, transitive: bool = False) -> list[str]:
+        """What depends on *node*, in dict order.
+
+        With *transitive*, also what depends on those, nearest first; then a node of a cycle is among its own
+        dependents. The first call turns the graph around, O(nodes + edges); after that, O(answer), but O(nodes)
+        with *transitive*.
+        """
+
+    def ready(self) -> list[str]:
+        """Hand out the nodes without unfinished dependencies that were not handed out yet.
+
+        In dict order. Called once at the start of a run; after that `done` hands out what it releases.
+        """
+
+    def done(self, node: str) -> list[str]:
+        """*node* is up: hand out the nodes that can start because of it, in dict order.
+
+        *node* need not have been handed out (something may be running already); then it will not be. Doing it
+        twice, or after `fail`, changes nothing and returns []. O(dependents of the node). Kahn 1962.
+        """
+
+    def fail(self, node: str) -> list[str]:
+        """*node* will not be done: return what thereby never can start, nearest first.
+
+        Each node is returned by one call at most. Nodes that were handed out or are done are not affected, nor is
+        anything just because it depends on those. Final: a failed node cannot become done later.
+        """
+
+    def critical_path(self, durations: dict[str, float]) -> list[str]:
+        """The chain of dependencies with the largest total duration, dependencies first: the start takes no less.
+
+        *durations* are seconds (any unit will do) and count as 0 for nodes without one; unknown names are ignored.
+        Nodes in or behind a cycle do not count. Raises ValueError for a negative or infinite duration or NaN.
+        """
+
+@final
+class ComponentTable:
+    """The head of the registry: which instances exist, in which state, with which lease.
+
+    An instance has a slot, a small number that is used again after `remove`; calls with a slot that is not in use
+    raise IndexError where not stated otherwise. States are indices of `ComponentState`; others raise ValueError.
+    Instance ids are UUIDs with hyphens, in either case (`add` raises ValueError for others, everything else treats
+    them as unknown). Each call happens as a whole or, when it raises, changes nothing.
+
+    Leases count in ticks (int, below 2**32 - 1) whose length is the caller's business. An armed slot is due at its
+    deadline; a heartbeat moves the deadline later, never earlier. A heartbeat is one store, a tick one comparison
+    per 256 slots unless some are due.
+    """
+
+    def __new__(cls) -> ComponentTable:
+        """An empty table."""
+
+    def __len__(self) -> int:
+        """The number of slots in use."""
+
+    def add(self, component_id: str, instance_uuid: str, state: int, max_instances: int = 1) -> int:
+        """Add an instance without a lease; return its slot.
+
+        Raises ComponentExistsError (naming the oldest) when *max_instances* instances of the id are live already,
+        that is, neither FAILED nor STOPPED; ValueError when this very instance is present.
+        """
+
+    def remove(self, slot: int) -> None:
+        """Forget the instance and its lease. The slot can be given to another instance from now on."""
+
+    def find(self, component_id: str, instance_uuid: str) -> int:
+        """The slot of the instance, or -1."""
+
+    def slots(self, component_id: str) -> list[int]:
+        """The slots of all instances of a component, in order of arrival."""
+
+    def identity(self, slot: int) -> tuple[str, str]:
+        """`(component_id, instance_uuid)`, the latter in canonical form."""
+
+    def state(self, slot: int) -> int:
+        """The state of the instance."""
+
+    def transition(self, component_id: str, instance_uuid: str, state: int) -> tuple[int, int]:
+        """Find the instance, check the step against the lifecycle, store it: one fused call of about 100 ns.
+
+        Returns `(slot, previous state)`. Raises StaleInstanceError when there is no such instance,
+        IllegalTransitionError when the lifecycle has no such step.
+        """
+
+    def set_state(self, slot: int, state: int) -> int:
+        """Store a state without a check, to undo a transition. Returns the state before."""
+
+    def arm(self, slot: int, timeout_ticks: int, now_tick: int) -> None:
+        """Let the slot be due at *now_tick* + *timeout_ticks*; each touch starts the timeout again."""
+
+    def disarm(self, slot: int) -> None:
+        """Take the lease away. Does nothing when there is none, or no such slot."""
+
+    def armed(self, slot: int) -> bool:
+        """True when the slot has a lease. False for a slot that is not in use."""
+
+    def touch(self, component_id: str, instance_uuid: str, now_tick: int) -> int:
+        """A heartbeat: move the deadline to *now_tick* + timeout if the slot is armed and that is later.
+
+        Returns the state (an instance without a lease has one too), -1 when the component is unknown, -2 when it
+        is known but this instance is not one of its own.
+        """
+
+    def touch_slots(self, slots: Buffer, now_tick: int) -> int:
+        """Heartbeats of many slots; return how many of them have a lease.
+
+        *slots* is bytes (or a buffer of bytes) with a little-endian u32 each, or a buffer of u32, such as an
+        `array.array("I")`. Slots not in use are ignored, and so is an incomplete number at the end. Raises TypeError
+        for what is no buffer, BufferError for one of other numbers. 1 to 2 ns a slot; bytes are not copied.
+        """
+
+    def expire(self, now_tick: int) -> list[int]:
+        """Disarm the slots whose deadline is at or before *now_tick* and return them, ascending."""
+
+    def due(self, now_tick: int) -> int:
+        """How many slots `expire` would return, without changing anything."""
+
+    def extend(self, ticks: int) -> None:
+        """Move every deadline later by *ticks* (grace after a stall). O(slots)."""
+
+    def next_deadline(self) -> int | None:
+        """No lease is due before this tick; None without leases.
+
+        A lower bound: heartbeats and `disarm` leave it as it was; `expire` at that tick makes it exact.
+        """
+
+    @staticmethod
+    def transitions_legal(pairs: bytes) -> bytes:
+        """Check many transitions: *pairs* are bytes (from, to), the answer is a byte 1 (legal) or 0 per pair.
+
+        Indices that are no state are not legal. For audits and replays, under 1 ns a pair.
+        """

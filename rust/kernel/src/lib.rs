@@ -1,0 +1,17 @@
+//! Pure data structures of the Tekton control plane.
+//!
+//! | module | what it answers |
+//! |---|---|
+//! | [`graph`] | in which order can components start, what is cyclic, what may start now |
+//! | [`lifecycle`] | which state may follow which |
+//! | [`lease`] | whose heartbeat is overdue |
+//! | [`table`] | the head of the registry: who exists, in which state, with which lease |
+//!
+//! Nothing here knows Python, files, sockets, threads or clocks: instants are arguments, answers are values.
+#![forbid(unsafe_code)]
+
+pub mod graph;
+pub mod lease;
+pub mod lifecycle;
+pub mod table;
+pub mod uuid;

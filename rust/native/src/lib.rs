@@ -1,0 +1,30 @@
+//! `tekton._native`: bindings of the kernels. This file is the table of contents.
+//!
+//! A binding converts, calls the kernel and converts; the stub `python/tekton/_native.pyi` documents it. Classes are
+//! frozen and hold their kernel in a mutex, and no Python code runs while that is locked: results are taken out
+//! first and turned into objects afterwards.
+
+mod error;
+mod graph;
+mod names;
+mod table;
+mod walk;
+
+/// The native module of the Python package `tekton`.
+#[pyo3::pymodule(gil_used = false)]
+mod _native {
+    use pyo3::prelude::*;
+    use pyo3::types::PyTuple;
+    use tekton_kernel::lifecycle::MASKS;
+
+    #[pymodule_export]
+    use crate::graph::{DependencyGraph, resolve, waves};
+
+    #[pymodule_export]
+    use crate::table::ComponentTable;
+
+    #[pymodule_init]
+    fn constants(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("TRANSITION_MASKS", PyTuple::new(module.py(), MASKS)?)
+    }
+}
