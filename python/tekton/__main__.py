@@ -1,0 +1,7 @@
+"""`python -m tekton` is the command `tekton`."""
+
+import sys
+
+from tekton.cli import main
+
+sys.exit(main())

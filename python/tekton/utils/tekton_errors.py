@@ -1,0 +1,306 @@
+"""The one exception tree of Tekton.
+
+    TektonError
+    ├── ConfigurationError            mistakes
+    ├── ComponentError                component_id, reason
+    │   └── StartTimeoutError         timeout, waiting_for
+    ├── DependencyError               component_id, failed_dependencies, cycle
+    ├── RegistryError
+    │   ├── InvalidRegistrationError  field, problem
+    │   │   └── InvalidIdError        value, nearest
+    │   ├── ComponentNotFoundError    component_id, nearest
+    │   ├── ComponentExistsError      component_id, instance_uuid
+    │   ├── StaleInstanceError        component_id, instance_uuid
+    │   ├── IllegalTransitionError    component_id, current, requested, legal
+    │   └── CursorExpiredError
+    ├── StorageError
+    │   ├── StorageFullError          undone: the change was not made
+    │   ├── StorageUnknownError       the outcome is unknown; the store has stopped
+    │   ├── StorageCorruptError       path, evidence
+    │   ├── StorageLockedError        path, owner_pid
+    │   └── SchemaVersionError        path, found, supported
+    ├── SupervisionError
+    │   ├── SpawnError                name, reason
+    │   └── PortInUseError            port, owner
+    ├── TransportError                url, reason: the control plane or a component could not be reached
+    └── ProblemError                  status, code: an HTTP API refused for a reason that has no class here
+
+This module imports nothing of Tekton, so that every layer (the native extension included) can raise from
+the same tree. An error carries fields and builds its own sentence; `code` is the stable name that problem
+documents, exit codes and `docs/reference/errors.md` use, `hint` the next thing to try.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class TektonError(Exception):
+    """Base of every error that Tekton raises on purpose."""
+
+    code: str = "internal"
+    hint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """One mistake in a configuration file.
+
+    `line` and `column` count from 1; both are 0 when the mistake is not in a file (an environment variable,
+    a contradiction between two files). `pointer` is a JSON pointer into the document.
+    """
+
+    source: str
+    line: int
+    column: int
+    pointer: str
+    problem: str
+    suggestion: str | None = None
+
+    def __str__(self) -> str:
+        place = f"{self.source}:{self.line}:{self.column}" if self.line else self.source
+        advice = f" ({self.suggestion})" if self.suggestion else ""
+        return f"{place}: {self.problem}{advice}"
+
+
+class ConfigurationError(TektonError):
+    """The configuration is wrong; `mistakes` holds all that is wrong with it, not just the first."""
+
+    code = "config_invalid"
+
+    def __init__(self, mistakes: Sequence[Mistake]) -> None:
+        self.mistakes = tuple(mistakes)
+        super().__init__("\n".join(str(mistake) for mistake in self.mistakes))
+
+
+class ComponentError(TektonError):
+    """A component failed to start, or failed while it was asked to do something."""
+
+    code = "component_failed"
+
+    def __init__(self, component_id: str, reason: str) -> None:
+        self.component_id = component_id
+        self.reason = reason
+        super().__init__(f"{component_id}: {reason}")
+
+
+class StartTimeoutError(ComponentError):
+    """A component did not become usable within its start timeout (seconds)."""
+
+    code = "start_timeout"
+
+    def __init__(self, component_id: str, timeout: float, waiting_for: str = "readiness") -> None:
+        self.timeout = timeout
+        self.waiting_for = waiting_for
+        super().__init__(component_id, f"not ready after {timeout:g} s (waiting for {waiting_for})")
+
+
+class DependencyError(TektonError):
+    """A component cannot start because of what it depends on.
+
+    `failed_dependencies` names them; `cycle` is one concrete cycle in edge order when that is the cause.
+    """
+
+    code = "dependency_failed"
+
+    def __init__(
+        self, component_id: str, failed_dependencies: Sequence[str], reason: str = "", cycle: Sequence[str] = ()
+    ) -> None:
+        self.component_id = component_id
+        self.failed_dependencies = list(failed_dependencies)
+        self.cycle = list(cycle)
+        self.reason = reason or f"{', '.join(self.failed_dependencies)} not usable"
+        super().__init__(f"{component_id} cannot start: {self.reason}")
+
+
+class RegistryError(TektonError):
+    """Base of what the component registry refuses."""
+
+    code = "registry"
+
+
+class InvalidRegistrationError(RegistryError):
+    """A registration has a field that cannot be accepted. `field` is a JSON pointer."""
+
+    code = "invalid_registration"
+
+    def __init__(self, field: str, problem: str) -> None:
+        self.field = field
+        self.problem = problem
+        super().__init__(f"{field.lstrip('/').replace('/', '.')}: {problem}")
+
+
+class InvalidIdError(InvalidRegistrationError):
+    """An id that does not follow the naming rule; `nearest` is the closest one that does, if there is one."""
+
+    code = "invalid_id"
+
+    def __init__(self, field: str, value: str, nearest: str | None) -> None:
+        self.value = value
+        self.nearest = nearest
+        if nearest:
+            self.hint = f"use {nearest!r}"
+        super().__init__(field, f"{value!r} is not a valid id (lower-case letters, digits, '-' and '_')")
+
+
+class ComponentNotFoundError(RegistryError):
+    """No such component (or no such instance of it)."""
+
+    code = "component_not_found"
+
+    def __init__(self, component_id: str, nearest: str | None = None) -> None:
+        self.component_id = component_id
+        self.nearest = nearest
+        if nearest:
+            self.hint = f"did you mean {nearest!r}?"
+        super().__init__(f"no component {component_id!r}")
+
+
+class ComponentExistsError(RegistryError):
+    """Another live instance holds the component id, and no more instances are allowed."""
+
+    code = "component_exists"
+    hint = "stop the other instance, or register with a larger max_instances"
+
+    def __init__(self, component_id: str, instance_uuid: str) -> None:
+        self.component_id = component_id
+        self.instance_uuid = instance_uuid
+        super().__init__(f"{component_id} already has a live instance {instance_uuid}")
+
+
+class StaleInstanceError(RegistryError):
+    """The caller speaks for an instance that has been replaced or was never registered."""
+
+    code = "stale_instance"
+    hint = "register again to obtain a new instance"
+
+    def __init__(self, component_id: str, instance_uuid: str) -> None:
+        self.component_id = component_id
+        self.instance_uuid = instance_uuid
+        super().__init__(f"{instance_uuid} is not an instance of {component_id}")
+
+
+class IllegalTransitionError(RegistryError):
+    """A state change that the lifecycle table does not contain. Nothing was changed."""
+
+    code = "illegal_transition"
+
+    def __init__(self, component_id: str, current: str, requested: str, legal: Sequence[str]) -> None:
+        self.component_id = component_id
+        self.current = current
+        self.requested = requested
+        self.legal = list(legal)
+        self.hint = f"legal from {current}: {', '.join(self.legal) or 'nothing'}"
+        super().__init__(f"{component_id}: {current} -> {requested} is not a legal transition")
+
+
+class CursorExpiredError(RegistryError):
+    """A list cursor or watch position that is no longer known; start again without it."""
+
+    code = "cursor_expired"
+    hint = "list again without the cursor"
+
+
+class StorageError(TektonError):
+    """Base of storage failures."""
+
+    code = "storage"
+
+
+class StorageFullError(StorageError):
+    """No room to commit. The change was undone; reads, heartbeats and observations go on."""
+
+    code = "storage_full"
+    hint = "free disk space; nothing has to be restarted"
+
+
+class StorageUnknownError(StorageError):
+    """A commit failed in a way that leaves its outcome open. The store accepts nothing more."""
+
+    code = "storage_unknown"
+    hint = "read the component again after the control plane has restarted"
+
+
+class StorageCorruptError(StorageError):
+    """Stored data is damaged, or acknowledged changes are missing. Nothing was served from it."""
+
+    code = "storage_corrupt"
+    hint = "restore the newest backup"
+
+    def __init__(self, path: str, evidence: str) -> None:
+        self.path = path
+        self.evidence = evidence
+        super().__init__(f"{path}: {evidence}")
+
+
+class StorageLockedError(StorageError):
+    """Another process owns the data directory."""
+
+    code = "storage_locked"
+
+    def __init__(self, path: str, owner_pid: int | None) -> None:
+        self.path = path
+        self.owner_pid = owner_pid
+        owner = f"process {owner_pid}" if owner_pid else "another process"
+        super().__init__(f"{path} is in use by {owner}")
+
+
+class SchemaVersionError(StorageError):
+    """The database was written by a newer Tekton, or by something else; it was not touched."""
+
+    code = "schema_version"
+
+    def __init__(self, path: str, found: int, supported: int) -> None:
+        self.path = path
+        self.found = found
+        self.supported = supported
+        super().__init__(f"{path} has schema {found}; this Tekton reads up to {supported}")
+
+
+class SupervisionError(TektonError):
+    """Base of failures to run a child process."""
+
+    code = "supervision"
+
+
+class SpawnError(SupervisionError):
+    """A process could not be started at all (missing, not executable, wrong working directory)."""
+
+    code = "spawn_failed"
+
+    def __init__(self, name: str, reason: str) -> None:
+        self.name = name
+        self.reason = reason
+        super().__init__(f"{name}: {reason}")
+
+
+class PortInUseError(SupervisionError):
+    """A port is taken. `owner` describes the process that listens there, when it can be known."""
+
+    code = "port_in_use"
+
+    def __init__(self, port: int, owner: str | None = None) -> None:
+        self.port = port
+        self.owner = owner
+        super().__init__(f"port {port} is in use" + (f" by {owner}" if owner else ""))
+
+
+class TransportError(TektonError):
+    """The control plane or a component could not be reached, or answered something unreadable."""
+
+    code = "unreachable"
+
+    def __init__(self, url: str, reason: str) -> None:
+        self.url = url
+        self.reason = reason
+        super().__init__(f"{url}: {reason}")
+
+
+class ProblemError(TektonError):
+    """An HTTP API refused, for a reason that has no class of its own here. `status` is that of the answer."""
+
+    def __init__(self, status: int, code: str, detail: str, hint: str | None = None) -> None:
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.hint = hint
+        super().__init__(detail)
