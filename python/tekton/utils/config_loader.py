@@ -1,0 +1,278 @@
+"""Puts the configuration together from files, environment and command line; pure but for reading the files.
+
+Everything that is wrong is collected first and raised as one `ConfigurationError`, sorted by file and line.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from tekton.utils.config_checks import Checker, dotted
+from tekton.utils.config_components import ComponentBuilder, ComponentSpec, absolute_path, merge_dependencies
+from tekton.utils.config_files import ConfigFiles, Expander, find_files, read_document, readable_by_all
+from tekton.utils.config_origin import COMMAND_LINE, DEFAULT, Origin, in_environment, in_file
+from tekton.utils.config_ports import (
+    AssignedPort,
+    conflicting_ports,
+    environment_text,
+    resolve_ports,
+    written_ports,
+)
+from tekton.utils.config_schema import (
+    CONTROL_PLANE,
+    SETTINGS,
+    ComponentsFile,
+    DependenciesFile,
+    DependencySpec,
+    MainFile,
+    PortsFile,
+    SecurityFile,
+    Setting,
+)
+from tekton.utils.config_values import InvalidValueError, parse_text
+from tekton.utils.json_document import Document
+from tekton.utils.redaction import is_secret_name, redact
+from tekton.utils.tekton_errors import ConfigurationError, Mistake
+from tekton.utils.tekton_ids import did_you_mean
+
+
+class SettingValue(NamedTuple):
+    """The value of a setting and where it was set."""
+
+    value: Any
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedConfig:
+    """What was loaded: `settings` by their names, `sources` by setting, port (`ports.hermes`) and component."""
+
+    files: ConfigFiles
+    settings: dict[str, Any]
+    ports: dict[str, int]
+    components: dict[str, ComponentSpec]
+    dependencies: dict[str, tuple[DependencySpec, ...]]
+    sources: dict[str, str]
+    secrets: frozenset[str]
+
+
+@dataclass
+class _File:
+    """A file and the right part of its contents; an empty one when there is no such file."""
+
+    path: Path | None
+    checker: Checker
+    plain: dict[str, Any] = field(default_factory=dict)
+
+    def origin(self, pointer: str) -> Origin | None:
+        node = self.checker.document.find(pointer)
+        return None if node is None else in_file(self.checker.document, node)
+
+    def value(self, *keys: str) -> Any:
+        """The checked value at that path; None when it is not there."""
+        value: Any = self.plain
+        for key in keys:
+            value = value.get(key) if isinstance(value, dict) else None
+        return value
+
+
+class ConfigLoader:
+    """One load. *overrides* are command-line values by setting; None means not given."""
+
+    def __init__(self, environ: Mapping[str, str], cwd: Path, home: Path, overrides: Mapping[str, object]) -> None:
+        self._environ = environ
+        self._cwd = cwd
+        self._home = home
+        self._overrides = {name: value for name, value in overrides.items() if value is not None}
+        self._mistakes: list[Mistake] = []
+        self._read: list[_File] = []
+        self._ports: dict[str, AssignedPort] = {}
+        self._expander = Expander(self._variables)
+
+    def load(self, named: Path | None) -> LoadedConfig:
+        """Read, check and combine everything; *named* is a file or directory from the command line."""
+        files = self._find(named)
+        main = self._file(files.main, MainFile)
+        components = self._file(files.components)
+        dependencies = self._file(files.dependencies, DependenciesFile)
+        ports = self._file(files.ports, PortsFile)
+        security = self._file(files.security, SecurityFile)
+        settings = self._settings(main, security, files.directory)
+        self._resolve_ports(settings, components, ports)
+        components.plain = components.checker.check(ComponentsFile)
+        entries = msgspec.convert(components.plain, ComponentsFile).components
+        merged = merge_dependencies(
+            {name: entry.dependencies for name, entry in entries.items()},
+            components.checker,
+            msgspec.convert(dependencies.plain, DependenciesFile).dependencies,
+            dependencies.checker,
+        )
+        startup_timeout = settings["tekton.components.startup_timeout"].value
+        builder = ComponentBuilder(components.checker, files.directory, self._home, startup_timeout, self._mistakes)
+        specs = {name: builder.build(name, entry, self._port(name), merged[name]) for name, entry in entries.items()}
+        self._compare(settings, {*entries, *(ports.value("ports") or ())})
+        secrets = self._secrets(settings, specs.values())
+        self._raise_mistakes(secrets)
+        return LoadedConfig(
+            files=files,
+            settings={name: _frozen(setting.value) for name, setting in settings.items()},
+            ports={name: assigned.port for name, assigned in self._ports.items()},
+            components=specs,
+            dependencies={name: tuple(specs) for name, specs in merged.items()},
+            sources=self._sources(settings, components, specs),
+            secrets=secrets,
+        )
+
+    def _find(self, named: Path | None) -> ConfigFiles:
+        variable = "TEKTON_CONFIG_FILE"
+        if named is not None:
+            return find_files(named, COMMAND_LINE.text, self._cwd, self._home)
+        text = environment_text(self._environ, variable)
+        asked = None if text is None else Path(absolute_path(text, self._cwd, self._home))
+        return find_files(asked, in_environment(variable).text, self._cwd, self._home)
+
+    def _file(self, path: Path | None, expected: type[msgspec.Struct] | None = None) -> _File:
+        document = Document("") if path is None else read_document(path, self._shown(path))
+        file = _File(path, Checker(document, self._expander))
+        if path is not None and expected is not None:
+            file.plain = file.checker.check(expected)
+        self._read.append(file)
+        return file
+
+    def _shown(self, path: Path) -> str:
+        return str(path.relative_to(self._cwd)) if path.is_relative_to(self._cwd) else str(path)
+
+    def _variables(self, pointer: str) -> Mapping[str, str]:
+        """The environment; for a component, PORT is its own port."""
+        _, _, rest = pointer.partition("/components/")
+        if not rest or pointer.startswith("/tekton"):
+            return self._environ
+        port = self._port(rest.partition("/")[0])
+        own = {} if port is None else {"PORT": str(port)}
+        return {name: value for name, value in self._environ.items() if name != "PORT"} | own
+
+    # Settings
+
+    def _settings(self, main: _File, security: _File, directory: Path) -> dict[str, SettingValue]:
+        self._refuse_unknown_overrides()
+        settings = {setting.name: self._setting(setting, main, security) for setting in SETTINGS}
+        value, origin = settings["tekton.data_dir"]
+        base = self._cwd if origin.document is None else directory
+        settings["tekton.data_dir"] = SettingValue(Path(absolute_path(value, base, self._home)), origin)
+        self._refuse_open_secret(settings["tekton.security.jwt_secret"].origin, main, security)
+        return settings
+
+    def _setting(self, setting: Setting, main: _File, security: _File) -> SettingValue:
+        written = self._written(setting, main, security) or SettingValue(setting.default, DEFAULT)
+        short = setting.name.removeprefix("tekton.")
+        given = self._overrides.get(setting.name, self._overrides.get(short))
+        if given is not None:
+            return self._parsed(setting, _as_text(given), COMMAND_LINE) or written
+        text = environment_text(self._environ, setting.variable)
+        if text is not None:
+            return self._parsed(setting, text, in_environment(setting.variable)) or written
+        return written
+
+    def _written(self, setting: Setting, main: _File, security: _File) -> SettingValue | None:
+        """The value from the files. Both may set what belongs to security, but not differently."""
+        keys = setting.name.split(".")
+        found = [
+            SettingValue(value, origin)
+            for file, path in ((main, keys), (security, keys[1:]))
+            if (value := file.value(*path)) is not None and (origin := file.origin("/" + "/".join(path))) is not None
+        ]
+        if len(found) == 2 and found[0].value != found[1].value:
+            problem = f"{setting.name} has another value in {found[0].origin.text}"
+            self._mistakes.append(found[1].origin.mistake(problem))
+        return found[0] if found else None
+
+    def _parsed(self, setting: Setting, text: str, origin: Origin) -> SettingValue | None:
+        try:
+            return SettingValue(parse_text(text, setting.type), origin)
+        except InvalidValueError as error:
+            found = "" if setting.secret or not error.problem.startswith("expected") else f", found {text!r}"
+            self._mistakes.append(origin.mistake(f"{setting.name}: {error.problem}{found}", error.suggestion))
+            return None
+
+    def _refuse_unknown_overrides(self) -> None:
+        names = [setting.name.removeprefix("tekton.") for setting in SETTINGS]
+        for name in self._overrides:
+            short = name.removeprefix("tekton.")
+            if short not in names:
+                self._mistakes.append(COMMAND_LINE.mistake(f"unknown setting {name!r}", did_you_mean(short, names)))
+
+    def _refuse_open_secret(self, origin: Origin, main: _File, security: _File) -> None:
+        node = origin.node
+        if node is None or "${" in str(node.value):
+            return
+        for file in (main, security):
+            if file.path is not None and file.checker.document is origin.document and readable_by_all(file.path):
+                problem = f"{dotted(node.pointer)} stands in a file that every user can read"
+                self._mistakes.append(origin.mistake(problem, f"chmod 600 {self._shown(file.path)}"))
+
+    # Ports
+
+    def _resolve_ports(self, settings: dict[str, SettingValue], components: _File, ports: _File) -> None:
+        written = written_ports(components.checker.document, "components", components.checker)
+        listed = written_ports(ports.checker.document, "ports", ports.checker)
+        table = components.checker.document.find("/components")
+        names = table.value if table is not None and isinstance(table.value, dict) else ()
+        self._ports, mistakes = resolve_ports(self._environ, names, written, listed)
+        self._mistakes += mistakes
+        own = [listed[name] for name in CONTROL_PLANE if name in listed]
+        if own and settings["tekton.port"].origin is DEFAULT:
+            settings["tekton.port"] = SettingValue(*own[0])
+        for name in CONTROL_PLANE:
+            self._ports[name] = AssignedPort(*settings["tekton.port"])
+
+    def _port(self, name: str) -> int | None:
+        assigned = self._ports.get(name)
+        return None if assigned is None else assigned.port
+
+    # Checks that compare values, and the results
+
+    def _compare(self, settings: dict[str, SettingValue], named: set[str]) -> None:
+        interval, timeout = (settings[f"tekton.components.heartbeat_{name}"] for name in ("interval", "timeout"))
+        if timeout.value <= interval.value:
+            origin = interval.origin if timeout.origin is DEFAULT else timeout.origin
+            relation = f"({timeout.value:g} s) must be longer than heartbeat_interval ({interval.value:g} s)"
+            self._mistakes.append(origin.mistake(f"heartbeat_timeout {relation}"))
+        holders = [("the control plane", self._ports["tekton_core"])]
+        metrics = settings["tekton.monitoring.metrics_port"]
+        if metrics.value is not None:
+            holders.append(("the metrics", AssignedPort(*metrics)))
+        holders += [(name, port) for name, port in self._ports.items() if name in named and name not in CONTROL_PLANE]
+        self._mistakes += conflicting_ports(holders)
+
+    def _secrets(self, settings: dict[str, SettingValue], specs: Iterable[ComponentSpec]) -> frozenset[str]:
+        own = (settings[setting.name].value for setting in SETTINGS if setting.secret)
+        theirs = (value for spec in specs for name, value in spec.env.items() if is_secret_name(name))
+        return frozenset(filter(None, (*own, *theirs, *self._expander.secrets)))
+
+    def _raise_mistakes(self, secrets: frozenset[str]) -> None:
+        mistakes = [*self._mistakes, *(mistake for file in self._read for mistake in file.checker.mistakes)]
+        if mistakes:
+            order = {file.checker.document.source: place for place, file in enumerate(self._read)}
+            mistakes.sort(key=lambda mistake: (order.get(mistake.source, len(order)), mistake.line, mistake.column))
+            safe = [dataclasses.replace(mistake, problem=redact(mistake.problem, secrets)) for mistake in mistakes]
+            raise ConfigurationError(safe)
+
+    def _sources(self, settings: dict[str, SettingValue], components: _File, specs: Iterable[str]) -> dict[str, str]:
+        places = {name: components.origin(f"/components/{name}") for name in specs}
+        return (
+            {name: setting.origin.text for name, setting in settings.items()}
+            | {f"ports.{name}": assigned.origin.text for name, assigned in self._ports.items()}
+            | {f"components.{name}": place.text for name, place in places.items() if place is not None}
+        )
+
+
+def _frozen(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _as_text(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

@@ -1,0 +1,96 @@
+"""Rules for single values of the configuration that their types cannot express.
+
+Each takes a value of the right type and answers None, or the problem and a suggestion.
+"""
+
+import re
+
+from tekton.utils.tekton_errors import InvalidIdError
+from tekton.utils.tekton_ids import check_id
+
+Problem = tuple[str, str | None]
+
+MIN_SECRET_BYTES = 32
+_SAMPLE_SECRETS = frozenset(
+    {
+        "your_jwt_secret_here",
+        "your-256-bit-secret",
+        "a-string-secret-at-least-256-bits-long",
+        "changeme",
+        "change_me",
+        "secret",
+        "password",
+    }
+)
+_NO_SECRET = "remove it, and Tekton creates a random one in its data directory"
+
+
+def check_component(value: str) -> Problem | None:
+    """A component id."""
+    return _id_problem(value, dots=False)
+
+
+def check_capability(value: str) -> Problem | None:
+    """A capability id; it may have dots."""
+    return _id_problem(value, dots=True)
+
+
+def _id_problem(value: str, *, dots: bool) -> Problem | None:
+    try:
+        check_id(value, dots=dots)
+    except InvalidIdError as error:
+        return str(error).partition(": ")[2], error.hint
+    return None
+
+
+def check_secret(value: str) -> Problem | None:
+    """A secret that cannot be guessed. The value itself is never part of the answer."""
+    if value.lower() in _SAMPLE_SECRETS:
+        return "is a sample value that everybody knows", _NO_SECRET
+    if (length := len(value.encode())) < MIN_SECRET_BYTES:
+        return f"has {length} bytes; at least {MIN_SECRET_BYTES} are needed", _NO_SECRET
+    if len(set(value)) < 8:
+        return "is too regular to be a secret", _NO_SECRET
+    return None
+
+
+def check_pattern(value: str) -> Problem | None:
+    """A regular expression."""
+    try:
+        re.compile(value)
+    except re.error as error:
+        return f"is not a regular expression: {error}", None
+    return None
+
+
+def check_probe_address(value: str) -> Problem | None:
+    """A path on the component's port, or a URL."""
+    if value.startswith(("/", "http://", "https://")):
+        return None
+    return "must be a path that begins with '/', or a whole URL", f"write '/{value}'"
+
+
+def check_text(value: str) -> Problem | None:
+    """A text that says something."""
+    return check_argument(value) if value.strip() else ("must not be empty", None)
+
+
+def check_argument(value: str) -> Problem | None:
+    """A text that can be handed to a process: no operating system takes a NUL in one."""
+    return ("must not contain the character NUL", None) if "\0" in value else None
+
+
+def check_variable(value: str) -> Problem | None:
+    """The name of an environment variable."""
+    valid = value and "=" not in value and "\0" not in value
+    return None if valid else (f"{value!r} cannot be the name of an environment variable", None)
+
+
+def check_true(value: object) -> Problem | None:
+    """A switch that is on or absent."""
+    return ("can only be true", "remove it") if value is False else None
+
+
+def check_backoff(value: tuple[float, float]) -> Problem | None:
+    """The shortest and the longest delay."""
+    return None if value[0] <= value[1] else ("the first delay is longer than the longest", "write [shortest, longest]")

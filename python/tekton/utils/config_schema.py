@@ -1,0 +1,317 @@
+"""What may stand in the configuration files: the types, the defaults and the rules for single values.
+
+The structs below are the one description of the five files. The checker walks them, the JSON schema for editors is
+made from them, and `SETTINGS` lists every setting of the main file with its environment variable, which is its path
+in upper case: `tekton.security.jwt_secret` is TEKTON_SECURITY_JWT_SECRET.
+
+A rule for one value stands in `Meta(extra={"check": rule})`: a function from the value to None, or to the problem
+and a suggestion (`config_values.Rule`).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, inspect
+
+from tekton.utils.config_rules import (
+    check_argument,
+    check_backoff,
+    check_capability,
+    check_component,
+    check_pattern,
+    check_probe_address,
+    check_secret,
+    check_text,
+    check_true,
+    check_variable,
+)
+from tekton.utils.redaction import is_secret_name
+from tekton.utils.tekton_ids import DOTTED_ID_PATTERN, ID_PATTERN
+
+DEFAULT_PORTS: dict[str, int] = {
+    "engram": 8000,
+    "hermes": 8001,
+    "ergon": 8002,
+    "rhetor": 8003,
+    "terma": 8004,
+    "athena": 8005,
+    "prometheus": 8006,
+    "harmonia": 8007,
+    "telos": 8008,
+    "synthesis": 8009,
+    "tekton_core": 8010,
+    "tekton": 8010,
+    "hephaestus": 8080,
+}
+CONTROL_PLANE = ("tekton", "tekton_core")
+"""Names of the control plane itself; no component may be called so."""
+
+
+Id = Annotated[str, Meta(pattern=f"^{ID_PATTERN}$", extra={"check": check_component})]
+Capability = Annotated[str, Meta(pattern=f"^{DOTTED_ID_PATTERN}$", extra={"check": check_capability})]
+Text = Annotated[str, Meta(extra={"check": check_text})]
+Argument = Annotated[str, Meta(extra={"check": check_argument})]
+Port = Annotated[int, Meta(ge=1, le=65535)]
+Seconds = Annotated[float, Meta(gt=0, le=31_536_000)]
+Percent = Annotated[float, Meta(ge=0, le=100)]
+Schema = Annotated[str | None, Meta(description="Address of a JSON schema, for editors; Tekton ignores it.")]
+
+
+class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class SecuritySettings(_Section, frozen=True, kw_only=True):
+    """`security` of the main file, and the contents of security.json."""
+
+    enable_auth: Annotated[
+        bool | Literal["auto"],
+        Meta(description="Whether callers must prove who they are. `auto`: yes, unless `host` is a loopback address."),
+    ] = "auto"
+    jwt_secret: Annotated[
+        str | None,
+        Meta(
+            description="Secret that signs tokens, 32 bytes or more. None: a random one, kept in the data directory.",
+            extra={"check": check_secret},
+        ),
+    ] = None
+    token_expiry: Annotated[Seconds, Meta(description="How long a token is valid, in seconds.")] = 3600.0
+    allowed_hosts: Annotated[
+        list[Text], Meta(description="Names besides loopback and `host` under which the API may be addressed.")
+    ] = []
+    allowed_origins: Annotated[
+        list[Text], Meta(description="Web origins whose pages may use the API, such as `https://ops.example`.")
+    ] = []
+
+
+class MonitoringSettings(_Section, frozen=True, kw_only=True):
+    """`monitoring` of the main file."""
+
+    enable_metrics: Annotated[bool, Meta(description="Whether `/metrics` is served.")] = True
+    metrics_port: Annotated[
+        Port | None, Meta(description="A second port that serves `/metrics` only. None: it is on the main port alone.")
+    ] = None
+    collection_interval: Annotated[Seconds, Meta(description="Seconds between samples of system resources.")] = 10.0
+
+
+class ComponentSettings(_Section, frozen=True, kw_only=True):
+    """`components` of the main file: what holds for all of them."""
+
+    startup_timeout: Annotated[
+        Seconds, Meta(description="Seconds within which a component must become ready, unless it says otherwise.")
+    ] = 60.0
+    heartbeat_interval: Annotated[Seconds, Meta(description="Seconds between the heartbeats of a component.")] = 10.0
+    heartbeat_timeout: Annotated[
+        Seconds, Meta(description="Seconds without a heartbeat after which a component counts as failed.")
+    ] = 30.0
+    auto_recover: Annotated[bool, Meta(description="Whether failed components are restarted.")] = True
+
+
+class MainSettings(_Section, frozen=True, kw_only=True):
+    """`tekton` of the main file."""
+
+    host: Annotated[Text, Meta(description="Address on which the control plane listens.")] = "127.0.0.1"
+    port: Annotated[
+        Annotated[int, Meta(ge=0, le=65535)],
+        Meta(description="Port on which the control plane listens. 0: any free one."),
+    ] = 8010
+    data_dir: Annotated[Text, Meta(description="Directory of the database, the logs and the run-time files.")] = (
+        "~/.tekton/data"
+    )
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error", "critical"],
+        Meta(description="The least severe level that is logged."),
+    ] = "info"
+    log_format: Annotated[
+        Literal["text", "json"], Meta(description="`text` for people, `json` for one JSON object per line.")
+    ] = "text"
+    security: SecuritySettings = SecuritySettings()
+    monitoring: MonitoringSettings = MonitoringSettings()
+    components: ComponentSettings = ComponentSettings()
+
+
+class MainFile(_Section, frozen=True, kw_only=True):
+    """tekton.json."""
+
+    schema: Schema = msgspec.field(name="$schema", default=None)
+    tekton: MainSettings = MainSettings()
+
+
+class SecurityFile(_Section, frozen=True, kw_only=True):
+    """security.json."""
+
+    schema: Schema = msgspec.field(name="$schema", default=None)
+    security: SecuritySettings = SecuritySettings()
+
+
+class PortsFile(_Section, frozen=True, kw_only=True):
+    """ports.json."""
+
+    schema: Schema = msgspec.field(name="$schema", default=None)
+    ports: Annotated[dict[Id, Port], Meta(description="Ports by component id.")] = {}
+
+
+class DependencySpec(_Section, frozen=True, kw_only=True):
+    """What a component waits for: `ready` (usable), `started` (it runs) or `completed` (it ran and ended well)."""
+
+    component: Id
+    condition: Literal["ready", "started", "completed"] = "ready"
+
+
+class DependenciesFile(_Section, frozen=True, kw_only=True):
+    """dependencies.json."""
+
+    schema: Schema = msgspec.field(name="$schema", default=None)
+    dependencies: Annotated[
+        dict[Id, list[Id | DependencySpec]], Meta(description="What each component depends on, by component id.")
+    ] = {}
+
+
+class ReadySpec(_Section, frozen=True, kw_only=True):
+    """How a component shows that it is ready: exactly one of the first five. Times are in seconds."""
+
+    http: Annotated[
+        str | None,
+        Meta(description="A path on its port, or a URL, that answers 2xx.", extra={"check": check_probe_address}),
+    ] = None
+    tcp: Annotated[
+        bool | Port | None,
+        Meta(description="`true` (its port) or a port that accepts connections.", extra={"check": check_true}),
+    ] = None
+    log: Annotated[
+        str | None,
+        Meta(description="A regular expression that a line of its output matches.", extra={"check": check_pattern}),
+    ] = None
+    exec: Annotated[
+        Annotated[list[Argument], Meta(min_length=1)] | None, Meta(description="A command that exits with status 0.")
+    ] = None
+    heartbeat: Annotated[
+        bool | None, Meta(description="`true`: it reports readiness itself.", extra={"check": check_true})
+    ] = None
+    interval: Annotated[Seconds, Meta(description="Seconds between two attempts.")] = 1.0
+    timeout: Annotated[Seconds, Meta(description="Seconds that one attempt may take.")] = 2.0
+
+
+PROBES = ("http", "tcp", "log", "exec", "heartbeat")
+
+
+class RestartSpec(_Section, frozen=True, kw_only=True):
+    """When and how often a failed component is started again. Times are in seconds."""
+
+    policy: Annotated[
+        Literal["no", "on-failure", "always"], Meta(description="`always` also restarts after a successful exit.")
+    ] = "on-failure"
+    max: Annotated[
+        Annotated[int, Meta(ge=0, le=1_000_000)], Meta(description="Restarts in a row before Tekton gives up.")
+    ] = 5
+    reset_after: Annotated[Seconds, Meta(description="Seconds of health after which the count starts anew.")] = 60.0
+    backoff: Annotated[
+        tuple[Seconds, Seconds],
+        Meta(description="Shortest and longest delay before a restart.", extra={"check": check_backoff}),
+    ] = (1.0, 60.0)
+
+
+class ConstraintSpec(_Section, frozen=True, kw_only=True):
+    """What must be free on the machine for the component to start."""
+
+    cpu_percent_max: Annotated[Percent | None, Meta(description="Highest CPU usage, in percent.")] = None
+    memory_percent_max: Annotated[Percent | None, Meta(description="Highest memory usage, in percent.")] = None
+    gpu_mem_free_min: Annotated[
+        Annotated[float, Meta(ge=0)] | None, Meta(description="Least free GPU memory, in GiB.")
+    ] = None
+
+
+class ComponentEntry(_Section, frozen=True, kw_only=True):
+    """One component in components.json, as it is written there."""
+
+    command: Annotated[
+        Text | Annotated[list[Argument], Meta(min_length=1)],
+        Meta(description="Program and arguments; a string is split like a shell would, but no shell runs."),
+    ]
+    env: Annotated[
+        dict[Annotated[str, Meta(extra={"check": check_variable})], Argument],
+        Meta(description="Environment variables; they win over those of `env_file`."),
+    ] = {}
+    env_file: Annotated[Text | list[Text], Meta(description="Files of NAME=value lines, relative to this file.")] = []
+    cwd: Annotated[Text, Meta(description="Working directory, relative to this file.")] = "."
+    port: Annotated[Port | None, Meta(description="The component's port, given to it as PORT.")] = None
+    dependencies: Annotated[
+        list[Id | DependencySpec], Meta(description="Components that must be there first, and the condition.")
+    ] = []
+    capabilities: Annotated[list[Capability], Meta(description="What the component can do.")] = []
+    ready: Annotated[ReadySpec | None, Meta(description="How it shows that it is ready. None: when it runs.")] = None
+    start_timeout: Annotated[
+        Seconds | None, Meta(description="Seconds to become ready. None: `tekton.components.startup_timeout`.")
+    ] = None
+    stop_timeout: Annotated[Seconds, Meta(description="Seconds to end after SIGTERM, before SIGKILL.")] = 10.0
+    restart: RestartSpec = RestartSpec()
+    constraints: ConstraintSpec = ConstraintSpec()
+    version: Annotated[Text, Meta(description="Its version.")] = "0.0.0"
+    type: Annotated[Text, Meta(description="Its kind, for lists and filters.")] = "service"
+    name: Annotated[str, Meta(description="Its name for people. Empty: the id.")] = ""
+    metadata: Annotated[dict[str, Any], Meta(description="Anything else; kept and shown, never interpreted.")] = {}
+
+
+class ComponentsFile(_Section, frozen=True, kw_only=True):
+    """components.json."""
+
+    schema: Schema = msgspec.field(name="$schema", default=None)
+    components: Annotated[dict[Id, ComponentEntry], Meta(description="The supervised components by id.")] = {}
+
+
+FILE_TYPES: dict[str, type[msgspec.Struct]] = {
+    "tekton": MainFile,
+    "components": ComponentsFile,
+    "dependencies": DependenciesFile,
+    "ports": PortsFile,
+    "security": SecurityFile,
+}
+"""The types of the files by their name without `.json`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting of the main file. `name` is its path, such as `tekton.security.jwt_secret`."""
+
+    name: str
+    type: inspect.Type
+    default: Any
+    description: str
+
+    @property
+    def attribute(self) -> str:
+        """The name of the attribute of `TektonConfig` that holds it."""
+        return self.name.rpartition(".")[2]
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that sets it."""
+        return self.name.upper().replace(".", "_")
+
+    @property
+    def secret(self) -> bool:
+        """True when its value must not be shown."""
+        return is_secret_name(self.attribute) and self.default is None
+
+
+def _settings(struct: inspect.Type, prefix: str) -> Iterator[Setting]:
+    assert isinstance(struct, inspect.StructType)
+    for member in struct.fields:
+        name = f"{prefix}.{member.encode_name}"
+        if isinstance(member.type, inspect.StructType):
+            yield from _settings(member.type, name)
+        elif isinstance(member.type, inspect.Metadata):
+            default = member.default if member.default is not msgspec.NODEFAULT else member.default_factory()
+            description = (member.type.extra_json_schema or {}).get("description", "")
+            yield Setting(name, member.type, default, description)
+
+
+SETTINGS: tuple[Setting, ...] = tuple(_settings(inspect.type_info(MainSettings), "tekton"))
+
+
+def json_schema(file: str) -> dict[str, Any]:
+    """The JSON schema of a file: `tekton`, `components`, `dependencies`, `ports` or `security`."""
+    schema = msgspec.json.schema(FILE_TYPES[file])
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

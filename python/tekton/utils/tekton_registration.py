@@ -1,0 +1,252 @@
+"""Staying registered: one instance of a component, from its first word to the control plane to its last.
+
+    async with Registration(ComponentRegistration(component_id="greeter")) as registration:
+        registration.mark_ready()
+        ...
+
+A background task brings the control plane's view to what is wanted: registered, then READY, then a heartbeat every
+interval. Nothing that the control plane does ends it. When it is away, the task tries again with growing, jittered
+delays; when it has forgotten the instance, or has declared it FAILED, the task registers anew. An instance that the
+supervisor has started (`supervised`) leaves the end of its life to the supervisor, who sees the process exit.
+"""
+
+import asyncio
+import logging
+import math
+import random
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+
+from tekton.background import BackgroundTask
+from tekton.core.heartbeat_monitor import HeartbeatReply
+from tekton.core.lifecycle import (
+    PATH_TO_READY,
+    USABLE,
+    ComponentRecord,
+    ComponentRegistration,
+    ComponentState,
+    check_registration,
+)
+from tekton.utils.component_client import ControlPlane
+from tekton.utils.tekton_errors import ComponentNotFoundError, StaleInstanceError, TektonError, TransportError
+
+__all__ = ["Registration"]
+
+_logger = logging.getLogger("tekton.registration")
+
+REQUEST_TIMEOUT = 5.0
+GOODBYE_TIMEOUT = 2.0
+BACKOFF = (0.5, 10.0)
+JITTER = 0.1
+
+# A heartbeat every ten seconds meets the moment in which a server closes idle connections; each gets its own.
+_HEADERS = {"Connection": "close"}
+
+Metrics = Callable[[], Mapping[str, float]]
+
+_LEAVING: dict[ComponentState, tuple[tuple[ComponentState, str | None], ...]] = {
+    **dict.fromkeys(USABLE, ((ComponentState.STOPPING, None),)),
+    **dict.fromkeys(
+        (ComponentState.REGISTERING, ComponentState.INITIALIZING, ComponentState.STARTING),
+        ((ComponentState.FAILED, "stopped"), (ComponentState.STOPPING, None)),
+    ),
+}
+"""How an instance says that it is on its way out. The reason `stopped` keeps it from being restarted."""
+
+
+class Registration:
+    """Keeps one instance registered, READY and alive in the control plane's eyes.
+
+    *control_plane* is that of the environment unless it is given. *metrics* is asked for the numbers that go with
+    each heartbeat. Raises InvalidRegistrationError, and ConfigurationError for a wrong environment.
+    """
+
+    def __init__(
+        self,
+        registration: ComponentRegistration,
+        control_plane: ControlPlane | None = None,
+        *,
+        supervised: bool = False,
+        metrics: Metrics = dict,
+        rng: random.Random | None = None,
+    ) -> None:
+        check_registration(registration)
+        self.registration = registration
+        self.supervised = supervised
+        self._client = (control_plane or ControlPlane.from_environment()).client(REQUEST_TIMEOUT)
+        self._path = f"/api/components/{registration.component_id}"
+        self._instance = {"instance_uuid": registration.instance_uuid}
+        self._metrics = metrics
+        self._random = rng or random.Random()
+        self._task = BackgroundTask(f"registration of {registration.component_id}")
+        self._changed = asyncio.Event()
+        self._state: ComponentState | None = None
+        self._asked = False
+        self._registered = False
+        self._wants_ready = False
+        self._interval = 10.0
+        self._failures = 0
+
+    @property
+    def state(self) -> ComponentState | None:
+        """The state that the control plane told last; None before it has told any."""
+        return self._state
+
+    async def __aenter__(self) -> Self:
+        self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.leave()
+        await self.close()
+
+    def start(self) -> None:
+        """Begin to register and to stay registered. Returns at once."""
+        self._task.start(self._run())
+
+    def mark_ready(self) -> None:
+        """From now on the instance is to be READY. Returns at once."""
+        self._wants_ready = True
+        self._changed.set()
+
+    async def leave(self, failure: str | None = None) -> None:
+        """Stop the heartbeats and tell that the instance is STOPPING, or FAILED with the reason *failure*.
+
+        Never fails: a control plane that does not answer finds out by itself.
+        """
+        await self._task.stop()
+        # An unanswered registration may have arrived.
+        state = self._state or (ComponentState.REGISTERING if self._asked else None)
+        if state is None or (self.supervised and failure is None):
+            return
+        steps = _LEAVING.get(state, ()) if failure is None else ((ComponentState.FAILED, failure),)
+        for step, reason in steps:
+            if not await self._tell(step, reason):
+                return
+
+    async def close(self) -> None:
+        """Tell that the instance has STOPPED, if it was STOPPING, and close the connections. Never fails."""
+        await self._task.stop()
+        if self._state is ComponentState.STOPPING and not self.supervised:
+            await self._tell(ComponentState.STOPPED, None)
+        await self._client.close()
+
+    # One request each; they raise TransportError and what the control plane reports.
+
+    async def register(self) -> ComponentRecord:
+        """Register the instance; registering it again only updates what it says about itself."""
+        registration = await self._completed() if self.supervised else self.registration
+        self._asked = True
+        answer = await self._request("POST", "/api/components", registration)
+        self._interval = float(answer["lease"]["interval"])
+        self._registered = True
+        return self._note(answer["component"])
+
+    async def make_ready(self) -> ComponentRecord:
+        """Walk the instance to READY."""
+        return self._note(await self._request("POST", f"{self._path}/ready", self._instance))
+
+    async def heartbeat(self) -> HeartbeatReply:
+        """Send a sign of life with the metrics."""
+        metrics = {name: value for name, value in self._metrics().items() if math.isfinite(value)}
+        beat = {**self._instance, "metrics": metrics}
+        reply = msgspec.convert(await self._request("POST", f"{self._path}/heartbeat", beat), HeartbeatReply)
+        self._interval = reply.next_interval
+        self._registered = reply.known
+        self._state = reply.state or self._state
+        return reply
+
+    async def deregister(self) -> ComponentRecord:
+        """Remove the instance from the registry, as if it had never been."""
+        answer = await self._client.request("DELETE", self._path, headers=_HEADERS, query=self._instance)
+        self._registered, self._state = False, None
+        return msgspec.convert(answer, ComponentRecord)
+
+    async def _run(self) -> None:
+        while True:
+            self._changed.clear()
+            delay = await self._step()
+            try:
+                async with asyncio.timeout(delay):
+                    await self._changed.wait()
+            except TimeoutError:
+                pass
+
+    async def _step(self) -> float | None:
+        """Come closer to what is wanted; how many seconds to wait then (None: until something changes)."""
+        try:
+            await self._reconcile()
+        except TektonError as error:
+            return self._after_failure(error)
+        if self._failures:
+            _logger.info("%s: the control plane answers again", self.registration.component_id)
+            self._failures = 0
+        return self._interval * self._random.uniform(1 - JITTER, 1) if self._wants_ready else None
+
+    async def _reconcile(self) -> None:
+        if not self._registered:
+            await self.register()
+            _logger.info("%s is registered as %s", self.registration.component_id, self.registration.instance_uuid)
+        if not self._wants_ready:
+            return
+        if self._state in PATH_TO_READY and self._state not in USABLE:
+            await self.make_ready()
+            return
+        reply = await self.heartbeat()
+        if not reply.known:
+            raise ComponentNotFoundError(self.registration.component_id)
+
+    def _after_failure(self, error: TektonError) -> float:
+        if not isinstance(error, TransportError):
+            # Whatever was refused: what we believe about the instance is not what the control plane believes.
+            self._registered = self._asked = False
+        if self._failures == 0:
+            _logger.warning("%s: %s; trying again", self.registration.component_id, _sentence(error))
+        shortest, longest = BACKOFF
+        limit = min(longest, shortest * 2**self._failures)
+        self._failures = min(self._failures + 1, 16)
+        return self._random.uniform(limit / 2, limit)
+
+    async def _completed(self) -> ComponentRegistration:
+        """The registration, completed by what the supervisor has said of the same instance."""
+        try:
+            known = msgspec.convert(await self._request("GET", self._path, None), ComponentRecord)
+        except ComponentNotFoundError:
+            return self.registration
+        own = self.registration
+        if known.instance_uuid != own.instance_uuid:
+            return own
+        return msgspec.structs.replace(
+            own,
+            capabilities=own.capabilities or known.capabilities,
+            dependencies=own.dependencies or known.dependencies,
+            metadata={**known.metadata, **own.metadata},
+        )
+
+    async def _tell(self, state: ComponentState, reason: str | None) -> bool:
+        change = {**self._instance, "state": state.value, "reason": reason}
+        try:
+            self._note(await self._request("PUT", f"{self._path}/state", change, GOODBYE_TIMEOUT))
+        except TektonError as error:
+            _logger.info("%s: not told that it is %s: %s", self.registration.component_id, state.value, error)
+            return False
+        return True
+
+    async def _request(self, method: str, path: str, body: object, timeout: float | None = None) -> Any:
+        return await self._client.request(method, path, body, _HEADERS, timeout)
+
+    def _note(self, record: Any) -> ComponentRecord:
+        known = msgspec.convert(record, ComponentRecord)
+        self._state = known.state
+        return known
+
+
+def _sentence(error: TektonError) -> str:
+    if isinstance(error, ComponentNotFoundError | StaleInstanceError):
+        return "no longer known to the control plane"
+    return f"{error}"

@@ -1,0 +1,169 @@
+"""Watching the components over the WebSocket: a snapshot, then every change in order, across reconnects.
+
+    async with WebSocketClient() as client:
+        async for event in client.watch():
+            match event:
+                case Snapshot(records=records): ...        # the whole picture: forget what you knew
+                case Change(record=record): ...            # one step from it
+
+When the connection is lost the client connects again, with growing, jittered delays, and resumes after the last
+change that it has seen; nothing is missed or repeated. Only when the server no longer knows that position does
+another snapshot come.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import msgspec
+
+from tekton.core.lifecycle import Change, ComponentRecord
+from tekton.utils.component_client import ControlPlane
+from tekton.utils.tekton_errors import ProblemError, TransportError
+
+if TYPE_CHECKING:
+    import aiohttp
+
+__all__ = ["Snapshot", "WebSocketClient"]
+
+_logger = logging.getLogger("tekton.websocket")
+
+SILENCE = 45.0
+"""Seconds without a frame after which the connection counts as lost; the server sends one every 15."""
+
+CONNECT_TIMEOUT = 10.0
+BACKOFF = (0.25, 15.0)
+_MAX_FRAME = 64 * 1024 * 1024
+
+
+class Snapshot(NamedTuple):
+    """All components (every instance) at one revision."""
+
+    revision: int
+    records: list[ComponentRecord]
+
+
+class WebSocketClient:
+    """A client of the control plane's `/ws`. Use it with `async with`.
+
+    *control_plane* is that of the environment unless it is given. Each `watch` has a connection of its own.
+    """
+
+    def __init__(self, control_plane: ControlPlane | None = None, *, rng: random.Random | None = None) -> None:
+        self._control_plane = control_plane or ControlPlane.from_environment()
+        self._random = rng or random.Random()
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = self._open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close all connections; iterations that are under way end with TransportError."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def watch(self, since: int | None = None) -> AsyncGenerator[Snapshot | Change, None]:
+        """A snapshot and the changes after it; with *since* (a revision) only the changes after that one.
+
+        Never ends by itself. Raises ProblemError when the server refuses the subscription; being unable to reach it
+        is no error but a reason to go on trying.
+        """
+        failures = 0
+        while True:
+            try:
+                async with aclosing(self._follow(since)) as events:
+                    async for event in events:
+                        since, failures = event.revision, 0
+                        yield event
+            except TransportError as error:
+                if self._session is None:
+                    raise
+                await asyncio.sleep(self._delay(error, failures))
+                failures = min(failures + 1, 16)
+
+    def _delay(self, error: TransportError, failures: int) -> float:
+        if isinstance(error, _GoodbyeError):
+            return error.retry
+        if failures == 0:
+            _logger.warning("%s; trying again", error)
+        limit = min(BACKOFF[1], BACKOFF[0] * 2**failures)
+        return self._random.uniform(limit / 2, limit)
+
+    async def _follow(self, since: int | None) -> AsyncGenerator[Snapshot | Change, None]:
+        """What one connection brings. Raises TransportError when it ends."""
+        async with aclosing(self._frames(since)) as frames:
+            async for frame in frames:
+                match frame.get("t"):
+                    case "snap":
+                        yield Snapshot(frame["seq"], msgspec.convert(frame["data"], list[ComponentRecord]))
+                    case "delta":
+                        yield msgspec.convert(frame["data"], Change)
+                    case "error":
+                        raise ProblemError(400, frame["code"], frame["detail"])
+                if frame.get("op") == "bye":
+                    raise _GoodbyeError(self._url, float(frame["retry"]))
+
+    async def _frames(self, since: int | None) -> AsyncGenerator[dict[str, Any], None]:
+        import aiohttp
+
+        subscription = msgspec.json.encode({"op": "sub", "id": 1, "topic": "components", "since": since})
+        try:
+            async with await self._connect() as socket:
+                await socket.send_str(subscription.decode())
+                while True:
+                    message = await socket.receive(SILENCE)
+                    if message.type is not aiohttp.WSMsgType.TEXT:
+                        raise TransportError(self._url, "the connection was closed")
+                    yield msgspec.json.decode(message.data)
+        except TimeoutError:
+            raise TransportError(self._url, "silent for too long") from None
+        except (aiohttp.ClientError, OSError, msgspec.DecodeError) as error:
+            raise TransportError(self._url, str(error) or type(error).__name__) from error
+
+    async def _connect(self) -> "aiohttp.ClientWebSocketResponse":
+        import aiohttp
+
+        if self._session is None:
+            raise TransportError(self._url, "the client is not open")
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                return await self._session.ws_connect(self._url, max_msg_size=_MAX_FRAME)
+        except aiohttp.WSServerHandshakeError as error:
+            if 400 <= error.status < 500:
+                raise ProblemError(
+                    error.status, "refused", f"the socket was refused with status {error.status}"
+                ) from None
+            raise
+
+    @property
+    def _url(self) -> str:
+        base = "http://localhost" if self._control_plane.socket else self._control_plane.url
+        return f"ws{base.removeprefix('http')}/ws?v=1"
+
+    def _open(self) -> "aiohttp.ClientSession":
+        import aiohttp
+
+        plane = self._control_plane
+        if plane.socket is not None:
+            return aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(plane.socket)))
+        headers = {} if plane.credential is None else {"Authorization": f"Bearer {plane.credential}"}
+        return aiohttp.ClientSession(headers=headers)
+
+
+class _GoodbyeError(TransportError):
+    """The server ends the connection in good order; come back after *retry* seconds."""
+
+    def __init__(self, url: str, retry: float) -> None:
+        self.retry = retry
+        super().__init__(url, f"come back in {retry:g} s")
