@@ -1,0 +1,237 @@
+"""The SQLite database file: how it is opened, what is in it, and what SQLite's errors mean.
+
+What Tekton asks of SQLite, and why:
+
+* WAL with `synchronous=FULL`: a commit is on the disk when it returns (NORMAL loses commits in a power cut).
+* The checksum VFS: every page carries a checksum, so that damage is an error and never an answer. It works only
+  when 8 bytes per page are reserved before the first page is written; whether it works is asserted.
+* SQLite 3.51.3 or newer: older ones can damage a database while its log is reset.
+* Normal locking: `sqlite3 -readonly tekton.db` works at any time. A shell that writes leaves wrong checksums.
+* Until a database has proven sound and ours, nothing is written, not even when it is closed.
+"""
+
+import errno
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import apsw
+import apsw.sqlite_extra
+
+from tekton.utils.tekton_errors import SchemaVersionError, StorageCorruptError, StorageError, StorageFullError
+
+APPLICATION_ID = 0x54454B54  # "TEKT"
+CHECKSUM_VFS = "cksmvfs"
+BUSY_TIMEOUT = 2.0
+_OLDEST_SQLITE = (3, 51, 3)
+_WAL_PAGES = 1000
+_WAL_KEPT_BYTES = 8 * 1024 * 1024
+_CACHE_KIB = 16 * 1024
+
+_VERSION_1 = """
+    CREATE TABLE components (
+        component_id TEXT NOT NULL,
+        instance_uuid TEXT NOT NULL,
+        record TEXT NOT NULL,
+        revision INTEGER NOT NULL,
+        PRIMARY KEY (component_id, instance_uuid)
+    ) WITHOUT ROWID;
+    CREATE TABLE changes (
+        revision INTEGER PRIMARY KEY,
+        at REAL NOT NULL,
+        kind TEXT NOT NULL,
+        component_id TEXT NOT NULL,
+        instance_uuid TEXT NOT NULL,
+        change TEXT NOT NULL
+    );
+    CREATE INDEX changes_of_component ON changes (component_id, revision);
+    CREATE TABLE meta (
+        one INTEGER PRIMARY KEY CHECK (one = 1),
+        sequence INTEGER NOT NULL,
+        revision INTEGER NOT NULL,
+        incarnation INTEGER NOT NULL,
+        identity BLOB NOT NULL,
+        chain BLOB NOT NULL,
+        kept INTEGER NOT NULL -- rows in changes
+    );
+    INSERT INTO meta VALUES (1, 0, 0, 0, randomblob(16), zeroblob(32), 0);
+"""
+
+MIGRATIONS: tuple[str, ...] = (_VERSION_1,)
+"""The script at position n takes schema n to n + 1. Released scripts are never changed."""
+
+_SOUND = (
+    ("PRAGMA integrity_check(1)", "ok"),
+    (
+        """
+        SELECT 'the history is not ' || kept || ' changes up to revision ' || revision FROM meta
+        WHERE (kept, revision) IS NOT (SELECT count(*), coalesce(max(revision), 0) FROM changes)
+        """,
+        None,
+    ),
+    (
+        """
+        SELECT 'the record of ' || component_id || ' is older than its history' FROM components WHERE revision < (
+            SELECT revision FROM changes
+            WHERE component_id = components.component_id AND instance_uuid = components.instance_uuid
+            ORDER BY revision DESC LIMIT 1
+        ) LIMIT 1
+        """,
+        None,
+    ),
+    (
+        """
+        SELECT 'the record of ' || component_id || ' has a hole' FROM components
+        WHERE octet_length(record) > 900 AND instr(CAST(record AS BLOB), x'00')
+        UNION ALL
+        SELECT 'the history of ' || component_id || ' has a hole' FROM changes
+        WHERE octet_length(change) > 900 AND instr(CAST(change AS BLOB), x'00')
+        LIMIT 1
+        """,
+        None,
+    ),
+)
+"""Questions to a sound database of the newest schema, with the answers.
+
+The last one finds pages of zeros, which have the right checksum: JSON has no zero bytes. They can hide only in the
+continuation pages of long texts.
+"""
+
+
+def connect(path: Path, *, exclusive: bool = False, vfs: str = CHECKSUM_VFS) -> apsw.Connection:
+    """A connection to the database at *path*, created empty if it is missing, that has not written anything yet.
+
+    *exclusive* keeps every other process out, for file systems without shared memory.
+    """
+    load_checksums()
+    connection = apsw.Connection(str(path), vfs=vfs)
+    keep_log_on_close(connection, keep=True)
+    connection.set_busy_timeout(int(BUSY_TIMEOUT * 1000))
+    if exclusive:
+        connection.pragma("locking_mode", "exclusive")
+    return connection
+
+
+def load_checksums() -> None:
+    """Register the checksum VFS, over what is SQLite's default VFS when this is first called."""
+    if tuple(map(int, apsw.sqlite_lib_version().split("."))) < _OLDEST_SQLITE:
+        raise StorageError(f"SQLite {apsw.sqlite_lib_version()} can damage a database; 3.51.3 or newer is needed")
+    if CHECKSUM_VFS not in apsw.vfs_names():
+        loader = apsw.Connection(":memory:")
+        apsw.sqlite_extra.load(loader, "cksumvfs")
+        loader.close()
+
+
+def keep_log_on_close(connection: apsw.Connection, *, keep: bool) -> None:
+    """Whether closing leaves the log beside the database as it is, or moves it into the database."""
+    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, int(keep))
+
+
+def schema_version(connection: apsw.Connection, path: Path, supported: int) -> int:
+    """The schema version; 0 of a fresh database. Raises when it is not ours or newer than *supported*."""
+    application = connection.pragma("application_id")
+    version = connection.pragma("user_version")
+    tables = connection.execute("SELECT count(*) FROM sqlite_schema").get
+    if application == 0 and version == 0 and tables == 0:
+        return 0
+    if application != APPLICATION_ID:
+        raise StorageCorruptError(str(path), "not a database of Tekton")
+    if version > supported:
+        raise SchemaVersionError(str(path), version, supported)
+    return int(version)
+
+
+def prepare(connection: apsw.Connection, path: Path, version: int, migrations: Sequence[str] = MIGRATIONS) -> None:
+    """Bring the database from schema *version* to the newest one, and set it up for writing.
+
+    A database that exists is copied to `<path>.v<version>` before it is migrated.
+    """
+    connection.pragma("synchronous", "full")
+    connection.pragma("fullfsync", True)
+    if version == 0:
+        connection.reserve_bytes("main", 8)
+        connection.pragma("auto_vacuum", 0)
+    elif version < len(migrations):
+        copy_to(connection, path.with_name(f"{path.name}.v{version}"))
+    for number in range(version, len(migrations)):
+        _migrate(connection, migrations[number], number + 1)
+    if connection.pragma("journal_mode", "wal") != "wal":
+        raise StorageError(f"{path}: the file system does not support SQLite's write-ahead log")
+    connection.wal_autocheckpoint(_WAL_PAGES)
+    connection.pragma("journal_size_limit", _WAL_KEPT_BYTES)
+    connection.pragma("temp_store", "memory")
+    connection.pragma("cache_size", -_CACHE_KIB)
+
+
+def check(connection: apsw.Connection, path: Path) -> None:
+    """Read every page. Raises StorageCorruptError for the first one that is wrong.
+
+    A page that the disk never wrote is an old page, with a checksum that is right. What gives it away is that it does
+    not agree with others; that is why tables are compared too.
+    """
+    if str(connection.pragma("checksum_verification")) != "1":
+        raise StorageCorruptError(str(path), "its pages have no checksums")
+    for question, answer in _SOUND:
+        if (found := connection.execute(question).get) != answer:
+            raise StorageCorruptError(str(path), str(found))
+
+
+def copy_to(connection: apsw.Connection, path: Path) -> None:
+    """Write a compact, checksummed copy of the database to *path*, which is replaced if it exists."""
+    unfinished = path.with_name(path.name + ".new")
+    unfinished.unlink(missing_ok=True)
+    connection.execute("VACUUM INTO ?", (str(unfinished),))
+    unfinished.replace(path)
+
+
+@contextmanager
+def opening(path: Path) -> Iterator[None]:
+    """Translate what SQLite and the system raise while the database at *path* is being opened or read."""
+    try:
+        yield
+    except apsw.Error as error:
+        raise _translated(error, path) from error
+    except OSError as error:
+        kind = StorageFullError if error.errno in _NO_ROOM else StorageError
+        raise kind(f"{error.filename or path}: {error.strerror}") from error
+
+
+def is_full(error: apsw.Error, system_errno: int) -> bool:
+    """True when a failed write says that there is no room, and that nothing of it can come back.
+
+    Not when the failure came from a sync: then a complete commit may be in the log already.
+    """
+    if isinstance(error, apsw.FullError):
+        return True
+    return isinstance(error, apsw.IOError) and _detail(error) not in _SYNCS and system_errno in _NO_ROOM
+
+
+def is_no_room(error: OSError) -> bool:
+    """True when the system says that the disk, the quota or the file size limit is exhausted."""
+    return error.errno in _NO_ROOM
+
+
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EFBIG, errno.EDQUOT})
+_SYNCS = frozenset({apsw.SQLITE_IOERR_FSYNC, apsw.SQLITE_IOERR_DIR_FSYNC})
+_DAMAGE = frozenset({apsw.SQLITE_IOERR_DATA, apsw.SQLITE_IOERR_SHORT_READ, apsw.SQLITE_IOERR_CORRUPTFS})
+
+
+def _migrate(connection: apsw.Connection, script: str, version: int) -> None:
+    connection.execute(
+        f"BEGIN IMMEDIATE; {script}; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {version}; COMMIT"
+    )
+
+
+def _detail(error: apsw.Error) -> int:
+    code: int = getattr(error, "extendedresult", 0)
+    return code
+
+
+def _translated(error: apsw.Error, path: Path) -> StorageError:
+    if isinstance(error, (apsw.CorruptError, apsw.NotADBError, apsw.SQLError)):
+        return StorageCorruptError(str(path), str(error))
+    if isinstance(error, apsw.IOError) and _detail(error) in _DAMAGE:
+        return StorageCorruptError(str(path), f"a page is damaged ({error})")
+    if isinstance(error, apsw.FullError):
+        return StorageFullError(f"{path}: {error}")
+    return StorageError(f"{path}: {error}")

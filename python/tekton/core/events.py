@@ -1,0 +1,154 @@
+"""The change feed: one shared log of registry changes, read through cursors.
+
+Publishing is one append. A subscriber is a position in the log, so a slow one costs no memory: when the log has
+moved on past it, it is told so (`CursorExpiredError`) and starts again from a snapshot. Revisions are strictly
+increasing and sparse: gaps between them mean nothing.
+"""
+
+import asyncio
+from bisect import bisect_right
+from collections.abc import AsyncIterator, Callable
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from tekton.core.lifecycle import Change
+from tekton.utils.tekton_errors import CursorExpiredError
+
+_encode = msgspec.json.Encoder().encode
+
+Listener = Callable[[Change], None]
+
+
+class ChangeFeed:
+    """The last `capacity` changes in revision order, at most twice that many in memory.
+
+    Everything happens on one event loop; nothing here may be called from another thread.
+    """
+
+    def __init__(self, revision: int = 0, capacity: int = 100_000) -> None:
+        """*revision* is where the feed begins: positions before it are unknown to it."""
+        self._capacity = capacity
+        self._first = revision
+        self._log: list[Change] = []
+        self._dropped = 0
+        self._encoded: dict[int, bytes] = {}
+        self._listeners: list[Listener] = []
+        self._waiting: list[asyncio.Future[None]] = []
+        self._revision = revision
+
+    @property
+    def revision(self) -> int:
+        """The revision of the last published change."""
+        return self._revision
+
+    @property
+    def first(self) -> int:
+        """The oldest position from which a subscriber can resume without a gap."""
+        return self._first
+
+    def publish(self, change: Change) -> None:
+        """Append *change*, call the listeners in the order in which they were added, wake the subscribers."""
+        if change.revision <= self._revision:
+            raise ValueError(f"revision {change.revision} published after {self._revision}")
+        self._revision = change.revision
+        self._log.append(change)
+        if len(self._log) >= 2 * self._capacity:
+            self._trim()
+        for listener in tuple(self._listeners):
+            listener(change)
+        self._wake()
+
+    def add_listener(self, listener: Listener) -> Callable[[], None]:
+        """Call *listener* synchronously with every change from now on; returns the function that removes it.
+
+        A listener must be quick and must not raise: it runs between a commit and its acknowledgement.
+        """
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def subscribe(self, since: int | None = None) -> "Subscription":
+        """Every change after revision *since* (default: from now on), each exactly once.
+
+        Raises CursorExpiredError when *since* is not a position this feed can resume from.
+        """
+        if since is None:
+            since = self._revision
+        if not self._first <= since <= self._revision:
+            raise CursorExpiredError(f"position {since} is not known ({self._first} to {self._revision} are)")
+        position = bisect_right(self._log, since, key=lambda change: change.revision)
+        return Subscription(self, self._dropped + position)
+
+    def encoded(self, change: Change) -> bytes:
+        """*change* as JSON, encoded once however many subscribers send it."""
+        data = self._encoded.get(change.revision)
+        if data is None:
+            data = self._encoded[change.revision] = _encode(change)
+        return data
+
+    def read(self, position: int) -> list[Change]:
+        """What has been published from log *position* on. Raises CursorExpiredError when that part is gone."""
+        if position < self._dropped:
+            raise CursorExpiredError("the subscriber fell behind the change feed")
+        return self._log[position - self._dropped :]
+
+    def wait(self) -> "asyncio.Future[None]":
+        """A future that is done at the next publish."""
+        future = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        return future
+
+    def _wake(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
+
+    def _trim(self) -> None:
+        gone = len(self._log) - self._capacity
+        self._first = self._log[gone - 1].revision
+        for change in self._log[:gone]:
+            self._encoded.pop(change.revision, None)
+        del self._log[:gone]
+        self._dropped += gone
+
+
+class Subscription:
+    """A cursor on the feed: `async for batch in subscription` yields lists of changes, never empty.
+
+    Iteration raises CursorExpiredError when the subscriber fell behind, and ends after `close()`.
+    """
+
+    def __init__(self, feed: ChangeFeed, position: int) -> None:
+        self._feed = feed
+        self._position = position
+        self._closed = False
+        self._waiter: asyncio.Future[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __aiter__(self) -> AsyncIterator[list[Change]]:
+        return self
+
+    async def __anext__(self) -> list[Change]:
+        while not self._closed:
+            batch = self._feed.read(self._position)
+            if batch:
+                self._position += len(batch)
+                return batch
+            self._waiter = self._feed.wait()
+            await self._waiter
+        raise StopAsyncIteration
+
+    def close(self) -> None:
+        """End the iteration, also one that is waiting. Closing twice does nothing."""
+        self._closed = True
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)

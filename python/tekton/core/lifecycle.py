@@ -1,0 +1,202 @@
+"""The component lifecycle: states, legal transitions, and the values that describe a component.
+
+Everything here is plain data. `VALID_TRANSITIONS` is the table that the documentation, the diagrams, the HTTP
+errors and the native kernel follow; importing this module fails if the kernel disagrees with it.
+"""
+
+import uuid
+from enum import Enum
+from typing import Any
+
+import msgspec
+
+from tekton import _native
+from tekton.utils import tekton_ids
+from tekton.utils.tekton_errors import InvalidRegistrationError
+
+check_id = tekton_ids.check_id
+nearest_id = tekton_ids.nearest_id
+
+
+class ComponentState(Enum):
+    """The nine public states of a component.
+
+    Each member carries `index` (its position, the code used by the native table), `bit` (`1 << index`) and
+    `mask` (the bits of the states that may follow), so that one check is `current.mask & target.bit`.
+    """
+
+    index: int
+    bit: int
+    mask: int
+
+    UNKNOWN = "unknown"
+    REGISTERING = "registering"
+    INITIALIZING = "initializing"
+    STARTING = "starting"
+    READY = "ready"
+    DEGRADED = "degraded"
+    FAILED = "failed"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+
+
+VALID_TRANSITIONS: dict[ComponentState, list[ComponentState]] = {
+    ComponentState.UNKNOWN: [ComponentState.REGISTERING],
+    ComponentState.REGISTERING: [ComponentState.INITIALIZING, ComponentState.FAILED],
+    ComponentState.INITIALIZING: [ComponentState.STARTING, ComponentState.FAILED],
+    ComponentState.STARTING: [ComponentState.READY, ComponentState.DEGRADED, ComponentState.FAILED],
+    ComponentState.READY: [ComponentState.DEGRADED, ComponentState.STOPPING, ComponentState.FAILED],
+    ComponentState.DEGRADED: [ComponentState.READY, ComponentState.STOPPING, ComponentState.FAILED],
+    ComponentState.FAILED: [ComponentState.INITIALIZING, ComponentState.STOPPING],
+    ComponentState.STOPPING: [ComponentState.STOPPED, ComponentState.FAILED],
+    ComponentState.STOPPED: [ComponentState.INITIALIZING],
+}
+
+STATES: tuple[ComponentState, ...] = tuple(ComponentState)
+"""The states by `index`."""
+
+USABLE: frozenset[ComponentState] = frozenset({ComponentState.READY, ComponentState.DEGRADED})
+"""States that satisfy a dependency and that discovery returns (READY first)."""
+
+ENDED: frozenset[ComponentState] = frozenset({ComponentState.FAILED, ComponentState.STOPPED})
+"""States in which an instance can be replaced by a new one."""
+
+PATH_TO_READY: dict[ComponentState, tuple[ComponentState, ...]] = {
+    ComponentState.REGISTERING: (ComponentState.INITIALIZING, ComponentState.STARTING, ComponentState.READY),
+    ComponentState.INITIALIZING: (ComponentState.STARTING, ComponentState.READY),
+    ComponentState.STARTING: (ComponentState.READY,),
+    ComponentState.DEGRADED: (ComponentState.READY,),
+    ComponentState.READY: (),
+}
+"""The steps that `mark_component_ready` records; from any other state it refuses: it never resurrects."""
+
+
+def _annotate_members() -> None:
+    for index, state in enumerate(STATES):
+        state.index = index
+        state.bit = 1 << index
+    for state, targets in VALID_TRANSITIONS.items():
+        state.mask = sum(target.bit for target in targets)
+
+
+_annotate_members()
+
+if tuple(state.mask for state in STATES) != _native.TRANSITION_MASKS:
+    raise ImportError("tekton._native was built with another lifecycle table: rebuild the extension")
+
+
+def can_transition(current: ComponentState, target: ComponentState) -> bool:
+    """True when the table has *current* -> *target*."""
+    return bool(current.mask & target.bit)
+
+
+def new_instance_uuid() -> str:
+    """A fresh random instance id."""
+    return str(uuid.uuid4())
+
+
+class ComponentRegistration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a component says about itself when it registers.
+
+    Lists are kept as tuples. `endpoint` is the base URL under which the component is reached,
+    `max_instances` how many live instances of the id may exist at once.
+    """
+
+    component_id: str
+    component_name: str = ""
+    component_type: str = "service"
+    version: str = "0.0.0"
+    capabilities: tuple[str, ...] = ()
+    dependencies: tuple[str, ...] = ()
+    instance_uuid: str = msgspec.field(default_factory=new_instance_uuid)
+    endpoint: str | None = None
+    max_instances: int = 1
+    metadata: dict[str, Any] = {}
+
+    def __post_init__(self) -> None:
+        # Callers pass lists; a frozen value must not change behind the registry's back.
+        msgspec.structs.force_setattr(self, "capabilities", tuple(self.capabilities))
+        msgspec.structs.force_setattr(self, "dependencies", tuple(self.dependencies))
+
+
+MAX_NAMES = 256
+MAX_METADATA_BYTES = 64 * 1024
+_MAX_TEXT = 256
+
+
+def check_registration(registration: ComponentRegistration) -> None:
+    """Raise InvalidIdError or InvalidRegistrationError for the first field that cannot be accepted."""
+    check_id(registration.component_id)
+    for field, names in (("capabilities", registration.capabilities), ("dependencies", registration.dependencies)):
+        if len(names) > MAX_NAMES:
+            raise InvalidRegistrationError(f"/{field}", f"{len(names)} names; at most {MAX_NAMES} are allowed")
+        for position, name in enumerate(names):
+            check_id(name, f"/{field}/{position}", dots=field == "capabilities")
+    for field in ("component_name", "component_type", "version"):
+        text: str = getattr(registration, field)
+        if len(text) > _MAX_TEXT or not text.isprintable():
+            raise InvalidRegistrationError(f"/{field}", f"must be printable and at most {_MAX_TEXT} characters")
+    if registration.max_instances < 1 or registration.max_instances > 10_000:
+        raise InvalidRegistrationError("/max_instances", "must be between 1 and 10000")
+    _check_instance_uuid(registration.instance_uuid)
+    if len(msgspec.json.encode(registration.metadata)) > MAX_METADATA_BYTES:
+        raise InvalidRegistrationError("/metadata", f"larger than {MAX_METADATA_BYTES} bytes as JSON")
+
+
+def _check_instance_uuid(value: str) -> None:
+    try:
+        canonical = str(uuid.UUID(value))
+    except ValueError:
+        canonical = None
+    if canonical != value:
+        raise InvalidRegistrationError("/instance_uuid", f"{value!r} is not a UUID in its canonical form")
+
+
+class ComponentRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
+    """One instance of a component as the registry knows it.
+
+    `generation` counts the instances that held the id one after another, from 1. `revision` is that of the last
+    change to this record. `registered_at` and `changed_at` are wall-clock seconds. `reason` says why the
+    component is in its state, where that is not obvious. `supervised` means that Tekton runs the process.
+    """
+
+    component_id: str
+    instance_uuid: str
+    component_name: str
+    component_type: str
+    version: str
+    capabilities: tuple[str, ...]
+    dependencies: tuple[str, ...]
+    endpoint: str | None
+    metadata: dict[str, Any]
+    max_instances: int
+    supervised: bool
+    state: ComponentState
+    reason: str | None
+    generation: int
+    revision: int
+    registered_at: float
+    changed_at: float
+
+    @property
+    def usable(self) -> bool:
+        """True when the component satisfies a dependency (READY or DEGRADED)."""
+        return self.state in USABLE
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """One change of the registry, as watchers see it.
+
+    `kind` is `registered`, `state`, `updated` (a registration repeated with other contents) or `deregistered`.
+    `record` is the component after the change (the last one known, for `deregistered`).
+    """
+
+    revision: int
+    at: float
+    kind: str
+    component_id: str
+    instance_uuid: str
+    previous: ComponentState | None
+    state: ComponentState
+    reason: str | None
+    record: ComponentRecord

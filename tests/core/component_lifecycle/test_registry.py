@@ -1,0 +1,604 @@
+"""The registry: commands, fences, observations, and what the disk does to them."""
+
+import asyncio
+import threading
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tekton.core.component_lifecycle import ComponentRegistry
+from tekton.core.component_lifecycle.store import MemoryStore, Mutation
+from tekton.core.lifecycle import (
+    PATH_TO_READY,
+    STATES,
+    VALID_TRANSITIONS,
+    Change,
+    ComponentRegistration,
+    ComponentState,
+)
+from tekton.utils.tekton_errors import (
+    ComponentExistsError,
+    ComponentNotFoundError,
+    IllegalTransitionError,
+    InvalidIdError,
+    InvalidRegistrationError,
+    StaleInstanceError,
+    StorageError,
+    StorageFullError,
+    StorageUnknownError,
+)
+
+READY = ComponentState.READY
+FAILED = ComponentState.FAILED
+
+
+class HeldStore(MemoryStore):
+    """A store whose commits can be held back and made to fail."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.free = threading.Event()
+        self.free.set()
+        self.entered = threading.Event()
+        self.error: StorageError | None = None
+
+    def commit(self, batch: Sequence[Mutation]) -> None:
+        self.entered.set()
+        assert self.free.wait(10)
+        if self.error is not None:
+            raise self.error
+        super().commit(batch)
+
+
+def registration(component_id: str = "x", **fields: object) -> ComponentRegistration:
+    return ComponentRegistration(component_id=component_id, **fields)  # type: ignore[arg-type]
+
+
+async def registered(registry: ComponentRegistry, component_id: str = "x", **fields: object) -> ComponentRegistration:
+    one = registration(component_id, **fields)
+    await registry.register(one)
+    return one
+
+
+async def ready(registry: ComponentRegistry, component_id: str = "x", **fields: object) -> ComponentRegistration:
+    one = await registered(registry, component_id, **fields)
+    await registry.make_ready(component_id, one.instance_uuid)
+    return one
+
+
+def record_changes(registry: ComponentRegistry) -> list[Change]:
+    changes: list[Change] = []
+    registry.feed.add_listener(changes.append)
+    return changes
+
+
+async def held(store: HeldStore) -> None:
+    """Wait until the store has a batch in its hands."""
+    await asyncio.to_thread(store.entered.wait, 5)
+    assert store.entered.is_set()
+
+
+# Registration
+
+
+async def test_a_registration_is_recorded_as_registering(registry: ComponentRegistry) -> None:
+    one = registration(component_name="X", capabilities=["c"], dependencies=["y"], metadata={"k": 1})
+
+    record, created = await registry.register(one)
+
+    assert created
+    assert (record.state, record.generation, record.capabilities) == (ComponentState.REGISTERING, 1, ("c",))
+    assert registry.find("x") is record
+    assert registry.graph() == {"x": ["y"]}
+
+
+async def test_registering_the_same_instance_again_is_no_change(registry: ComponentRegistry) -> None:
+    one = await ready(registry)
+    changes = record_changes(registry)
+
+    record, created = await registry.register(one)
+
+    assert (created, record.state, changes) == (False, READY, [])
+
+
+async def test_registering_again_with_other_contents_updates_in_one_change(registry: ComponentRegistry) -> None:
+    one = await ready(registry, capabilities=["old"])
+    changes = record_changes(registry)
+
+    await registry.register(registration(instance_uuid=one.instance_uuid, capabilities=["new"], version="2"))
+
+    assert [change.kind for change in changes] == ["updated"]
+    assert registry.capabilities() == {"new": ["x"]}
+    record = registry.find("x")
+    assert record is not None
+    assert (record.state, record.version) == (READY, "2")
+
+
+async def test_a_second_live_instance_is_refused_with_the_owner(registry: ComponentRegistry) -> None:
+    one = await registered(registry)
+
+    with pytest.raises(ComponentExistsError) as refusal:
+        await registry.register(registration())
+
+    assert refusal.value.instance_uuid == one.instance_uuid
+    result = await registry.register_component(registration())
+    assert not result.success
+    assert one.instance_uuid in result.message
+
+
+async def test_max_instances_allows_more_and_is_enforced_by_both_sides(registry: ComponentRegistry) -> None:
+    await registered(registry, max_instances=2)
+    await registered(registry, max_instances=5)
+
+    with pytest.raises(ComponentExistsError):
+        await registry.register(registration(max_instances=5))
+    assert len(registry.instances("x")) == 2
+
+
+@pytest.mark.parametrize("state", [FAILED, ComponentState.STOPPED])
+async def test_an_ended_instance_is_replaced_by_a_new_generation(
+    registry: ComponentRegistry, state: ComponentState
+) -> None:
+    old = await ready(registry)
+    if state is ComponentState.STOPPED:
+        await registry.set_state("x", old.instance_uuid, ComponentState.STOPPING)
+    await registry.set_state("x", old.instance_uuid, state)
+
+    new = await registered(registry)
+
+    record = registry.find("x")
+    assert record is not None
+    assert (record.instance_uuid, record.generation) == (new.instance_uuid, 2)
+    assert [one.instance_uuid for one in registry.instances("x")] == [new.instance_uuid]
+
+
+async def test_a_replaced_component_never_seems_absent(registry: ComponentRegistry) -> None:
+    old = await ready(registry)
+    await registry.set_state("x", old.instance_uuid, FAILED)
+    seen: list[bool] = []
+    registry.feed.add_listener(lambda _: seen.append(registry.find("x") is not None))
+
+    await registered(registry)
+
+    assert seen == [True, True]
+
+
+async def test_the_failed_instance_itself_may_register_again(registry: ComponentRegistry) -> None:
+    one = await ready(registry)
+    registry.observe("x", one.instance_uuid, FAILED, "no heartbeat")
+
+    record, created = await registry.register(one)
+
+    assert (created, record.generation, record.state) == (True, 2, ComponentState.REGISTERING)
+
+
+@pytest.mark.parametrize(
+    ("component_id", "nearest"),
+    [
+        ("Hermes", "hermes"),
+        ("../x", "x"),
+        ("a b", "a-b"),
+        ("-x-", "x"),
+        ("é", None),
+        ("", None),
+        ("x" * 131, "x" * 128),
+    ],
+)
+async def test_an_invalid_id_is_refused_with_the_nearest_valid_one(
+    registry: ComponentRegistry, component_id: str, nearest: str | None
+) -> None:
+    with pytest.raises(InvalidIdError) as refusal:
+        await registry.register(registration(component_id))
+
+    assert refusal.value.nearest == nearest
+    assert registry.components() == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "pointer"),
+    [
+        ({"capabilities": ["fine", "Not Fine"]}, "/capabilities/1"),
+        ({"dependencies": ["a", ""]}, "/dependencies/1"),
+        ({"capabilities": [f"c{n}" for n in range(257)]}, "/capabilities"),
+        ({"component_name": "line\nbreak"}, "/component_name"),
+        ({"max_instances": 0}, "/max_instances"),
+        ({"instance_uuid": "not-a-uuid"}, "/instance_uuid"),
+        ({"metadata": {"big": "x" * 70_000}}, "/metadata"),
+    ],
+)
+async def test_an_invalid_field_is_refused_by_its_pointer(
+    registry: ComponentRegistry, fields: dict[str, object], pointer: str
+) -> None:
+    with pytest.raises(InvalidRegistrationError) as refusal:
+        await registry.register(registration(**fields))
+
+    assert refusal.value.field == pointer
+    assert registry.components() == []
+
+
+async def test_capabilities_may_have_dots(registry: ComponentRegistry) -> None:
+    await ready(registry, capabilities=["text.generation"])
+
+    assert [one.component_id for one in registry.by_capability("text.generation")] == ["x"]
+
+
+# Transitions
+
+
+@pytest.mark.parametrize("target", STATES)
+@pytest.mark.parametrize("current", STATES)
+async def test_exactly_the_transitions_of_the_table_are_legal(
+    registry: ComponentRegistry, current: ComponentState, target: ComponentState
+) -> None:
+    one = await registered(registry)
+    slot = registry.table.find("x", one.instance_uuid)
+    registry.table.set_state(slot, current.index)
+
+    if target in VALID_TRANSITIONS[current]:
+        record = await registry.set_state("x", one.instance_uuid, target)
+        assert record.state is target
+    else:
+        with pytest.raises(IllegalTransitionError) as refusal:
+            await registry.set_state("x", one.instance_uuid, target)
+        assert set(refusal.value.legal) == {state.value for state in VALID_TRANSITIONS[current]}
+        assert registry.table.state(slot) == current.index
+
+
+async def test_an_illegal_transition_is_an_answer_not_an_exception_for_the_specified_call(
+    registry: ComponentRegistry,
+) -> None:
+    one = await registered(registry)
+
+    result = await registry.update_component_state("x", one.instance_uuid, "ready")
+
+    assert not result.success
+    assert "registering -> ready" in result.message
+
+
+async def test_a_state_that_does_not_exist_is_a_programming_error(registry: ComponentRegistry) -> None:
+    one = await registered(registry)
+
+    with pytest.raises(ValueError, match="happy"):
+        await registry.update_component_state("x", one.instance_uuid, "happy")
+
+
+@pytest.mark.parametrize("start", list(PATH_TO_READY))
+async def test_make_ready_records_every_step_of_the_legal_path(
+    registry: ComponentRegistry, start: ComponentState
+) -> None:
+    one = await registered(registry)
+    for state in (ComponentState.INITIALIZING, ComponentState.STARTING, READY, ComponentState.DEGRADED):
+        record = registry.find("x")
+        assert record is not None
+        if record.state is start:
+            break
+        await registry.set_state("x", one.instance_uuid, state)
+    changes = record_changes(registry)
+
+    await registry.make_ready("x", one.instance_uuid)
+
+    assert tuple(change.state for change in changes) == PATH_TO_READY[start]
+    assert (await registry.get_component("x")).state is READY  # type: ignore[union-attr]
+
+
+async def test_make_ready_never_resurrects(registry: ComponentRegistry) -> None:
+    one = await ready(registry)
+    registry.observe("x", one.instance_uuid, FAILED, "exit 1")
+
+    result = await registry.mark_component_ready("x", one.instance_uuid)
+
+    assert not result.success
+    assert registry.find("x").state is FAILED  # type: ignore[union-attr]
+
+
+async def test_a_stale_instance_cannot_write(registry: ComponentRegistry) -> None:
+    old = await ready(registry)
+    registry.observe("x", old.instance_uuid, FAILED, "exit 1")
+    await ready(registry)
+    before = registry.find("x")
+
+    for command in (
+        registry.set_state("x", old.instance_uuid, ComponentState.STOPPING),
+        registry.make_ready("x", old.instance_uuid),
+        registry.deregister("x", old.instance_uuid),
+    ):
+        with pytest.raises(StaleInstanceError):
+            await command
+    assert not registry.observe("x", old.instance_uuid, FAILED, "late news")
+    assert registry.find("x") is before
+
+
+async def test_an_unknown_component_is_named_with_the_nearest_known_one(registry: ComponentRegistry) -> None:
+    await ready(registry, "hermes")
+
+    with pytest.raises(ComponentNotFoundError) as refusal:
+        await registry.set_state("hermez", str(uuid.uuid4()), READY)
+
+    assert refusal.value.nearest == "hermes"
+
+
+async def test_of_two_concurrent_transitions_one_wins(registry: ComponentRegistry) -> None:
+    one = await ready(registry)
+
+    results = await asyncio.gather(
+        *(registry.update_component_state("x", one.instance_uuid, "stopping") for _ in range(20))
+    )
+
+    assert [result.success for result in results].count(True) == 1
+
+
+async def test_deregistering_forgets_the_component_but_not_its_history(registry: ComponentRegistry) -> None:
+    one = await ready(registry)
+
+    await registry.deregister_component("x", one.instance_uuid)
+
+    assert registry.find("x") is None
+    history = await registry.get_history("x")
+    assert [entry.kind for entry in history] == ["deregistered", "state", "state", "state", "registered"]
+    assert [entry.revision for entry in history] == sorted((entry.revision for entry in history), reverse=True)
+
+
+# The committed view
+
+
+async def test_a_command_is_visible_only_when_it_is_durable() -> None:
+    store = HeldStore()
+    async with ComponentRegistry(store=store) as registry, asyncio.TaskGroup() as group:
+        store.free.clear()
+        command = group.create_task(registry.register(registration()))
+        await held(store)
+
+        assert registry.find("x") is None
+        assert registry.revision == 0
+
+        store.free.set()
+        record, _ = await command
+        assert registry.find("x") is record
+
+
+async def test_a_repeated_registration_is_acknowledged_only_when_the_first_is_durable() -> None:
+    store = HeldStore()
+    async with ComponentRegistry(store=store) as registry, asyncio.TaskGroup() as group:
+        store.free.clear()
+        one = registration()
+        first = group.create_task(registry.register(one))
+        await held(store)
+        second = group.create_task(registry.register(one))
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+        assert not second.done()
+
+        store.free.set()
+        assert (await first).created
+        assert not (await second).created
+
+
+async def test_an_observation_does_not_wait_for_the_disk_and_keeps_revisions_in_order() -> None:
+    store = HeldStore()
+    async with ComponentRegistry(store=store) as registry:
+        one = await ready(registry, "a")
+        changes = record_changes(registry)
+        store.free.clear()
+        store.entered.clear()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(registry.register(registration("b")))
+            await held(store)
+
+            registry.observe("a", one.instance_uuid, FAILED, "killed by signal 9")
+
+            assert registry.find("a").state is FAILED  # type: ignore[union-attr]
+            assert registry.find("b") is None
+            store.free.set()
+
+        assert [change.component_id for change in changes] == ["a", "b"]
+        assert changes[0].revision < changes[1].revision
+
+
+async def test_an_observation_about_a_component_with_a_command_underway_takes_its_turn() -> None:
+    store = HeldStore()
+    async with ComponentRegistry(store=store) as registry:
+        one = await ready(registry)
+        changes = record_changes(registry)
+        store.free.clear()
+        store.entered.clear()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(registry.set_state("x", one.instance_uuid, ComponentState.STOPPING))
+            await held(store)
+            assert registry.observe("x", one.instance_uuid, FAILED, "exit 1")
+            assert changes == []
+            store.free.set()
+        await registry.flush()
+
+        assert [change.state for change in changes] == [ComponentState.STOPPING, FAILED]
+
+
+async def test_more_observations_than_the_revision_gap_holds_still_come_in_order() -> None:
+    store = HeldStore()
+    async with ComponentRegistry(store=store) as registry:
+        names = [f"c{number}" for number in range(1500)]
+        instances = await asyncio.gather(*(registered(registry, name) for name in names))
+        changes = record_changes(registry)
+        store.free.clear()
+        store.entered.clear()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(registry.register(registration("late")))
+            await held(store)
+            for one in instances:
+                registry.observe(one.component_id, one.instance_uuid, FAILED, "gone")
+            store.free.set()
+        await registry.flush()
+
+        revisions = [change.revision for change in changes]
+        assert revisions == sorted(set(revisions))
+        assert len(revisions) == 1501
+
+
+async def test_waiting_for_a_state_ends_with_the_change_that_brings_it(registry: ComponentRegistry) -> None:
+    one = await registered(registry)
+
+    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+        waiting = group.create_task(registry.wait_until("x", lambda best: best is not None and best.usable))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        await registry.make_ready("x", one.instance_uuid)
+
+    assert waiting.result().state is READY  # type: ignore[union-attr]
+
+
+# What the disk does
+
+
+async def test_a_full_disk_refuses_commands_and_undoes_them() -> None:
+    store = HeldStore()
+    async with ComponentRegistry(store=store) as registry:
+        one = await ready(registry)
+        failed = await ready(registry, "y")
+        registry.observe("y", failed.instance_uuid, FAILED, "exit 1")
+        await registry.flush()
+        before = registry.components()
+        store.error = StorageFullError("no space left")
+
+        outcomes = await asyncio.gather(
+            registry.register(registration("new")),
+            registry.set_state("x", one.instance_uuid, ComponentState.STOPPING),
+            registry.deregister("x", one.instance_uuid),
+            registry.register(registration("y")),
+            return_exceptions=True,
+        )
+
+        assert [type(outcome) for outcome in outcomes] == [StorageFullError] * 4
+        assert registry.components() == before
+        assert registry.storage_full
+
+        store.error = None
+        await registry.set_state("x", one.instance_uuid, ComponentState.STOPPING)
+        await registry.register(registration("new"))
+        await registry.register(registration("y"))
+        assert not registry.storage_full
+
+
+async def test_observations_and_reads_go_on_while_the_disk_is_full() -> None:
+    store = HeldStore()
+    async with ComponentRegistry(store=store) as registry:
+        one = await ready(registry)
+        store.error = StorageFullError("no space left")
+        with pytest.raises(StorageFullError):
+            await registry.register(registration("new"))
+
+        assert registry.observe("x", one.instance_uuid, FAILED, "exit 1")
+
+        assert registry.find("x").state is FAILED  # type: ignore[union-attr]
+        store.error = None
+        await registry.register(registration("new"))
+        await registry.flush()
+        assert (await registry.get_history("x"))[0].state is FAILED
+
+
+async def test_an_observation_made_during_a_refused_command_stays() -> None:
+    store = HeldStore()
+    async with ComponentRegistry(store=store) as registry:
+        one = await ready(registry)
+        store.free.clear()
+        store.entered.clear()
+        store.error = StorageFullError("no space left")
+
+        async def fail_meanwhile() -> None:
+            await held(store)
+            registry.observe("x", one.instance_uuid, FAILED, "exit 1")
+            store.free.set()
+
+        refused, _ = await asyncio.gather(
+            registry.set_state("x", one.instance_uuid, ComponentState.STOPPING),
+            fail_meanwhile(),
+            return_exceptions=True,
+        )
+
+        assert isinstance(refused, StorageFullError)
+        assert registry.find("x").state is FAILED  # type: ignore[union-attr]
+        store.error = None
+
+
+async def test_after_a_commit_of_unknown_outcome_nothing_more_is_accepted() -> None:
+    store = HeldStore()
+    registry = ComponentRegistry(store=store)
+    await registered(registry)
+    store.error = StorageUnknownError("fsync failed")
+
+    with pytest.raises(StorageUnknownError):
+        await registry.register(registration("y"))
+    store.error = None
+    with pytest.raises(StorageUnknownError):
+        await registry.register(registration("z"))
+
+    assert isinstance(registry.failure, StorageUnknownError)
+    assert registry.find("x") is not None
+    await registry.close()
+
+
+# Durability and sharing
+
+
+async def test_registries_on_one_directory_share_what_they_know(tmp_path: Path) -> None:
+    one = ComponentRegistry(data_dir=tmp_path)
+    other = ComponentRegistry(data_dir=str(tmp_path) + "/.")
+
+    await ready(one, "hermes")
+
+    assert other.find("hermes") is one.find("hermes")
+    await one.close()
+    await ready(other, "engram")
+    await other.close()
+
+
+async def test_everything_is_there_after_reopening(tmp_path: Path) -> None:
+    async with ComponentRegistry(data_dir=tmp_path) as registry:
+        one = await ready(registry, capabilities=["c"], metadata={"k": [1, 2]})
+        await registry.flush()
+        before, revision, incarnation = registry.components(), registry.revision, registry.incarnation
+
+    async with ComponentRegistry(data_dir=tmp_path) as registry:
+        assert registry.components() == before
+        assert registry.revision >= revision
+        assert registry.incarnation == incarnation + 1
+        assert [record.component_id for record in registry.by_capability("c")] == ["x"]
+        await registry.set_state("x", one.instance_uuid, ComponentState.STOPPING)
+
+
+async def test_observations_are_durable_after_a_flush(tmp_path: Path) -> None:
+    async with ComponentRegistry(data_dir=tmp_path) as registry:
+        one = await ready(registry)
+        registry.observe("x", one.instance_uuid, FAILED, "exit 1")
+
+    async with ComponentRegistry(data_dir=tmp_path) as registry:
+        record = registry.find("x")
+        assert record is not None
+        assert (record.state, record.reason) == (FAILED, "exit 1")
+
+
+def test_a_registry_serves_one_event_loop_after_another(tmp_path: Path) -> None:
+    registry = ComponentRegistry(data_dir=tmp_path)
+
+    asyncio.run(ready(registry, "a"))
+    asyncio.run(ready(registry, "b"))
+
+    assert [record.component_id for record in registry.components()] == ["a", "b"]
+    asyncio.run(registry.close())
+
+
+async def test_closing_twice_is_harmless_and_commands_are_refused_afterwards() -> None:
+    registry = ComponentRegistry()
+    await registry.close()
+    await registry.close()
+
+    with pytest.raises(StorageError, match="closed"):
+        await registry.register(registration())
+
+
+async def test_many_concurrent_registrations_share_batches(registry: ComponentRegistry) -> None:
+    await asyncio.gather(*(ready(registry, f"c{number}") for number in range(300)))
+
+    assert len(registry.components()) == 300
+    assert all(record.state is READY for record in registry.components())

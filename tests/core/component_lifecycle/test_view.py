@@ -1,0 +1,141 @@
+"""The committed view: best instance, capability index, pages."""
+
+import random
+
+import pytest
+
+from tekton.core.component_lifecycle.view import CommittedView, Filter
+from tekton.core.lifecycle import ComponentRecord, ComponentState
+from tekton.utils.tekton_errors import CursorExpiredError
+
+
+def record(
+    component_id: str,
+    instance: str = "a",
+    state: ComponentState = ComponentState.READY,
+    generation: int = 1,
+    capabilities: tuple[str, ...] = (),
+    component_type: str = "service",
+) -> ComponentRecord:
+    return ComponentRecord(
+        component_id=component_id,
+        instance_uuid=instance,
+        component_name=component_id,
+        component_type=component_type,
+        version="1",
+        capabilities=capabilities,
+        dependencies=(),
+        endpoint=None,
+        metadata={},
+        max_instances=9,
+        supervised=False,
+        state=state,
+        reason=None,
+        generation=generation,
+        revision=1,
+        registered_at=0.0,
+        changed_at=0.0,
+    )
+
+
+def view_of(*records: ComponentRecord) -> CommittedView:
+    view = CommittedView()
+    for one in records:
+        view.put(one)
+    return view
+
+
+def test_a_ready_instance_is_preferred_over_a_degraded_one_over_a_failed_one() -> None:
+    ready = record("x", "a", ComponentState.READY, 1)
+    degraded = record("x", "b", ComponentState.DEGRADED, 2)
+    failed = record("x", "c", ComponentState.FAILED, 3)
+    view = view_of(failed, ready, degraded)
+
+    assert view.find("x") is ready
+    assert view.instances("x") == [ready, degraded, failed]
+
+
+def test_among_equals_the_newest_generation_is_preferred() -> None:
+    view = view_of(record("x", "a", generation=1), record("x", "b", generation=2))
+
+    best = view.find("x")
+
+    assert best is not None
+    assert best.instance_uuid == "b"
+
+
+def test_dropping_the_last_instance_forgets_the_component() -> None:
+    only = record("x", capabilities=("c",))
+    view = view_of(record("w"), only, record("y"))
+
+    view.drop(only)
+
+    assert view.find("x") is None
+    assert [one.component_id for one in view.components()] == ["w", "y"]
+    assert view.capabilities() == {}
+
+
+def test_discovery_returns_usable_instances_with_ready_ones_first() -> None:
+    degraded = record("a", state=ComponentState.DEGRADED, capabilities=("c",))
+    starting = record("b", state=ComponentState.STARTING, capabilities=("c",))
+    ready = record("z", capabilities=("c", "d"))
+    view = view_of(degraded, starting, ready)
+
+    assert view.by_capability("c") == [ready, degraded]
+    assert view.by_capability("nothing") == []
+    assert view.capabilities() == {"c": ["a", "b", "z"], "d": ["z"]}
+
+
+def test_changed_capabilities_replace_the_old_ones_in_the_index() -> None:
+    view = view_of(record("x", capabilities=("old", "kept")))
+
+    view.put(record("x", capabilities=("kept", "new")))
+
+    assert view.capabilities() == {"kept": ["x"], "new": ["x"]}
+
+
+def test_pages_give_every_component_once_while_others_come_and_go() -> None:
+    names = [f"c{number:03}" for number in range(100)]
+    view = view_of(*(record(name) for name in names))
+    rng = random.Random(7)
+    seen: list[str] = []
+
+    cursor = None
+    while True:
+        page = view.page(Filter(), 7, cursor, 1)
+        seen += [one.component_id for one in page.items]
+        passing = record(f"c{rng.randrange(100):03}x")
+        view.put(passing)
+        if page.cursor is None:
+            break
+        cursor = page.cursor
+
+    assert [name for name in seen if not name.endswith("x")] == names
+    assert len(seen) == len(set(seen))
+
+
+def test_a_page_that_ends_exactly_with_the_last_component_has_no_cursor() -> None:
+    view = view_of(record("a"), record("b"))
+
+    assert view.page(Filter(), 2, None, 1).cursor is None
+
+
+def test_filters_restrict_a_page() -> None:
+    view = view_of(
+        record("a", state=ComponentState.FAILED, capabilities=("c",)),
+        record("b", capabilities=("c",), component_type="agent"),
+        record("d"),
+    )
+
+    def ids(wanted: Filter) -> list[str]:
+        return [one.component_id for one in view.page(wanted, 10, None, 1).items]
+
+    assert ids(Filter(state=ComponentState.FAILED)) == ["a"]
+    assert ids(Filter(component_type="agent")) == ["b"]
+    assert ids(Filter(capability="c")) == ["a", "b"]
+    assert ids(Filter(state=ComponentState.READY, capability="c")) == ["b"]
+
+
+def test_a_forged_cursor_is_refused() -> None:
+    with pytest.raises(CursorExpiredError):
+        view_of(record("a")).page(Filter(), 1, "\x00not base64", 1)

@@ -1,0 +1,140 @@
+"""The change feed: order, resumption, falling behind."""
+
+import asyncio
+
+import msgspec
+import pytest
+
+from tekton.core.events import ChangeFeed
+from tekton.core.lifecycle import Change, ComponentRecord, ComponentState
+from tekton.utils.tekton_errors import CursorExpiredError
+
+
+def change(revision: int) -> Change:
+    record = ComponentRecord(
+        component_id="x",
+        instance_uuid="i",
+        component_name="x",
+        component_type="service",
+        version="1",
+        capabilities=(),
+        dependencies=(),
+        endpoint=None,
+        metadata={},
+        max_instances=1,
+        supervised=False,
+        state=ComponentState.READY,
+        reason=None,
+        generation=1,
+        revision=revision,
+        registered_at=0.0,
+        changed_at=0.0,
+    )
+    return Change(
+        revision=revision,
+        at=0.0,
+        kind="state",
+        component_id="x",
+        instance_uuid="i",
+        previous=ComponentState.STARTING,
+        state=ComponentState.READY,
+        reason=None,
+        record=record,
+    )
+
+
+async def collect(feed: ChangeFeed, since: int, count: int) -> list[int]:
+    seen: list[int] = []
+    async with asyncio.timeout(5), feed.subscribe(since) as subscription:
+        async for batch in subscription:
+            seen += [one.revision for one in batch]
+            if len(seen) >= count:
+                break
+    return seen
+
+
+async def test_a_subscriber_gets_what_comes_after_its_position_in_order() -> None:
+    feed = ChangeFeed()
+    for revision in (3, 5, 9):
+        feed.publish(change(revision))
+
+    assert await collect(feed, 3, 2) == [5, 9]
+    assert await collect(feed, 4, 2) == [5, 9]
+    assert await collect(feed, 0, 3) == [3, 5, 9]
+
+
+async def test_a_waiting_subscriber_is_woken_by_a_publish() -> None:
+    feed = ChangeFeed()
+    async with asyncio.TaskGroup() as group:
+        waiting = group.create_task(collect(feed, 0, 2))
+        await asyncio.sleep(0)
+        feed.publish(change(1))
+        await asyncio.sleep(0)
+        feed.publish(change(2))
+
+    assert waiting.result() == [1, 2]
+
+
+async def test_positions_before_the_ring_and_in_the_future_are_refused() -> None:
+    feed = ChangeFeed(revision=10, capacity=4)
+    for revision in range(11, 31):
+        feed.publish(change(revision))
+
+    for position in (-1, 0, 9, feed.first - 1, 31):
+        with pytest.raises(CursorExpiredError):
+            feed.subscribe(position)
+    assert await collect(feed, feed.first, 30 - feed.first) == list(range(feed.first + 1, 31))
+
+
+async def test_a_subscriber_that_falls_behind_the_ring_is_told() -> None:
+    feed = ChangeFeed(capacity=4)
+    subscription = feed.subscribe()
+    for revision in range(1, 20):
+        feed.publish(change(revision))
+
+    with pytest.raises(CursorExpiredError):
+        await anext(subscription)
+
+
+async def test_closing_a_waiting_subscription_ends_its_iteration() -> None:
+    feed = ChangeFeed()
+    subscription = feed.subscribe()
+
+    async def iterate() -> int:
+        return len([batch async for batch in subscription])
+
+    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+        iteration = group.create_task(iterate())
+        await asyncio.sleep(0)
+        subscription.close()
+
+    assert iteration.result() == 0
+
+
+def test_revisions_must_increase() -> None:
+    feed = ChangeFeed(revision=5)
+
+    with pytest.raises(ValueError, match="published after"):
+        feed.publish(change(5))
+    assert feed.revision == 5
+
+
+def test_listeners_hear_every_change_until_they_are_removed() -> None:
+    feed = ChangeFeed()
+    heard: list[int] = []
+    remove = feed.add_listener(lambda one: heard.append(one.revision))
+
+    feed.publish(change(1))
+    remove()
+    feed.publish(change(2))
+
+    assert heard == [1]
+
+
+def test_a_change_is_encoded_once() -> None:
+    feed = ChangeFeed()
+    one = change(1)
+    feed.publish(one)
+
+    assert feed.encoded(one) is feed.encoded(one)
+    assert msgspec.json.decode(feed.encoded(one))["revision"] == 1

@@ -1,0 +1,174 @@
+"""Cuts the power under the real store, checksums and witness included, and checks what is left. Prints JSON.
+
+    python tests/scenarios/store_power_cuts.py [--cuts 200] [--seed 1] [--lies 0.1]
+
+A program of its own because the simulated disk has to be SQLite's default file system before the checksum layer is
+loaded over it. Each seed is a life of one disk: several cuts one after another, each at a random operation of opening,
+committing, checkpointing or closing. After each, every acknowledged batch must be there, and the batch that was under
+way must be there wholly or not at all. An in-memory store that gets the same batches says what "there" means.
+
+With `--lies`, syncs are skipped now and then. Then changes may be missing, but the store must say so.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+
+import msgspec
+
+from tekton.core.component_lifecycle.sqlite_store import SqliteStore
+from tekton.core.component_lifecycle.store import HistoryEntry, MemoryStore, Mutation
+from tekton.core.lifecycle import ComponentState
+from tekton.testing.powercut import SECTOR, PowerCutDisk
+from tekton.utils.tekton_errors import StorageCorruptError, StorageError
+
+HISTORY_LIMIT = 60
+COMPONENTS = 12
+
+State = tuple[list[str], list[list[HistoryEntry]]]
+
+
+class ViolationError(Exception):
+    """The store broke its promise."""
+
+
+class Life:
+    """One disk and the directory with the witness, from empty until its last power cut."""
+
+    def __init__(self, disk: PowerCutDisk, directory: Path, seed: int) -> None:
+        self.disk = disk
+        self.directory = directory
+        self.rng = Random(seed)
+        self.acknowledged: list[list[Mutation]] = []
+        self.underway: list[Mutation] = []
+        self.revision = 0
+        self.witnesses: list[bytes] = []
+        disk.clear(seed)
+        disk.powersafe = self.rng.random() < 0.5
+
+    def run_until_cut(self) -> None:
+        """Use the store until the power goes off, somewhere."""
+        self.disk.cut_after(self.rng.randrange(1, self.rng.choice((12, 60, 400))))
+        store = self.make_store()
+        try:
+            while not self.disk.off:
+                store.open()
+                self.witnesses = [self.witness()]
+                self.commit_some(store)
+                store.close()
+        except StorageError:
+            if not self.disk.off:
+                raise
+        finally:
+            store.close()
+
+    def commit_some(self, store: SqliteStore) -> None:
+        for _ in range(self.rng.randrange(1, 80)):
+            self.underway = self.make_batch()
+            store.commit(self.underway)
+            self.acknowledged.append(self.underway)
+            self.underway = []
+            self.witnesses.append(self.witness())
+
+    def lose_power(self, *, keep_witness: bool) -> None:
+        """Of the witness, whose writes are not synced, each sector may be as it was at any time since the opening."""
+        self.disk.lose_power(self.rng)
+        if self.witnesses and not keep_witness:
+            sectors = [self.rng.choice(self.witnesses)[at : at + SECTOR] for at in (0, SECTOR)]
+            (self.directory / "witness").write_bytes(b"".join(sectors))
+
+    def verify(self) -> None:
+        """Open the store and compare. Raises StorageCorruptError when the store found a loss itself."""
+        store = self.make_store()
+        loaded = store.open()
+        found = (loaded.records, [store.history(name(n), 1000, None) for n in range(COMPONENTS)])
+        store.close()
+        without, complete = self.expected(self.acknowledged), self.expected([*self.acknowledged, self.underway])
+        if found not in (without, complete):
+            raise ViolationError(f"neither {len(self.acknowledged)} batches nor those and the one under way")
+        if found == complete:
+            self.acknowledged.append(self.underway)
+        self.underway = []
+
+    def expected(self, batches: Sequence[Sequence[Mutation]]) -> State:
+        model = MemoryStore(HISTORY_LIMIT)
+        model.open()
+        for batch in batches:
+            model.commit(batch)
+        model.close()
+        records = model.open().records
+        return records, [model.history(name(n), 1000, None) for n in range(COMPONENTS)]
+
+    def make_batch(self) -> list[Mutation]:
+        batch = [self.make_mutation() for _ in range(self.rng.choice((1, 1, 2, 3, 8, 20)))]
+        self.rng.shuffle(batch)
+        return batch
+
+    def make_mutation(self) -> Mutation:
+        self.revision += self.rng.choice((1, 1, 1, 50))
+        component, instance = name(self.rng.randrange(COMPONENTS)), f"instance-{self.rng.randrange(2)}"
+        entry = HistoryEntry(
+            revision=self.revision, at=1.0, kind="state", component_id=component, instance_uuid=instance,
+            previous=None, state=ComponentState.READY, reason=None,
+        )  # fmt: skip
+        text = msgspec.json.encode(entry).decode()
+        record = json.dumps({"of": self.revision, "text": "x" * self.rng.choice((10, 400, 6000))})
+        kept = None if self.rng.random() < 0.2 else record
+        return Mutation(self.revision, 1.0, "state", component, instance, text, kept)
+
+    def make_store(self) -> SqliteStore:
+        return SqliteStore(self.directory, history_limit=HISTORY_LIMIT, exclusive=True)
+
+    def witness(self) -> bytes:
+        return (self.directory / "witness").read_bytes()
+
+
+def name(number: int) -> str:
+    return f"component-{number}"
+
+
+def run(disk: PowerCutDisk, seed: int, cuts: int, outcomes: Counter[str]) -> None:
+    """Live through up to *cuts* power cuts and count the outcomes."""
+    with tempfile.TemporaryDirectory() as directory:
+        life = Life(disk, Path(directory), seed)
+        for _ in range(cuts):
+            life.run_until_cut()
+            life.lose_power(keep_witness=disk.lies > 0)
+            try:
+                life.verify()
+            except StorageCorruptError as error:
+                if not disk.lies:
+                    raise ViolationError(f"refused after an honest power cut: {error}") from error
+                outcomes["detected"] += 1
+                return
+            outcomes["whole"] += 1
+
+
+def main() -> int:
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("--cuts", type=int, default=200)
+    arguments.add_argument("--seed", type=int, default=1)
+    arguments.add_argument("--lies", type=float, default=0.0)
+    options = arguments.parse_args()
+    disk = PowerCutDisk("simulated", default=True)
+    disk.lies = options.lies
+    outcomes: Counter[str] = Counter()
+    violations: list[str] = []
+    seed = options.seed
+    while outcomes.total() + len(violations) < options.cuts:
+        try:
+            run(disk, seed, 4, outcomes)
+        except (ViolationError, StorageError) as error:
+            violations.append(f"seed {seed}: {error}")
+        seed += 1
+    print(json.dumps({**outcomes, "operations": disk.operations, "violations": violations}))
+    return 1 if violations else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
