@@ -1,0 +1,132 @@
+"""How the dependencies of components stand: met, on their way, failed, or going round in circles."""
+
+from collections.abc import Callable, Iterable, Mapping
+
+from tekton import _native
+from tekton.core.component_lifecycle import ComponentRegistry
+from tekton.core.dependency import Dependency, DependencyResolver
+from tekton.core.lifecycle import ComponentRecord, ComponentState
+from tekton.core.start_plan import Handler, Standing, Why, cycle_through, describe_cycle, is_met, may_still_meet
+from tekton.utils.tekton_errors import DependencyError, TektonError
+
+
+class DependencyView:
+    """Reads the registry and what the coordinator knows; changes neither.
+
+    *failures* has, by component, what the last start failed with; *in_flight* tells who is being started.
+    """
+
+    def __init__(
+        self,
+        registry: ComponentRegistry,
+        handlers: Mapping[str, Handler],
+        failures: Mapping[str, TektonError],
+        in_flight: Callable[[str], bool],
+    ) -> None:
+        self._registry = registry
+        self._handlers = handlers
+        self._failures = failures
+        self._in_flight = in_flight
+
+    def graph(self) -> dict[str, list[str]]:
+        """Component id -> ids it depends on, of everything known; handlers count before registrations."""
+        return self._registry.graph() | {name: handler.needs for name, handler in self._handlers.items()}
+
+    def standing(self, dependency: Dependency) -> Standing:
+        """How *dependency* stands now."""
+        name, condition = dependency.component, dependency.condition
+        record = self._registry.find(name)
+        in_flight = self._in_flight(name)
+        # A one-shot that is being run again has not completed, whatever it did before.
+        if record is not None and is_met(condition, record) and not (in_flight and condition == "completed"):
+            return Standing("met")
+        if in_flight or (record is not None and may_still_meet(condition, record)):
+            return Standing("awaited")
+        return Standing("failed", self._why_failed(name, record))
+
+    def awaited(self, handler: Handler) -> list[str]:
+        """The dependencies that are not met but on their way. Raises DependencyError when one has failed."""
+        standings = [(dependency.component, self.standing(dependency)) for dependency in handler.dependencies]
+        failed = {name: standing.why for name, standing in standings if standing.verdict == "failed"}
+        if failed:
+            raise DependencyError(handler.component_id, list(failed), "; ".join(failed.values()))
+        return [name for name, standing in standings if standing.verdict == "awaited"]
+
+    def cycle_error(self, component_id: str) -> DependencyError | None:
+        """The error for a component that is part of a dependency cycle, else None. O(what it depends on)."""
+        cycle = cycle_through(self.graph(), component_id)
+        if not cycle:
+            return None
+        return DependencyError(component_id, cycle[1:] or cycle, describe_cycle(cycle), cycle)
+
+    def cycle_errors(self, component_ids: Iterable[str]) -> dict[str, DependencyError]:
+        """The error of each of *component_ids* that is part of a dependency cycle."""
+        order, cycles = DependencyResolver.resolve_dependencies(self.graph())
+        if not cycles:
+            return {}
+        startable = set(order)
+        errors = ((name, self.cycle_error(name)) for name in component_ids if name not in startable)
+        return {name: error for name, error in errors if error is not None}
+
+    def blocked_by(self, component_id: str) -> list[str]:
+        """Components whose last start failed because *component_id* could not be used."""
+        return [
+            name
+            for name, error in self._failures.items()
+            if isinstance(error, DependencyError) and not error.cycle and component_id in error.failed_dependencies
+        ]
+
+    def waiting_for(self, component_id: str) -> list[str]:
+        """The dependencies that a component is short of but that are on their way. Cheap, for lists."""
+        return self._short_of(component_id, "awaited")
+
+    def last_error(self, component_id: str) -> str | None:
+        """What the last start of a component failed with."""
+        failure = self._failures.get(component_id)
+        return str(failure) if failure else None
+
+    def explain(self, component_id: str, phase: str | None) -> Why:
+        """Why a component is where it is; *phase* is what its start is doing."""
+        record = self._registry.find(component_id)
+        graph = self.graph()
+        cycle = cycle_through(graph, component_id)
+        return Why(
+            component_id=component_id,
+            state=record.state if record else None,
+            reason=record.reason if record else None,
+            since=record.changed_at if record else None,
+            phase=phase,
+            waiting_for=tuple(self._short_of(component_id, "awaited")),
+            failed_dependencies=tuple(self._short_of(component_id, "failed")),
+            cycle=tuple(cycle),
+            dependents=tuple(_dependents(graph, component_id)),
+            last_error=self.last_error(component_id),
+        )
+
+    def _short_of(self, component_id: str, verdict: str) -> list[str]:
+        record = self._registry.find(component_id)
+        if record is not None and record.usable:
+            return []
+        needs = self._needs(self._handlers.get(component_id), record)
+        return [need.component for need in needs if self.standing(need).verdict == verdict]
+
+    def _needs(self, handler: Handler | None, record: ComponentRecord | None) -> Iterable[Dependency]:
+        if handler is not None:
+            return handler.dependencies
+        return [Dependency(name) for name in record.dependencies] if record else []
+
+    def _why_failed(self, name: str, record: ComponentRecord | None) -> str:
+        failure = self._failures.get(name)
+        if record is not None:
+            verb = "failed" if record.state is ComponentState.FAILED else f"is {record.state.value}"
+            return f"{name} {verb}" + (f" ({record.reason})" if record.reason else "")
+        if failure is not None:
+            return str(failure)
+        return f"{name} has not been started" if name in self._handlers else f"{name} is unknown"
+
+
+def _dependents(graph: dict[str, list[str]], component_id: str) -> list[str]:
+    if component_id not in graph:
+        return []
+    dependents = _native.DependencyGraph({**graph}).dependents(component_id, transitive=True)
+    return [name for name in dependents if name != component_id]

@@ -1,0 +1,264 @@
+"""Recovery: who is started again after a failure, when, and when no more.
+
+This module alone decides on automatic restarts; whoever finds a failure (an exit, a lease, a probe, a failed start)
+only reports FAILED. The rules:
+
+* What somebody stopped or cancelled is never restarted, nor what failed while it was being stopped.
+* A restart waits for a random time between the shortest backoff and a ceiling that doubles with each failure (full
+  jitter), up to the longest backoff. At most `max_concurrent` restarts run at once.
+* After `max` restarts without `reset_after` seconds of being usable between them, Recovery gives up and says so.
+  When somebody else brings the component up, it begins anew.
+* What did not start because of a dependency is started when that dependency is usable; that is no restart and is
+  not counted.
+
+While the storm guard holds expiry back, nobody is FAILED, and so nobody is restarted.
+"""
+
+import asyncio
+import logging
+import math
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Literal, Self
+
+import msgspec
+
+from tekton.background import BackgroundGroup
+from tekton.clock import SYSTEM_CLOCK, Clock
+from tekton.core.component_lifecycle import ComponentRegistry
+from tekton.core.lifecycle import Change, ComponentState
+from tekton.core.start_plan import CANCELLED, COMPLETED, RESTARTING, STOPPED
+from tekton.core.startup_coordinator import EnhancedStartUpCoordinator
+from tekton.utils.tekton_errors import DependencyError, TektonError
+
+_WANTED = frozenset({STOPPED, CANCELLED, RESTARTING})
+_MOST_DOUBLINGS = 32
+
+_logger = logging.getLogger("tekton.recovery")
+
+
+class RestartPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """When a component is restarted.
+
+    `no`: never. `on-failure`: when it is FAILED. `always`: also when it ended by itself (STOPPED, `completed` or
+    `exit…`). Times are seconds; `backoff` is the shortest and the longest wait.
+    """
+
+    policy: Literal["no", "on-failure", "always"] = "on-failure"
+    max: int = 5
+    reset_after: float = 60.0
+    backoff: tuple[float, float] = (1.0, 60.0)
+
+    def __post_init__(self) -> None:
+        shortest, longest = self.backoff
+        if not 0 <= shortest <= longest < math.inf:
+            raise ValueError("backoff is two numbers of seconds, the shorter one first")
+        if self.max < 0 or self.reset_after < 0:
+            raise ValueError("max and reset_after are not negative")
+
+    def delay(self, attempt: int, rng: random.Random) -> float:
+        """Seconds to wait before restart number *attempt* (from 1)."""
+        shortest, longest = self.backoff
+        ceiling = min(longest, (shortest or 1.0) * 2 ** min(attempt, _MOST_DOUBLINGS))
+        return rng.uniform(shortest, ceiling)
+
+
+class RestartStatus(msgspec.Struct, frozen=True):
+    """`attempt` restarts of `max` are used up; the next one is due at `next_at` (monotonic seconds, None: none is)."""
+
+    attempt: int
+    max: int
+    next_at: float | None
+    gave_up: bool
+
+
+@dataclass(slots=True)
+class _Course:
+    """What Recovery remembers of one component."""
+
+    policy: RestartPolicy
+    attempt: int = 0
+    failures: int = 0
+    usable_since: float | None = None
+    next_at: float | None = None
+    gave_up: bool = False
+    timer: "asyncio.Task[None] | None" = None
+
+    def begin_anew(self) -> None:
+        self.attempt = 0
+        self.gave_up = False
+
+    def call_off(self) -> None:
+        """Forget the restart that is due, unless it is under way."""
+        timer, self.timer, self.next_at = self.timer, None, None
+        if timer is not None:
+            timer.cancel()
+
+
+class Recovery:
+    """Restarts what fails, if the coordinator knows how to start it. *default* is the policy of those without one."""
+
+    def __init__(
+        self,
+        registry: ComponentRegistry,
+        coordinator: EnhancedStartUpCoordinator,
+        *,
+        rng: random.Random,
+        clock: Clock = SYSTEM_CLOCK,
+        max_concurrent: int = 4,
+        default: RestartPolicy = RestartPolicy(),  # noqa: B008 - it is frozen
+    ) -> None:
+        self._registry = registry
+        self._coordinator = coordinator
+        self._rng = rng
+        self._clock = clock
+        self._places = asyncio.Semaphore(max_concurrent)
+        self._default = default
+        self._courses: dict[str, _Course] = {}
+        self._group = BackgroundGroup("recovery")
+        self._unlisten: Callable[[], None] | None = None
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Begin to listen for failures; what failed before is left alone. Starting twice does nothing."""
+        if self._unlisten is None:
+            self._unlisten = self._registry.feed.add_listener(self._on_change)
+
+    async def stop(self) -> None:
+        """Restart nothing any more; a restart under way is cancelled. Stopping twice does nothing."""
+        if self._unlisten is not None:
+            self._unlisten()
+            self._unlisten = None
+        for course in self._courses.values():
+            course.call_off()
+        await self._group.stop()
+
+    def set_policy(self, component_id: str, policy: RestartPolicy) -> None:
+        """Use *policy* for the component from its next failure on."""
+        self._course(component_id).policy = policy
+
+    def status(self, component_id: str) -> RestartStatus:
+        """How far the restarts of a component have gone."""
+        course = self._courses.get(component_id) or _Course(self._default)
+        attempt = 0 if self._is_healthy(course) else course.attempt
+        return RestartStatus(attempt, course.policy.max, course.next_at, course.gave_up)
+
+    def _on_change(self, change: Change) -> None:
+        component_id = change.component_id
+        if change.kind == "deregistered":
+            if self._registry.find(component_id) is None:
+                self._call_off(component_id)
+        elif change.record.usable:
+            self._on_usable(component_id)
+        elif change.state is ComponentState.FAILED:
+            if change.previous is ComponentState.STOPPING or change.reason in _WANTED:
+                self._call_off(component_id)
+            else:
+                self._on_failure(component_id)
+        elif change.state is ComponentState.STOPPED and change.reason != RESTARTING:
+            self._on_end(component_id, change.reason)
+
+    def _on_usable(self, component_id: str) -> None:
+        course = self._courses.get(component_id)
+        if course is not None:
+            course.call_off()
+            if course.gave_up:
+                course.begin_anew()
+            if course.usable_since is None:
+                course.usable_since = self._clock.monotonic()
+        for blocked in self._coordinator.blocked_by(component_id):
+            self._unblock(blocked)
+
+    def _on_end(self, component_id: str, reason: str | None) -> None:
+        by_itself = reason is not None and (reason == COMPLETED or reason.startswith("exit"))
+        course = self._courses.get(component_id)
+        policy = self._default if course is None else course.policy
+        if by_itself and policy.policy == "always":
+            self._on_failure(component_id)
+        else:
+            self._call_off(component_id)
+
+    def _on_failure(self, component_id: str) -> None:
+        if not self._coordinator.has_handler(component_id):
+            return
+        course = self._course(component_id)
+        course.failures += 1
+        course.call_off()
+        if self._is_healthy(course):
+            course.begin_anew()
+        course.usable_since = None
+        if course.policy.policy == "no" or self._is_usable(component_id):
+            return
+        if course.attempt >= course.policy.max:
+            self._give_up(component_id, course)
+            return
+        course.attempt += 1
+        self._schedule(component_id, course, course.policy.delay(course.attempt, self._rng))
+
+    def _unblock(self, component_id: str) -> None:
+        course = self._course(component_id)
+        if course.policy.policy != "no" and course.timer is None and self._coordinator.has_handler(component_id):
+            self._schedule(component_id, course, 0.0)
+
+    def _give_up(self, component_id: str, course: _Course) -> None:
+        course.gave_up = True
+        _logger.error(
+            "gave up on %s after %d restarts", component_id, course.attempt, extra={"component": component_id}
+        )
+
+    def _schedule(self, component_id: str, course: _Course, delay: float) -> None:
+        course.next_at = self._clock.monotonic() + delay
+        course.timer = self._group.spawn(self._restart(component_id, course, delay), component_id)
+        _logger.info(
+            "restarting %s in %.1f s", component_id, delay, extra={"component": component_id, "attempt": course.attempt}
+        )
+
+    async def _restart(self, component_id: str, course: _Course, delay: float) -> None:
+        await asyncio.sleep(delay)
+        async with self._places:
+            # From here on it is not called off any more: what it starts is real.
+            course.timer = course.next_at = None
+            if self._is_usable(component_id) or self._coordinator.in_flight(component_id):
+                return
+            failures = course.failures
+            try:
+                await self._coordinator.restart_component(component_id)
+            except DependencyError as error:
+                _logger.info("%s waits: %s", component_id, error, extra={"component": component_id})
+            except TektonError as error:
+                # Most failures have been heard as FAILED; one without an instance (disk full) has not.
+                if course.failures == failures:
+                    _logger.warning("restart failed: %s", error, extra={"component": component_id})
+                    self._on_failure(component_id)
+
+    def _call_off(self, component_id: str) -> None:
+        course = self._courses.get(component_id)
+        if course is not None:
+            course.call_off()
+            course.begin_anew()
+            course.usable_since = None
+
+    def _is_usable(self, component_id: str) -> bool:
+        """True when the component, perhaps another instance of it, can be used."""
+        record = self._registry.find(component_id)
+        return record is not None and record.usable
+
+    def _is_healthy(self, course: _Course) -> bool:
+        since = course.usable_since
+        return since is not None and self._clock.monotonic() - since >= course.policy.reset_after
+
+    def _course(self, component_id: str) -> _Course:
+        course = self._courses.get(component_id)
+        if course is None:
+            course = self._courses[component_id] = _Course(self._default)
+        return course

@@ -1,0 +1,325 @@
+"""One start of one component, from waiting for its dependencies to READY, or to a failure that leaves nothing behind.
+
+A job runs in a task of its own and never raises: its result is None or the error. What users wrote (start functions,
+readiness checks) runs in yet another task, so that code which ignores cancellation can be abandoned.
+
+The steps: wait until the dependencies are met; register, unless the component has a live instance already; walk to
+STARTING; with a place among the simultaneous starts, and the dependencies still met, call the start function and wait
+for the readiness conditions; READY. A start ends early when its instance is FAILED meanwhile by whoever noticed, and
+well when it has COMPLETED meanwhile.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+
+from tekton.core.calls import UserCalls, call, describe
+from tekton.core.component_lifecycle import ComponentRegistry
+from tekton.core.component_lifecycle.readiness import NotReadyError
+from tekton.core.lifecycle import ENDED, ComponentRecord, ComponentRegistration, ComponentState
+from tekton.core.signals import Signals
+from tekton.core.start_plan import CANCELLED, STOPPED, Handler, is_met
+from tekton.core.stopper import Stopper
+from tekton.utils.tekton_errors import (
+    ComponentError,
+    ComponentExistsError,
+    IllegalTransitionError,
+    RegistryError,
+    StartTimeoutError,
+    TektonError,
+)
+
+_NEXT = {
+    ComponentState.REGISTERING: ComponentState.INITIALIZING,
+    ComponentState.INITIALIZING: ComponentState.STARTING,
+}
+
+_logger = logging.getLogger("tekton.startup")
+
+
+class Surroundings(Protocol):
+    """What a job sees of the coordinator."""
+
+    registry: ComponentRegistry
+    signals: Signals
+    calls: UserCalls
+    stopper: Stopper
+
+    def awaited(self, handler: Handler) -> list[str]:
+        """The dependencies that are on their way; raises DependencyError when one has failed."""
+        ...
+
+    def in_flight(self, component_id: str) -> bool:
+        """True while a job is starting the component."""
+        ...
+
+    def place(self) -> AbstractAsyncContextManager[object]:
+        """A place among the components that start at the same time."""
+        ...
+
+    async def make_way(self, handler: Handler, *, restart: bool) -> None:
+        """Let a stop in progress end; stop what still runs of the component (*restart*: even if it is usable)."""
+        ...
+
+
+class StartWork:
+    """The part of a start that is the user's code. *enter* is told the phase; `returned` when something may run."""
+
+    def __init__(self, handler: Handler, enter: Callable[[str], None]) -> None:
+        self._handler = handler
+        self._enter = enter
+        self.returned = False
+
+    async def run(self) -> str | None:
+        """Call the start function, then wait for each readiness condition. The result is None, or why it failed."""
+        assert self._handler.start_func is not None
+        self._enter("start function")
+        outcome = await call(self._handler.start_func)
+        if outcome.error is not None:
+            return describe(outcome.error)
+        if outcome.value is False:
+            return "the start function returned False"
+        self.returned = True
+        for condition in self._handler.readiness:
+            self._enter(condition.name)
+            try:
+                await condition.wait()
+            except NotReadyError as error:
+                return str(error)
+        return None
+
+
+class StartJob:
+    """See the module. `target` is READY or DEGRADED.
+
+    *patient*: the timeout does not run while dependencies are being started by other jobs, which have timeouts of
+    their own. *alone*: dependencies are not looked at.
+    """
+
+    def __init__(
+        self,
+        around: Surroundings,
+        handler: Handler,
+        timeout: float,
+        *,
+        target: ComponentState = ComponentState.READY,
+        patient: bool = False,
+        alone: bool = False,
+        restart: bool = False,
+        after: "asyncio.Task[TektonError | None] | None" = None,
+    ) -> None:
+        self.handler = handler
+        self.component_id = handler.component_id
+        self.phase = "dependencies"
+        self.closing = False
+        self.callers = 0
+        self._around = around
+        self._registry = around.registry
+        self._timeout = timeout
+        self._target = target
+        self._patient = patient
+        self._alone = alone
+        self._restart = restart
+        self._after = after
+        self._instance: str | None = None
+        self._call: asyncio.Task[str | None] | None = None
+        self._cancelled_because = CANCELLED
+        self.task: asyncio.Task[TektonError | None]
+
+    def cancel(self, reason: str = CANCELLED) -> None:
+        """End the start, unless it is about to end; then the component is FAILED for *reason*."""
+        if not self.closing:
+            self.closing = True
+            self._cancelled_because = reason
+            self.task.cancel()
+
+    @property
+    def error(self) -> TektonError | None:
+        """What a job that has ended failed with; None when it succeeded."""
+        if self.task.cancelled():
+            return ComponentError(self.component_id, self._cancelled_because)
+        return self.task.result()
+
+    async def run(self) -> TektonError | None:
+        """Start the component. The result is None on success, else why not."""
+        deadline = asyncio.timeout(self._timeout)
+        try:
+            async with deadline:
+                await self._start(deadline)
+            return None
+        except (Exception, asyncio.CancelledError) as cause:
+            error = self._translate(cause, timed_out=deadline.expired())
+        self.closing = True
+        await self._give_up(error)
+        return error
+
+    def _translate(self, cause: BaseException, *, timed_out: bool) -> TektonError:
+        if timed_out and isinstance(cause, TimeoutError):
+            return StartTimeoutError(self.component_id, self._timeout, self.phase)
+        if isinstance(cause, asyncio.CancelledError):
+            return ComponentError(self.component_id, self._cancelled_because)
+        if isinstance(cause, RegistryError):
+            return ComponentError(self.component_id, str(cause))
+        if isinstance(cause, TektonError):
+            return cause
+        _logger.error("the start of %s failed unexpectedly", self.component_id, exc_info=cause)
+        return ComponentError(self.component_id, describe(cause))
+
+    async def _start(self, deadline: asyncio.Timeout) -> None:
+        if self._after is not None:
+            await asyncio.wait({self._after})
+        await self._around.make_way(self.handler, restart=self._restart)
+        if self._is_usable():
+            return
+        if self.handler.start_func is None:
+            raise ComponentError(self.component_id, "no start function is known")
+        await self._dependencies(deadline)
+        if self._is_usable():
+            return
+        record = await self._register()
+        await self._walk(record.state)
+        while not await self._work_in_place(deadline):
+            await self._dependencies(deadline)
+        await self._finish()
+
+    async def _dependencies(self, deadline: asyncio.Timeout) -> None:
+        """Wait until the dependencies are met. Raises DependencyError as soon as one cannot be."""
+        self.phase = "dependencies"
+        while awaited := self._awaited():
+            self.phase = ", ".join(awaited)
+            if self._patient:
+                self._pause(deadline, any(self._around.in_flight(name) for name in awaited))
+            await self._around.signals.wait(awaited)
+        if self._patient:
+            self._pause(deadline, False)
+
+    def _awaited(self) -> list[str]:
+        return [] if self._alone else self._around.awaited(self.handler)
+
+    def _pause(self, deadline: asyncio.Timeout, paused: bool) -> None:
+        """Stop the timeout, or let it begin anew if it was stopped."""
+        if paused:
+            deadline.reschedule(None)
+        elif deadline.when() is None:
+            deadline.reschedule(asyncio.get_running_loop().time() + self._timeout)
+
+    async def _register(self) -> ComponentRecord:
+        self.phase = "registration"
+        live = self._live()
+        if live is None:
+            live = await self._register_new()
+        self._instance = live.instance_uuid
+        return live
+
+    async def _register_new(self) -> ComponentRecord:
+        registration = self._describe()
+        # Known before the answer, so that a start cancelled meanwhile still finds what it has registered.
+        self._instance = registration.instance_uuid
+        try:
+            return (await self._registry.register(registration, supervised=self.handler.supervised)).record
+        except ComponentExistsError:
+            live = self._live()
+            if live is None:
+                raise
+            return live
+
+    def _describe(self) -> ComponentRegistration:
+        try:
+            registration = self.handler.describe()
+        except Exception as error:
+            raise ComponentError(self.component_id, f"cannot be registered: {describe(error)}") from error
+        if registration.component_id != self.component_id:
+            raise ComponentError(self.component_id, f"its registration is that of {registration.component_id}")
+        return registration
+
+    async def _walk(self, state: ComponentState) -> None:
+        """Go to STARTING, whoever else takes some of the steps."""
+        self.phase = "registration"
+        assert self._instance is not None
+        while (step := _NEXT.get(state)) is not None:
+            try:
+                state = (await self._registry.set_state(self.component_id, self._instance, step)).state
+            except IllegalTransitionError as refusal:
+                state = ComponentState(refusal.current)
+
+    async def _work_in_place(self, deadline: asyncio.Timeout) -> bool:
+        """Do the user's part of the start; False when a dependency was lost while waiting for a place."""
+        self.phase = "a place among the simultaneous starts"
+        if self._patient:
+            self._pause(deadline, True)
+        async with self._around.place():
+            if self._awaited():
+                return False
+            self._pause(deadline, False)
+            work = StartWork(self.handler, self._enter)
+            self._around.stopper.owe(self.component_id)
+            self._call = self._around.calls.spawn(work.run(), f"start function of {self.component_id}")
+            await self._while_alive(self._call, work)
+            return True
+
+    async def _while_alive(self, running: "asyncio.Task[str | None]", work: StartWork) -> None:
+        while not running.done():
+            with self._around.signals.watch([self.component_id]) as changed:
+                if self._has_completed():
+                    await self._around.calls.end(running)
+                    return
+                self._check_alive()
+                either: set[asyncio.Future[Any]] = {running, changed}
+                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        failure = "the start function was cancelled" if running.cancelled() else running.result()
+        if self._has_completed():
+            return
+        if failure is not None:
+            if not work.returned:
+                self._around.stopper.settle(self.component_id)
+            raise ComponentError(self.component_id, failure)
+        self._check_alive()
+
+    def _check_alive(self) -> None:
+        """Raise when no instance is live any more."""
+        if self._live() is None:
+            record = self._registry.find(self.component_id)
+            why = "deregistered" if record is None else f"{record.state.value}: {record.reason or 'no reason given'}"
+            raise ComponentError(self.component_id, f"{why} while starting")
+
+    async def _finish(self) -> None:
+        self.phase = "registration"
+        live = self._live()
+        if live is None or live.state is self._target:
+            return
+        key = (live.component_id, live.instance_uuid)
+        if self._target is ComponentState.DEGRADED:
+            await self._registry.set_state(*key, self._target, "started in degraded mode")
+        else:
+            await self._registry.make_ready(*key)
+
+    async def _give_up(self, error: TektonError) -> None:
+        """Leave nothing behind: FAILED, the start function ended or abandoned, the stop function called if owed."""
+        reason = getattr(error, "reason", None) or str(error)
+        if self._instance is not None:
+            self._registry.observe(self.component_id, self._instance, ComponentState.FAILED, reason)
+        if self._call is not None:
+            await self._around.calls.end(self._call)
+        if reason != STOPPED:
+            await self._around.stopper.clean_up(self.handler)
+
+    def _has_completed(self) -> bool:
+        """True when what we started was a one-shot that has done its work already."""
+        assert self._instance is not None
+        record = self._registry.instance(self.component_id, self._instance)
+        return record is not None and is_met("completed", record)
+
+    def _enter(self, phase: str) -> None:
+        self.phase = phase
+
+    def _is_usable(self) -> bool:
+        record = self._registry.find(self.component_id)
+        return record is not None and record.usable
+
+    def _live(self) -> ComponentRecord | None:
+        """The live instance: the one we drive, or else the best."""
+        records = [r for r in self._registry.instances(self.component_id) if r.state not in ENDED]
+        ours = (record for record in records if record.instance_uuid == self._instance)
+        return next(ours, next(iter(records), None))

@@ -1,0 +1,608 @@
+"""Tests of tekton.core.heartbeat_monitor: leases, grace, storms, and what a heartbeat may say.
+
+Most tests move a ManualClock and call `tick` themselves; those in virtual time let the monitor's own task do it.
+"""
+
+import asyncio
+import math
+import random
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+from tekton.core.component_lifecycle import ComponentRegistry
+from tekton.core.heartbeat_monitor import ComponentHeartbeat, HeartbeatMonitor
+from tekton.core.lifecycle import Change, ComponentRegistration, ComponentState
+from tekton.testing import ManualClock, current_clock, virtual_time
+from tekton.utils.tekton_errors import IllegalTransitionError, InvalidRegistrationError, StaleInstanceError
+
+TIMEOUT = 30.0
+
+
+async def register(registry: ComponentRegistry, component_id: str, *, supervised: bool = False) -> str:
+    registration = ComponentRegistration(component_id=component_id)
+    await registry.register(registration, supervised=supervised)
+    return registration.instance_uuid
+
+
+async def bring_up(registry: ComponentRegistry, component_id: str, *, supervised: bool = False) -> str:
+    instance = await register(registry, component_id, supervised=supervised)
+    await registry.make_ready(component_id, instance)
+    return instance
+
+
+@dataclass
+class Bench:
+    """A monitor whose clock and steps belong to the test."""
+
+    registry: ComponentRegistry
+    clock: ManualClock
+    monitor: HeartbeatMonitor
+
+    def run(self, seconds: float, step: float = 0.25) -> list[str]:
+        """Let time pass in steps; returns who was failed."""
+        failed: list[str] = []
+        end = self.clock.monotonic() + seconds
+        while self.clock.monotonic() < end - 1e-9:
+            self.clock.advance(min(step, end - self.clock.monotonic()))
+            failed += [component_id for component_id, _ in self.monitor.tick(self.clock.monotonic())]
+        return failed
+
+    def state(self, component_id: str) -> ComponentState:
+        record = self.registry.find(component_id)
+        assert record is not None
+        return record.state
+
+
+@pytest.fixture
+async def bench(registry: ComponentRegistry) -> Bench:
+    clock = ManualClock()
+    monitor = HeartbeatMonitor(registry, clock=clock)
+    await monitor.start_monitoring(TIMEOUT)
+    # The test ticks by itself; the monitor's own task would see the same clock, but at moments of its own.
+    await monitor._task.stop()
+    return Bench(registry, clock, monitor)
+
+
+# Expiry.
+
+
+async def test_a_ready_component_that_is_silent_fails_with_a_reason(bench: Bench) -> None:
+    await bring_up(bench.registry, "hermes")
+
+    assert bench.run(TIMEOUT - 0.25) == []
+    assert bench.run(0.5) == ["hermes"]
+
+    record = bench.registry.find("hermes")
+    assert record is not None
+    assert (record.state, record.reason) == (ComponentState.FAILED, "no heartbeat for 30 s")
+
+
+async def test_a_heartbeat_starts_the_timeout_again(bench: Bench) -> None:
+    instance = await bring_up(bench.registry, "hermes")
+
+    for _ in range(10):
+        assert bench.run(20) == []
+        assert bench.monitor.beat("hermes", instance).known
+
+    assert bench.run(TIMEOUT - 0.25) == []
+    assert bench.run(0.5) == ["hermes"]
+
+
+async def test_a_failure_is_reported_once(bench: Bench) -> None:
+    changes: list[Change] = []
+    await bring_up(bench.registry, "hermes")
+    bench.registry.feed.add_listener(changes.append)
+
+    bench.run(5 * TIMEOUT)
+
+    assert [change.state for change in changes] == [ComponentState.FAILED]
+
+
+async def test_no_component_fails_before_its_timeout_nor_later_than_a_tick_after_it(bench: Bench) -> None:
+    """Heartbeats at every millisecond of a tick, each looked at every millisecond around its deadline."""
+    for millisecond in range(251):
+        name = f"c{millisecond}"
+        instance = await bring_up(bench.registry, name)
+        bench.run(1 + millisecond / 1000, step=0.13)
+        bench.monitor.beat(name, instance)
+        beaten_at = bench.clock.monotonic()
+
+        bench.run(TIMEOUT - 0.3)
+        while bench.state(name) is ComponentState.READY:
+            bench.run(0.001, step=0.001)
+
+        silence = bench.clock.monotonic() - beaten_at
+        assert TIMEOUT - 1e-9 <= silence <= TIMEOUT + 0.25 + 0.001
+
+
+@pytest.mark.parametrize("late", [-0.001, 0.0, 0.001])
+async def test_a_heartbeat_before_the_last_step_saves_the_component(bench: Bench, late: float) -> None:
+    instance = await bring_up(bench.registry, "hermes")
+    bench.run(TIMEOUT - 0.25)
+    bench.clock.advance(0.25 + late)
+
+    assert bench.monitor.beat("hermes", instance).known
+
+    assert bench.run(TIMEOUT - 0.25) == []
+
+
+async def test_random_deaths_are_found_within_a_tick_and_nobody_else_fails(bench: Bench) -> None:
+    rng = random.Random(1)
+    beats: dict[str, tuple[str, float]] = {}
+    for number in range(200):
+        beats[f"c{number}"] = (await bring_up(bench.registry, f"c{number}"), rng.uniform(0, 10))
+    dies_at = {name: rng.uniform(40, 400) for name in rng.sample(sorted(beats), 100)}
+    last: dict[str, float] = {}
+    found: dict[str, float] = {}
+    start = bench.clock.monotonic()
+
+    while (now := bench.clock.advance(0.25) - start) < 450:
+        for name, (instance, due) in beats.items():
+            if due <= now < dies_at.get(name, math.inf):
+                bench.monitor.beat(name, instance)
+                last[name] = now
+                beats[name] = (instance, due + 10)
+        for name, _ in bench.monitor.tick(bench.clock.monotonic()):
+            found[name] = now
+
+    assert found.keys() == dies_at.keys()
+    delays = [found[name] - last[name] for name in found]
+    assert min(delays) >= TIMEOUT
+    assert max(delays) <= TIMEOUT + 0.5  # a tick, and one for the steps of this loop
+
+
+# Who has a lease.
+
+
+@pytest.mark.parametrize("state", [ComponentState.READY, ComponentState.DEGRADED])
+async def test_a_self_registered_component_has_a_lease_once_it_is_usable(bench: Bench, state: ComponentState) -> None:
+    instance = await register(bench.registry, "hermes")
+    for step in (ComponentState.INITIALIZING, ComponentState.STARTING):
+        await bench.registry.set_state("hermes", instance, step)
+    assert not bench.monitor.leased("hermes", instance)
+
+    await bench.registry.set_state("hermes", instance, state)
+
+    assert bench.monitor.leased("hermes", instance)
+
+
+async def test_a_component_that_is_starting_fails_only_after_it_has_beaten_once(bench: Bench) -> None:
+    instance = await register(bench.registry, "hermes")
+    assert bench.run(10 * TIMEOUT) == []
+
+    bench.monitor.beat("hermes", instance)
+
+    assert bench.run(TIMEOUT + 0.25) == ["hermes"]
+
+
+async def test_a_supervised_component_has_a_lease_from_its_first_heartbeat(bench: Bench) -> None:
+    instance = await bring_up(bench.registry, "hermes", supervised=True)
+    assert bench.run(10 * TIMEOUT) == []
+
+    bench.monitor.beat("hermes", instance)
+
+    assert bench.run(TIMEOUT + 0.25) == ["hermes"]
+
+
+@pytest.mark.parametrize("state", [ComponentState.STOPPING, ComponentState.FAILED])
+async def test_a_component_that_ends_has_no_lease(bench: Bench, state: ComponentState) -> None:
+    instance = await bring_up(bench.registry, "hermes")
+
+    await bench.registry.set_state("hermes", instance, state)
+
+    assert not bench.monitor.leased("hermes", instance)
+    assert bench.run(2 * TIMEOUT) == []
+    assert bench.state("hermes") is state
+
+
+async def test_a_heartbeat_does_not_give_a_stopping_component_a_lease(bench: Bench) -> None:
+    instance = await bring_up(bench.registry, "hermes")
+    await bench.registry.set_state("hermes", instance, ComponentState.STOPPING)
+
+    assert bench.monitor.beat("hermes", instance).known
+
+    assert not bench.monitor.leased("hermes", instance)
+
+
+async def test_a_deregistered_component_leaves_nothing_behind(bench: Bench) -> None:
+    instance = await bring_up(bench.registry, "hermes")
+    bench.monitor.beat("hermes", instance, {"load": 1.0})
+
+    await bench.registry.deregister("hermes", instance)
+    other = await bring_up(bench.registry, "engram", supervised=True)
+
+    assert bench.run(2 * TIMEOUT) == []
+    assert not bench.monitor.leased("hermes", instance)
+    assert not bench.monitor.leased("engram", other)
+    assert (bench.monitor.metrics("hermes"), bench.monitor.last_beat("hermes")) == ({}, None)
+
+
+async def test_what_is_registered_when_monitoring_starts_gets_one_full_lease(registry: ComponentRegistry) -> None:
+    clock = ManualClock()
+    for number in range(5):
+        await bring_up(registry, f"c{number}")
+    clock.advance(10_000)
+    monitor = HeartbeatMonitor(registry, clock=clock)
+
+    await monitor.start_monitoring(TIMEOUT)
+    await monitor._task.stop()
+    bench = Bench(registry, clock, monitor)
+
+    assert bench.run(TIMEOUT - 0.25) == []
+    assert len(bench.run(0.5)) == 5
+
+
+async def test_without_monitoring_heartbeats_are_answered_and_nobody_fails(registry: ComponentRegistry) -> None:
+    clock = ManualClock()
+    monitor = HeartbeatMonitor(registry, clock=clock)
+    instance = await bring_up(registry, "hermes")
+
+    assert monitor.beat("hermes", instance).known
+    clock.advance(1000)
+
+    assert monitor.tick(clock.monotonic()) == []
+
+
+# Time in which we did not run.
+
+
+@pytest.mark.parametrize("pause", [0.5, 1, 2, 10])
+async def test_nobody_fails_because_we_were_stopped(bench: Bench, pause: float) -> None:
+    rng = random.Random(int(pause * 10))
+    beats = {}
+    for number in range(2_000):
+        beats[f"c{number}"] = (await bring_up(bench.registry, f"c{number}"), rng.uniform(0, 10))
+    dead = rng.sample(sorted(beats), 50)
+    failed: list[str] = []
+    start = bench.clock.monotonic()
+
+    def run_until(end: float) -> None:
+        while bench.clock.monotonic() - start < end:
+            now = bench.clock.advance(0.25) - start
+            # The step comes before the heartbeats that waited: the worse of the two orders.
+            failed.extend(name for name, _ in bench.monitor.tick(bench.clock.monotonic()))
+            for name, (instance, due) in beats.items():
+                if due <= now and not (name in dead and now > 40):
+                    bench.monitor.beat(name, instance)
+                    beats[name] = (instance, due + 10 * math.ceil((now - due + 0.01) / 10))
+
+    run_until(45.0)
+    bench.clock.advance(pause * TIMEOUT)
+    resumed = bench.clock.monotonic() - start
+    run_until(resumed + TIMEOUT + 0.5)
+
+    assert sorted(failed) == sorted(dead)
+
+
+async def test_after_a_stall_expiry_is_held_for_one_interval(bench: Bench) -> None:
+    await bring_up(bench.registry, "hermes")
+    bench.run(TIMEOUT - 0.5)
+
+    bench.clock.advance(5)
+
+    assert bench.run(bench.monitor.next_interval - 0.25) == []
+    assert bench.run(0.75) == ["hermes"]
+
+
+async def test_time_without_any_lease_is_no_stall(bench: Bench) -> None:
+    bench.clock.advance(1_000)
+    await bring_up(bench.registry, "hermes")
+    bench.run(TIMEOUT - 5)
+
+    # This one is, and has its hold, though less than a timeout has passed.
+    bench.clock.advance(4.5)
+
+    assert bench.run(bench.monitor.next_interval - 0.25) == []
+
+
+async def test_expiry_is_held_at_most_once_per_timeout(bench: Bench) -> None:
+    await bring_up(bench.registry, "hermes")
+    failed: list[str] = []
+
+    for _ in range(100):
+        bench.clock.advance(5)
+        failed += bench.run(5)
+        if failed:
+            break
+
+    # Each round counts two ticks for the stall and twenty for the rest.
+    assert failed == ["hermes"]
+    assert bench.clock.monotonic() - 1_000 <= 2 * TIMEOUT + 15
+
+
+async def test_setting_the_wall_clock_expires_nobody(bench: Bench) -> None:
+    instance = await bring_up(bench.registry, "hermes")
+
+    for wall in (0.0, 4e9, 1e6):
+        bench.clock.set_wall(wall)
+        assert bench.run(20) == []
+        bench.monitor.beat("hermes", instance)
+
+
+# Storms.
+
+
+async def test_a_storm_is_suspected_not_failed(bench: Bench) -> None:
+    for number in range(20):
+        await bring_up(bench.registry, f"c{number}")
+
+    assert bench.run(TIMEOUT + 1) == []
+
+    assert bench.monitor.suspected == {f"c{number}" for number in range(20)}
+    assert bench.state("c0") is ComponentState.READY
+
+
+async def test_suspects_that_beat_again_are_well(bench: Bench) -> None:
+    instances = {f"c{number}": await bring_up(bench.registry, f"c{number}") for number in range(20)}
+    bench.run(TIMEOUT + 1)
+
+    for name, instance in instances.items():
+        assert bench.monitor.beat(name, instance).known
+
+    assert bench.monitor.suspected == frozenset()
+    assert bench.run(TIMEOUT - 1) == []
+
+
+async def test_a_suspect_whose_second_lease_ran_out_is_well_again_after_a_heartbeat(bench: Bench) -> None:
+    instances = {f"c{number}": await bring_up(bench.registry, f"c{number}") for number in range(20)}
+    bench.run(2 * TIMEOUT + 1)
+
+    bench.monitor.beat("c19", instances["c19"])
+
+    assert "c19" not in bench.monitor.suspected
+    assert bench.monitor.leased("c19", instances["c19"])
+    bench.run(TIMEOUT + 1)
+    assert "c19" in bench.monitor.suspected
+
+
+async def test_suspects_that_stay_silent_fail_at_a_bounded_rate(bench: Bench) -> None:
+    for number in range(20):
+        await bring_up(bench.registry, f"c{number}")
+
+    assert bench.run(2 * TIMEOUT + 1) == ["c0"]
+    assert bench.run(10) == ["c1"]
+    # Ten minus one are no storm: the rest goes together.
+    assert len(bench.run(90)) == 18
+    assert bench.monitor.suspected == frozenset()
+
+
+async def test_when_nobody_is_heard_any_more_we_suspect_ourselves(bench: Bench) -> None:
+    """Our network is gone: leases run out one by one, as their heartbeats came, not in one tick."""
+    instances = {f"c{number}": await bring_up(bench.registry, f"c{number}") for number in range(40)}
+    for name, instance in instances.items():
+        bench.run(0.25)
+        bench.monitor.beat(name, instance)
+
+    assert bench.run(1.5 * TIMEOUT) == []
+
+    assert len(bench.monitor.suspected) == 40
+
+
+async def test_a_suspect_that_is_stopped_is_no_suspect(bench: Bench) -> None:
+    instances = {f"c{number}": await bring_up(bench.registry, f"c{number}") for number in range(20)}
+    bench.run(TIMEOUT + 1)
+
+    await bench.registry.set_state("c0", instances["c0"], ComponentState.STOPPING)
+
+    assert "c0" not in bench.monitor.suspected
+
+
+# Heartbeats.
+
+
+async def test_a_reply_says_who_we_know_and_when_to_beat_again(bench: Bench) -> None:
+    instance = await bring_up(bench.registry, "hermes")
+
+    reply = bench.monitor.beat("hermes", instance)
+
+    assert (reply.known, reply.state, reply.next_interval) == (True, ComponentState.READY, 10.0)
+
+
+@pytest.mark.parametrize(("timeout", "interval"), [(30, 10), (60, 10), (3, 1)])
+async def test_components_are_asked_to_beat_three_times_per_timeout_at_least(
+    registry: ComponentRegistry, timeout: float, interval: float
+) -> None:
+    monitor = HeartbeatMonitor(registry, clock=ManualClock())
+    await monitor.start_monitoring(timeout)
+
+    assert monitor.next_interval == interval
+    assert monitor.heartbeat_timeout == timeout
+
+    await monitor.stop_monitoring()
+
+
+async def test_a_component_nobody_knows_is_told_to_register(bench: Bench) -> None:
+    assert bench.monitor.beat("nobody", str(uuid.uuid4())) == (await _reply_for_unknown(bench))
+    assert not bench.monitor.beat("nobody", str(uuid.uuid4())).known
+
+
+async def _reply_for_unknown(bench: Bench) -> object:
+    heartbeat = ComponentHeartbeat(component_id="nobody", instance_uuid=str(uuid.uuid4()), state="ready")
+    return await bench.monitor.process_heartbeat(heartbeat)
+
+
+async def test_a_replaced_instance_is_told_that_it_is_stale(bench: Bench) -> None:
+    await bring_up(bench.registry, "hermes")
+
+    with pytest.raises(StaleInstanceError):
+        bench.monitor.beat("hermes", str(uuid.uuid4()))
+
+
+async def test_a_failed_component_is_told_to_register_and_stays_failed(bench: Bench) -> None:
+    instance = await bring_up(bench.registry, "hermes")
+    bench.run(TIMEOUT + 1)
+
+    reply = bench.monitor.beat("hermes", instance)
+
+    assert (reply.known, reply.state) == (False, ComponentState.FAILED)
+    assert bench.state("hermes") is ComponentState.FAILED
+    assert not bench.monitor.leased("hermes", instance)
+
+
+async def test_the_new_instance_of_a_failed_component_is_watched_like_the_first(bench: Bench) -> None:
+    await bring_up(bench.registry, "hermes")
+    bench.run(TIMEOUT + 1)
+
+    await bring_up(bench.registry, "hermes")
+
+    assert bench.run(TIMEOUT - 0.25) == []
+    assert bench.run(0.5) == ["hermes"]
+
+
+async def test_a_state_in_a_heartbeat_moves_the_component(bench: Bench) -> None:
+    instance = await bring_up(bench.registry, "hermes")
+
+    reply = await bench.monitor.process_heartbeat(
+        ComponentHeartbeat(component_id="hermes", instance_uuid=instance, state="degraded")
+    )
+
+    assert reply.state is ComponentState.DEGRADED
+    assert bench.state("hermes") is ComponentState.DEGRADED
+
+
+async def test_repeating_the_present_state_is_no_change(bench: Bench) -> None:
+    instance = await bring_up(bench.registry, "hermes")
+    revision = bench.registry.revision
+
+    await bench.monitor.process_heartbeat(
+        ComponentHeartbeat(component_id="hermes", instance_uuid=instance, state="ready", timestamp=1.0)
+    )
+
+    assert bench.registry.revision == revision
+
+
+async def test_a_state_that_cannot_be_reached_in_one_step_is_refused_but_the_heartbeat_counts(bench: Bench) -> None:
+    instance = await register(bench.registry, "hermes")
+
+    with pytest.raises(IllegalTransitionError):
+        await bench.monitor.process_heartbeat(
+            ComponentHeartbeat(component_id="hermes", instance_uuid=instance, state="ready")
+        )
+
+    assert bench.state("hermes") is ComponentState.REGISTERING
+    assert bench.monitor.last_beat("hermes") == bench.clock.monotonic()
+
+
+async def test_metrics_and_the_time_of_the_last_beat_are_kept(bench: Bench) -> None:
+    instance = await bring_up(bench.registry, "hermes")
+    assert (bench.monitor.metrics("hermes"), bench.monitor.last_beat("hermes")) == ({}, None)
+
+    bench.monitor.beat("hermes", instance, {"cpu_percent": 15.2})
+    bench.monitor.beat("hermes", instance)
+
+    assert bench.monitor.metrics("hermes") == {"cpu_percent": 15.2}
+    assert bench.monitor.last_beat("hermes") == bench.clock.monotonic()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"metrics": {"load": math.nan}},
+        {"metrics": {"load": math.inf}},
+        {"metrics": {"load": 10**400}},
+        {"metrics": {"load": "high"}},
+        {"metrics": {"": 1.0}},
+        {"metrics": {"x" * 200: 1.0}},
+        {"metrics": {f"m{number}": 1.0 for number in range(65)}},
+        {"state": "happy"},
+    ],
+)
+async def test_a_heartbeat_that_cannot_be_is_refused_and_does_not_count(
+    bench: Bench, changes: dict[str, object]
+) -> None:
+    instance = await bring_up(bench.registry, "hermes")
+    heartbeat = ComponentHeartbeat(component_id="hermes", instance_uuid=instance, **changes)  # type: ignore[arg-type]
+
+    with pytest.raises(InvalidRegistrationError):
+        await bench.monitor.process_heartbeat(heartbeat)
+
+    assert bench.monitor.last_beat("hermes") is None
+    assert bench.monitor.metrics("hermes") == {}
+
+
+async def test_an_instance_id_in_upper_case_is_the_same_instance(bench: Bench) -> None:
+    instance = await bring_up(bench.registry, "hermes")
+
+    for _ in range(3):
+        bench.run(20)
+        assert bench.monitor.beat("hermes", instance.upper()).known
+
+    assert bench.run(TIMEOUT + 1) == ["hermes"]
+    assert not bench.monitor.leased("hermes", instance)
+
+
+# The monitor's own task.
+
+
+@virtual_time
+async def test_the_monitor_runs_by_itself(inline_registry: ComponentRegistry) -> None:
+    clock = current_clock()
+    async with HeartbeatMonitor(inline_registry, clock=clock) as monitor:
+        await asyncio.sleep(1_000)
+        await bring_up(inline_registry, "hermes")
+        ready_at = clock.monotonic()
+
+        await inline_registry.wait_until("hermes", lambda record: record is not None and not record.usable)
+
+        assert TIMEOUT <= clock.monotonic() - ready_at <= TIMEOUT + 0.25 + 1e-6
+        assert monitor.heartbeat_timeout == TIMEOUT
+
+
+@virtual_time
+async def test_an_hour_of_heartbeats_fails_nobody(inline_registry: ComponentRegistry) -> None:
+    async with HeartbeatMonitor(inline_registry, clock=current_clock()) as monitor:
+        instance = await bring_up(inline_registry, "hermes")
+
+        for _ in range(360):
+            await asyncio.sleep(monitor.next_interval)
+            assert monitor.beat("hermes", instance).state is ComponentState.READY
+
+
+@virtual_time
+async def test_a_stopped_process_fails_nobody_when_it_goes_on(inline_registry: ComponentRegistry) -> None:
+    async with HeartbeatMonitor(inline_registry, clock=current_clock()) as monitor:
+        instance = await bring_up(inline_registry, "hermes")
+        for _ in range(20):
+            await asyncio.sleep(monitor.next_interval)
+            monitor.beat("hermes", instance)
+            current_clock().advance(10 * TIMEOUT)
+
+        assert monitor.beat("hermes", instance).known
+
+
+@virtual_time
+async def test_monitoring_can_be_stopped_and_started_again(inline_registry: ComponentRegistry) -> None:
+    monitor = HeartbeatMonitor(inline_registry, clock=current_clock())
+    await monitor.start_monitoring(5)
+    with pytest.raises(RuntimeError, match="already"):
+        await monitor.start_monitoring(5)
+    instance = await bring_up(inline_registry, "hermes")
+
+    await monitor.stop_monitoring()
+    await monitor.stop_monitoring()
+    await asyncio.sleep(100)
+    assert monitor.beat("hermes", instance).known
+
+    await monitor.start_monitoring(5)
+    await asyncio.sleep(6)
+    assert not monitor.beat("hermes", instance).known
+    await monitor.stop_monitoring()
+
+
+def test_a_monitor_outlives_the_event_loop_it_was_made_on(
+    new_inline_registry: Callable[[], ComponentRegistry],
+) -> None:
+    registry = new_inline_registry()
+    monitor = HeartbeatMonitor(registry)
+
+    @virtual_time
+    async def session() -> None:
+        await monitor.start_monitoring(5)
+        await asyncio.sleep(1)
+        await monitor.stop_monitoring()
+
+    session()
+    session()
