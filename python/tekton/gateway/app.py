@@ -1,0 +1,165 @@
+"""The gateway: one RSGI application that turns the route table into an HTTP interface.
+
+A request passes, in this order: the frame checks of `ingress`, the router, the authorisation policy, the decoding
+of query and body, the handler. Whatever any of them raises is answered as a problem document; only what is not a
+TektonError is a 500, and logged.
+"""
+
+import logging
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import Any
+
+from msgspec import Struct
+
+from tekton.gateway.auth import LocalPolicy, Policy
+from tekton.gateway.bodies import BodyReader
+from tekton.gateway.connection import Connection, SocketHandler
+from tekton.gateway.decoding import decode_body, decode_query
+from tekton.gateway.errors import MethodNotAllowedError, RouteNotFoundError
+from tekton.gateway.ingress import Ingress
+from tekton.gateway.problems import headers_of, status_of, to_problem
+from tekton.gateway.request import Request, Response, encode
+from tekton.gateway.router import Route, Router
+from tekton.gateway.rsgi import HeaderList, HttpProtocol, Scope, SocketProtocol
+from tekton.gateway.sockets import SOCKET
+from tekton.gateway.sse import EventStream, send_stream
+from tekton.gateway.streams import Streams
+from tekton.utils.tekton_errors import TektonError
+
+__all__ = ["EventStream", "Gateway", "Request", "Response", "Route"]
+
+_logger = logging.getLogger("tekton.gateway")
+
+_NOTHING = [("cache-control", "no-store"), ("x-content-type-options", "nosniff")]
+_JSON = [("content-type", "application/json"), *_NOTHING]
+
+
+class Gateway:
+    """Serves *routes*, and *websocket* at `/ws`.
+
+    *allowed_hosts* are names under which this server is reached beside those of the loopback interface,
+    *allowed_origins* web origins whose pages may change things. *policy* decides who may use which route;
+    without one, only the Unix socket may do everything. A body must arrive within *body_timeout* seconds.
+    """
+
+    def __init__(
+        self,
+        routes: Sequence[Route],
+        *,
+        allowed_hosts: Iterable[str] = (),
+        allowed_origins: Iterable[str] = (),
+        policy: Policy | None = None,
+        websocket: SocketHandler | None = None,
+        body_timeout: float = 15.0,
+        max_streams: int = 512,
+    ) -> None:
+        self.router = Router([*routes, SOCKET] if websocket else routes)
+        self.streams = Streams(max_streams)
+        self._ingress = Ingress(allowed_hosts, allowed_origins)
+        self._policy: Policy = policy or LocalPolicy()
+        self._websocket = websocket
+        self._bodies = BodyReader(body_timeout)
+
+    @property
+    def draining(self) -> bool:
+        """True from the moment on which the server is asked to stop."""
+        return self.streams.closing.is_set()
+
+    async def drain(self) -> None:
+        """Take no more streams and sockets, end those that are open, return when all have ended."""
+        await self.streams.close()
+
+    async def __rsgi__(self, scope: Any, proto: Any) -> None:
+        """The entry point that the server calls with a `Scope` and an `HttpProtocol` or `SocketProtocol`."""
+        if scope.proto == "http":
+            await self._serve_request(scope, proto)
+        else:
+            await self._serve_socket(scope, proto)
+
+    async def _serve_request(self, scope: Scope, proto: HttpProtocol) -> None:
+        method, path, query = scope.method, scope.path, scope.query_string
+        try:
+            headers = scope.headers
+            self._ingress.check(scope, headers, method, path, query)
+            route, params = self.router.match(method, path)
+            request = Request(scope, proto, headers, method, path)
+            request.params = params
+            self._policy(request, route)
+            if query or route.query is not None:
+                request.query = decode_query(route.query, query)
+            if route.decoder is not None:
+                body = await self._bodies.read(proto, headers, route.max_body)
+                request.body = decode_body(route.decoder, body or route.no_body)
+            result = await route.handler(request)
+            if isinstance(result, Struct):
+                proto.response_bytes(route.status, _JSON, encode(result))
+            elif isinstance(result, EventStream):
+                await self._stream(request, result, proto)
+            else:
+                _answer(route, result, proto)
+        except MethodNotAllowedError as error:
+            _refuse_method(method, path, error, proto)
+        except TektonError as error:
+            proto.response_bytes(status_of(error), headers_of(error), to_problem(error, path))
+        except Exception as error:
+            _logger.exception("%s %s failed", method, path)
+            proto.response_bytes(500, headers_of(error), to_problem(error, path))
+
+    async def _stream(self, request: Request, stream: EventStream, proto: HttpProtocol) -> None:
+        if request.method == "HEAD":
+            proto.response_bytes(200, [("content-type", "text/event-stream")], b"")
+        else:
+            await send_stream(stream, proto, self.streams)
+
+    async def _serve_socket(self, scope: Scope, proto: SocketProtocol) -> None:
+        try:
+            request, handler = self._admit_socket(scope)
+        except TektonError as error:
+            proto.close(status_of(error))
+            return
+        with self.streams.open():
+            try:
+                connection = Connection(await proto.accept(), partial(self._policy, request), self.streams.closing)
+            except RuntimeError:  # granian's RSGIProtocolError: the client left during the handshake
+                return
+            try:
+                await handler(connection)
+            except Exception:
+                _logger.exception("the socket of %s failed", request.client or "a local process")
+            finally:
+                connection.release()
+
+    def _admit_socket(self, scope: Scope) -> tuple[Request, SocketHandler]:
+        headers, method, path, query = scope.headers, scope.method, scope.path, scope.query_string
+        self._ingress.check(scope, headers, method, path, query, upgrade=True)
+        if self._websocket is None or path != SOCKET.path:
+            raise RouteNotFoundError(path)
+        request = Request(scope, None, headers, method, path)
+        self._policy(request, SOCKET)
+        request.query = decode_query(SOCKET.query, query)
+        self.streams.check()
+        return request, self._websocket
+
+
+def _answer(route: Route, result: Any, proto: HttpProtocol) -> None:
+    if isinstance(result, Response):
+        proto.response_bytes(result.status, _headers(result), result.body)
+    elif isinstance(result, bytes):
+        proto.response_bytes(route.status, _JSON, result)
+    elif result is None:
+        proto.response_bytes(204, _NOTHING, b"")
+    else:
+        proto.response_bytes(route.status, _JSON, encode(result))
+
+
+def _refuse_method(method: str, path: str, error: MethodNotAllowedError, proto: HttpProtocol) -> None:
+    if method == "OPTIONS":
+        proto.response_bytes(204, [("allow", ", ".join(error.allowed)), *_NOTHING], b"")
+    else:
+        proto.response_bytes(405, headers_of(error), to_problem(error, path))
+
+
+def _headers(response: Response) -> HeaderList:
+    media_type = [("content-type", response.media_type)] if response.body else []
+    return [*media_type, *response.headers, *_NOTHING]

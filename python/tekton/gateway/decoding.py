@@ -1,0 +1,207 @@
+"""From bytes to the types of the route table, and from a decoder's complaint to what the caller must change.
+
+Malformed JSON gives MalformedRequestError with the byte offset. JSON that does not fit gives InvalidInputError
+with a JSON pointer and, for an unknown name, the nearest one that exists.
+"""
+
+import re
+from collections.abc import Sequence
+from difflib import get_close_matches
+from functools import lru_cache
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl
+
+import msgspec
+from msgspec import inspect
+
+from tekton.gateway.errors import InvalidInputError, InvalidParameterError, MalformedRequestError
+
+_S = TypeVar("_S", bound=msgspec.Struct)
+
+MAX_DEPTH = 64
+MAX_PARAMETERS = 64
+
+
+def decode_body(decoder: "msgspec.json.Decoder[Any]", body: bytes) -> Any:
+    """*body* as the decoder's type. Raises MalformedRequestError or InvalidInputError."""
+    if len(body) > MAX_DEPTH and _takes_any_depth(decoder) and _too_deep(body):
+        raise _nested()
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        _check_syntax(body)
+        raise _invalid(decoder.type, str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise _malformed(body, error) from None
+    except ValueError as error:  # an integer of thousands of digits, a value refused by __post_init__
+        raise InvalidInputError("", str(error)) from None
+
+
+def decode_query(kind: type[_S] | None, query: str) -> _S | None:
+    """*query* as *kind*, each value converted from its text. Raises as `decode_body`; no parameter may repeat."""
+    values: dict[str, str] = {}
+    for name, value in _pairs(query) if query else ():
+        if name in values:
+            raise InvalidParameterError(name, "given more than once")
+        values[name] = value
+    if kind is None:
+        for name in values:
+            raise InvalidParameterError(name, "no parameters are expected here")
+        return None
+    try:
+        return msgspec.convert(values, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise _invalid_parameter(kind, str(error)) from None
+
+
+def _pairs(query: str) -> list[tuple[str, str]]:
+    try:
+        return parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=MAX_PARAMETERS)
+    except UnicodeDecodeError:
+        raise MalformedRequestError("the query is not UTF-8") from None
+    except ValueError:
+        raise MalformedRequestError(f"more than {MAX_PARAMETERS} parameters") from None
+
+
+_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
+
+
+def _too_deep(body: bytes) -> bool:
+    if body.count(b"[") + body.count(b"{") <= MAX_DEPTH:
+        return False
+    depth = 0
+    for bracket in _STRINGS.sub(b"", body).translate(None, _NOT_BRACKETS):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > MAX_DEPTH:
+            return True
+    return False
+
+
+@lru_cache(maxsize=1024)
+def _takes_any_depth(decoder: "msgspec.json.Decoder[Any]") -> bool:
+    """True when the decoder's type does not limit by itself how deep a document can be nested."""
+    return _nests_freely(inspect.type_info(decoder.type), ())
+
+
+def _nests_freely(kind: inspect.Type, inside: tuple[type, ...]) -> bool:
+    match kind:
+        case inspect.StructType():
+            members = [field.type for field in kind.fields]
+            return kind.cls in inside or any(_nests_freely(member, (*inside, kind.cls)) for member in members)
+        case inspect.UnionType():
+            return any(_nests_freely(member, inside) for member in kind.types)
+        case inspect.CollectionType():
+            return _nests_freely(kind.item_type, inside)
+        case inspect.DictType():
+            return _nests_freely(kind.value_type, inside)
+        case _:
+            return not isinstance(kind, _SCALARS)
+
+
+_SCALARS = (
+    inspect.NoneType,
+    inspect.BoolType,
+    inspect.IntType,
+    inspect.FloatType,
+    inspect.StrType,
+    inspect.EnumType,
+    inspect.LiteralType,
+)
+
+
+def _nested() -> MalformedRequestError:
+    return MalformedRequestError(f"the JSON is nested more than {MAX_DEPTH} levels deep")
+
+
+def _check_syntax(body: bytes) -> None:
+    # The decoder reports what it meets first; that a document is broken matters more than its contents.
+    try:
+        msgspec.json.decode(body)
+    except msgspec.ValidationError:  # a number out of range
+        return
+    except RecursionError:
+        raise _nested() from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise _malformed(body, error) from None
+
+
+_BYTE = re.compile(r"^JSON is malformed: (.*) \(byte (\d+)\)$", re.DOTALL)
+
+
+def _malformed(body: bytes, error: Exception) -> MalformedRequestError:
+    if isinstance(error, UnicodeDecodeError):
+        return MalformedRequestError("the JSON is not UTF-8", _first_bad_byte(body))
+    if found := _BYTE.match(str(error)):
+        # What trails behind the document is reported one byte late.
+        offset = int(found[2]) - (found[1] == "trailing characters")
+        return MalformedRequestError(f"the JSON is malformed: {found[1]}", offset)
+    return MalformedRequestError("the JSON is malformed: it ends too early", len(body))
+
+
+def _first_bad_byte(body: bytes) -> int:
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        return error.start
+    return len(body)
+
+
+_PLACE = re.compile(r" - at `(?:key in )?\$([^`]*)`$")
+_STEP = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
+_MISSING = re.compile(r"Object missing required field `(.*)`")
+
+
+def _take_apart(message: str) -> tuple[str, list[str], str | None]:
+    """The problem, the steps to it, and the name that is unknown, if that is the problem."""
+    place = _PLACE.search(message)
+    steps = [name or index for name, index in _STEP.findall(place[1])] if place else []
+    problem = message[: place.start()] if place else message
+    if found := _UNKNOWN.fullmatch(problem):
+        return "unknown field", [*steps, found[1]], found[1]
+    if found := _MISSING.fullmatch(problem):
+        return "required and missing", [*steps, found[1]], None
+    return problem.replace("`", ""), steps, None
+
+
+def _invalid(kind: Any, message: str) -> InvalidInputError:
+    problem, steps, unknown = _take_apart(message)
+    nearest = _nearest(unknown, _names(inspect.type_info(kind), steps[:-1])) if unknown else None
+    pointer = _pointer(steps)
+    return InvalidInputError(pointer, f"{pointer or 'the document'}: {problem}", nearest)
+
+
+def _invalid_parameter(kind: type[msgspec.Struct], message: str) -> InvalidParameterError:
+    problem, steps, unknown = _take_apart(message)
+    nearest = _nearest(unknown, _names(inspect.type_info(kind), [])) if unknown else None
+    problem = problem.replace(", got str", "").replace("unknown field", "unknown parameter")
+    return InvalidParameterError(steps[0] if steps else "", problem, nearest)
+
+
+def _pointer(steps: Sequence[str]) -> str:
+    """A JSON pointer. It stops at a mapping: the decoder does not say under which key."""
+    known = steps[: steps.index("...")] if "..." in steps else steps
+    return "".join(f"/{step.replace('~', '~0').replace('/', '~1')}" for step in known)
+
+
+def _nearest(name: str, names: Sequence[str]) -> str | None:
+    return next(iter(get_close_matches(name[:64], names, 1)), None)
+
+
+def _names(kind: inspect.Type, steps: Sequence[str]) -> list[str]:
+    """The field names of the Struct that *steps* lead to from *kind*; nothing when they lead elsewhere."""
+    match kind:
+        case inspect.StructType() if not steps:
+            return [field.encode_name for field in kind.fields]
+        case inspect.StructType():
+            fields = {field.encode_name: field.type for field in kind.fields}
+            return _names(fields[steps[0]], steps[1:]) if steps[0] in fields else []
+        case inspect.UnionType():
+            return [name for member in kind.types for name in _names(member, steps)]
+        case inspect.DictType() if steps:
+            return _names(kind.value_type, steps[1:])
+        case inspect.CollectionType() if steps:
+            return _names(kind.item_type, steps[1:])
+        case _:
+            return []

@@ -1,0 +1,101 @@
+"""Errors as `application/problem+json` (RFC 9457): one table from error classes to status codes.
+
+A problem has a stable `code`, a `detail` in words, a `hint` where there is one, and the public fields of the
+error. What is not a TektonError is a defect of ours: its text stays in the log.
+"""
+
+from typing import Any
+
+import msgspec
+
+from tekton.gateway import errors as gateway
+from tekton.utils import tekton_errors as tekton
+from tekton.utils.tekton_errors import TektonError
+
+MEDIA_TYPE = "application/problem+json"
+
+STATUS: dict[type[TektonError], int] = {
+    TektonError: 500,
+    gateway.GatewayError: 400,
+    gateway.MalformedRequestError: 400,
+    gateway.CredentialRequiredError: 401,
+    gateway.PermissionDeniedError: 403,
+    gateway.RouteNotFoundError: 404,
+    gateway.MethodNotAllowedError: 405,
+    gateway.BodyTimeoutError: 408,
+    gateway.BodyTooLargeError: 413,
+    gateway.TargetTooLongError: 414,
+    gateway.UnsupportedMediaTypeError: 415,
+    gateway.MisdirectedRequestError: 421,
+    gateway.InvalidInputError: 422,
+    gateway.UpgradeRequiredError: 426,
+    gateway.TooManyHeadersError: 431,
+    gateway.UnavailableError: 503,
+    tekton.ConfigurationError: 422,
+    tekton.ComponentError: 409,
+    tekton.StartTimeoutError: 504,
+    tekton.DependencyError: 424,
+    tekton.RegistryError: 409,
+    tekton.InvalidRegistrationError: 422,
+    tekton.ComponentNotFoundError: 404,
+    tekton.CursorExpiredError: 410,
+    tekton.StorageError: 503,
+    tekton.SupervisionError: 409,
+    tekton.TransportError: 503,
+}
+"""By class; a class that is not listed has the status of its nearest base."""
+
+RETRY_AFTER: dict[type[TektonError], int] = {
+    gateway.UnavailableError: 2,
+    tekton.StorageFullError: 10,
+    tekton.StorageUnknownError: 10,
+    tekton.TransportError: 2,
+}
+"""Seconds after which asking again makes sense."""
+
+_RESERVED = frozenset({"type", "title", "status", "detail", "code", "hint", "instance"})
+_encode = msgspec.json.Encoder().encode
+
+
+def status_of(error: BaseException) -> int:
+    """The HTTP status that answers *error*; 500 for anything that is not a TektonError."""
+    if isinstance(error, tekton.ProblemError):
+        return error.status
+    return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
+
+
+def headers_of(error: BaseException) -> list[tuple[str, str]]:
+    """The headers that belong to the problem: media type, and what the status asks for."""
+    headers = [("content-type", MEDIA_TYPE), ("cache-control", "no-store")]
+    if (seconds := next((RETRY_AFTER[kind] for kind in type(error).__mro__ if kind in RETRY_AFTER), None)) is not None:
+        headers.append(("retry-after", str(seconds)))
+    if isinstance(error, gateway.CredentialRequiredError):
+        headers.append(("www-authenticate", "Bearer"))
+    if isinstance(error, gateway.MethodNotAllowedError):
+        headers.append(("allow", ", ".join(error.allowed)))
+    return headers
+
+
+def to_problem(error: BaseException, instance: str) -> bytes:
+    """The problem document of *error*; *instance* is the path of the request."""
+    code = error.code if isinstance(error, TektonError) else "internal"
+    problem: dict[str, Any] = {
+        "type": f"urn:tekton:error:{code}",
+        "title": code.replace("_", " ").capitalize(),
+        "status": status_of(error),
+        "detail": str(error) if isinstance(error, TektonError) else "an error on our side; the log has the details",
+        "code": code,
+        "instance": instance[:256],
+    }
+    if isinstance(error, TektonError):
+        if error.hint:
+            problem["hint"] = error.hint
+        problem |= _fields(error)
+    return _encode(problem)
+
+
+def _fields(error: TektonError) -> dict[str, Any]:
+    fields = {name: value for name, value in vars(error).items() if name[0] != "_" and name not in _RESERVED}
+    if isinstance(error, tekton.InvalidRegistrationError):
+        fields["pointer"] = error.field
+    return fields

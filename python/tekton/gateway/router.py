@@ -1,0 +1,179 @@
+"""The route table, and the way from a method and a path to its route.
+
+One table makes routing, body decoding, permissions and the OpenAPI document. Paths are matched as they are:
+nothing is normalised, so a path that is not canonical is no other route's path. Paths without parameters, and
+those seen lately, are found with one dictionary access; others with one per shape of that length (a shape is the
+positions of the parameters).
+"""
+
+import re
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from operator import itemgetter
+from typing import Any
+
+import msgspec
+
+from tekton.gateway.errors import MalformedRequestError, MethodNotAllowedError, RouteNotFoundError
+from tekton.gateway.request import Request
+from tekton.utils.tekton_errors import TektonError
+
+Handler = Callable[[Request], Awaitable[Any]]
+"""`async (Request) -> Response | EventStream | Struct | dict | list | bytes | None`."""
+
+Params = dict[str, str]
+
+_MAX_RECENT = 16_384
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Route:
+    """One operation of the HTTP interface.
+
+    `path` may have parameters, each a whole segment: `/api/components/{component_id}`. `permission` is what the
+    authorisation policy is asked for. `body` and `query` are the types that JSON body and query string are
+    decoded into (a query type is a `msgspec.Struct` of scalars); `max_body` is in bytes. `status` is that of a
+    plain result. `errors` are those that the document mentions beside the ones any route may give. `decoder` and
+    `no_body` (what stands for an absent body: an empty object where all fields have defaults) follow from `body`.
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    summary: str
+    permission: str = "public"
+    body: type | None = None
+    query: type[msgspec.Struct] | None = None
+    response: Any = None
+    status: int = 200
+    max_body: int = 65536
+    errors: tuple[type[TektonError], ...] = ()
+    tags: tuple[str, ...] = ()
+    decoder: "msgspec.json.Decoder[Any] | None" = field(init=False, repr=False, default=None)
+    no_body: bytes = field(init=False, repr=False, default=b"")
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS or self.method in ("HEAD", "OPTIONS"):
+            raise ValueError(f"{self.method} cannot be routed")
+        if self.body is not None:
+            decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(self.body)
+            object.__setattr__(self, "decoder", decoder)
+            object.__setattr__(self, "no_body", b"{}" if _takes_nothing(decoder) else b"")
+
+    @property
+    def parameters(self) -> list[str]:
+        """The names in braces, in path order."""
+        return _PARAMETER.findall(self.path)
+
+
+def _takes_nothing(decoder: "msgspec.json.Decoder[Any]") -> bool:
+    try:
+        decoder.decode(b"{}")
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+_PARAMETER = re.compile(r"\{([a-z_]+)\}")
+_TEMPLATE = re.compile(r"(?:/(?:\{[a-z_]+\}|[A-Za-z0-9._~-]+))+|/")
+# What a segment may consist of (RFC 3986 pchar, decoded) when it becomes a parameter.
+_VALUE = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@-]{1,256}")
+
+
+_Methods = dict[str, Route]
+_Names = tuple[tuple[str, int], ...]
+
+
+class _Shape:
+    """All paths of one length with parameters at the same positions."""
+
+    __slots__ = ("key", "table")
+
+    def __init__(self, literals: Sequence[int]) -> None:
+        self.key: Callable[[list[str]], Hashable] = itemgetter(*literals)
+        self.table: dict[Hashable, tuple[_Methods, _Names]] = {}
+
+
+class Router:
+    """Finds the route of a request.
+
+    Raises ValueError for two routes with the same method and path, or one path with two names for a parameter.
+    """
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        self.routes = tuple(routes)
+        self._exact: dict[str, tuple[_Methods, Params]] = {}
+        self._recent: dict[str, tuple[_Methods, Params]] = {}
+        self._shapes: dict[int, dict[tuple[int, ...], _Shape]] = {}
+        for route in routes:
+            self._add(route)
+        for length, shapes in self._shapes.items():
+            self._shapes[length] = dict(sorted(shapes.items(), key=_precedence))
+
+    def match(self, method: str, path: str) -> tuple[Route, Params]:
+        """The route and the values of its parameters (shared: not to be changed). GET answers HEAD.
+
+        Raises RouteNotFoundError, MethodNotAllowedError (also for methods unknown to HTTP), or
+        MalformedRequestError for a path that could only match by being cleaned up.
+        """
+        methods, params = self._exact.get(path) or self._recent.get(path) or self._find(method, path)
+        route = methods.get(method) or (methods.get("GET") if method == "HEAD" else None)
+        if route is None:
+            raise MethodNotAllowedError(method, _allowed(methods))
+        return route, params
+
+    def _find(self, method: str, path: str) -> tuple[_Methods, Params]:
+        segments = path.split("/")
+        for shape in self._shapes.get(len(segments), {}).values():
+            if (found := shape.table.get(shape.key(segments))) is not None:
+                methods, names = found
+                entry = methods, {name: _checked(segments[at]) for name, at in names}
+                if len(self._recent) >= _MAX_RECENT:
+                    self._recent.clear()
+                self._recent[path] = entry
+                return entry
+        if method not in METHODS:
+            raise MethodNotAllowedError(method, METHODS)
+        raise RouteNotFoundError(path)
+
+    def _add(self, route: Route) -> None:
+        if _TEMPLATE.fullmatch(route.path) is None:
+            raise ValueError(f"{route.path} is not a path")
+        methods = self._methods(route.path)
+        if route.method in methods:
+            raise ValueError(f"{route.method} {route.path} is in the table twice")
+        methods[route.method] = route
+
+    def _methods(self, path: str) -> _Methods:
+        """The methods of *path*; it is entered when it is new."""
+        segments = path.split("/")
+        names = tuple((segment[1:-1], at) for at, segment in enumerate(segments) if segment.startswith("{"))
+        if not names:
+            return self._exact.setdefault(path, ({}, {}))[0]
+        positions = tuple(at for _, at in names)
+        shapes = self._shapes.setdefault(len(segments), {})
+        if positions not in shapes:
+            shapes[positions] = _Shape([at for at in range(len(segments)) if at not in positions])
+        methods, known = shapes[positions].table.setdefault(shapes[positions].key(segments), ({}, names))
+        if known != names:
+            raise ValueError(f"{path} is in the table with other parameter names")
+        return methods
+
+
+def _precedence(shape: tuple[tuple[int, ...], _Shape]) -> tuple[int, list[int]]:
+    """More literal segments win over fewer, then literal segments that come earlier."""
+    positions, _ = shape
+    return len(positions), [-at for at in positions]
+
+
+def _allowed(methods: _Methods) -> list[str]:
+    names = {*methods, "OPTIONS"} | ({"HEAD"} if "GET" in methods else set())
+    return [name for name in METHODS if name in names]
+
+
+def _checked(value: str) -> str:
+    if _VALUE.fullmatch(value) is None or value in (".", ".."):
+        raise MalformedRequestError("the path is not in its canonical form")
+    return value

@@ -1,0 +1,285 @@
+"""The HTTP server: Granian embedded in our process and event loop, one instance per listening socket.
+
+We bind the sockets ourselves and hand them over. So a port that is taken is an error here (Granian binds with
+SO_REUSEPORT and would share it), port 0 works, and who connects after `start()` is served. Signals and logging
+stay ours: the embedded server installs no signal handlers, and its log goes to the ordinary loggers.
+
+The parts of Granian that are not its public interface are used here and nowhere else: `SocketHolder`, and the two
+steps of the embedded server that `_EmbeddedServer` replaces.
+"""
+
+import asyncio
+import errno
+import logging
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from granian._granian import SocketHolder
+from granian.constants import HTTPModes
+from granian.http import HTTP1Settings
+from granian.log import LogLevels
+from granian.server.embed import Server
+
+from tekton.background import BackgroundTask
+from tekton.gateway.app import Gateway
+from tekton.utils.tekton_errors import PortInUseError, SupervisionError
+
+_logger = logging.getLogger("tekton.gateway")
+
+MAX_CONNECTIONS = 1024
+"""Per listening socket. The Unix socket has its own: a flood on the port leaves the owner a way in."""
+
+HEADER_TIMEOUT = 10.0
+"""Seconds for the headers of a request to arrive, and for which an idle connection is kept."""
+
+MAX_HEADER_BYTES = 32 * 1024
+BACKLOG = 1024
+
+_NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+
+
+class GatewayServer:
+    """Serves *app* on *host*:*port* and, when *uds* is given, on a Unix socket.
+
+    *host* is an address or a name (`localhost` is served on IPv4 and IPv6); several are given as a sequence.
+    """
+
+    def __init__(self, app: Gateway, host: str | Sequence[str], port: int, uds: Path | None = None) -> None:
+        self._app = app
+        self._hosts = [host] if isinstance(host, str) else list(host)
+        self._port = port
+        self._uds = uds
+        self._listeners: list[_Listener] = []
+
+    @property
+    def port(self) -> int:
+        """The port in use: the one the system chose, when 0 was asked for and the server has started."""
+        return self._port
+
+    async def start(self) -> None:
+        """Listen and serve; connections are accepted when this returns.
+
+        Raises PortInUseError, naming the owner where it can be known, or SupervisionError for an address that
+        cannot be listened on. In that case nothing is left open.
+        """
+        sockets = await asyncio.to_thread(self._bind)
+        self._port = sockets[0].getsockname()[1]
+        self._listeners = [_Listener(self._app, each) for each in sockets]
+        try:
+            for listener in self._listeners:
+                await listener.start()
+        except SupervisionError:
+            await self.stop(timeout=1.0)
+            raise
+
+    def _bind(self) -> list[socket.socket]:
+        sockets = bind_port(self._hosts, self._port)
+        try:
+            return [*sockets, bind_unix(self._uds)] if self._uds is not None else sockets
+        except SupervisionError:
+            _close(sockets)
+            raise
+
+    async def stop(self, timeout: float = 5.0) -> None:
+        """End all streams and sockets with a goodbye, answer what is in progress, close the listeners.
+
+        What is not done after *timeout* seconds is left behind. Stopping what has stopped does nothing.
+        """
+        listeners, self._listeners = self._listeners, []
+        if not listeners:
+            return
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._app.drain()
+        except TimeoutError:
+            _logger.warning("%d streams did not end within %g s", len(self._app.streams), timeout)
+        patience = max(deadline - loop.time(), 0.1)
+        await asyncio.gather(*(listener.stop(patience) for listener in listeners))
+        if self._uds is not None:
+            self._uds.unlink(missing_ok=True)
+
+
+def bind_port(hosts: Sequence[str], port: int) -> list[socket.socket]:
+    """Listening sockets on *port* of every address of *hosts*, all on the same port when it is 0.
+
+    An address that this machine does not have is skipped as long as another works. Raises PortInUseError or
+    SupervisionError; then nothing stays open.
+    """
+    sockets: list[socket.socket] = []
+    try:
+        for family, address in _addresses(hosts):
+            try:
+                sockets.append(_listen(family, (address, port)))
+            except OSError as error:
+                if error.errno not in _NO_SUCH_ADDRESS or not sockets:
+                    raise _listen_error(address, port, error) from error
+                continue
+            port = sockets[-1].getsockname()[1]
+    except SupervisionError:
+        _close(sockets)
+        raise
+    return sockets
+
+
+def _close(sockets: Sequence[socket.socket]) -> None:
+    for each in sockets:
+        each.close()
+
+
+def bind_unix(path: Path) -> socket.socket:
+    """A listening Unix socket at *path*, for its owner only; replaces one that nobody listens on any more."""
+    _remove_dead(path)
+    listener = socket.socket(socket.AF_UNIX)
+    try:
+        listener.bind(str(path))
+        path.chmod(0o600)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise SupervisionError(f"cannot listen on {path}: {error.strerror or error}") from error
+    return listener
+
+
+def _addresses(hosts: Sequence[str]) -> list[tuple[socket.AddressFamily, str]]:
+    found: dict[tuple[socket.AddressFamily, str], None] = {}
+    for host in hosts:
+        try:
+            for family, _, _, _, address in socket.getaddrinfo(host.strip("[]"), None, type=socket.SOCK_STREAM):
+                found[family, str(address[0])] = None
+        except OSError as error:
+            raise SupervisionError(f"cannot listen on {host}: {error.strerror or error}") from error
+    # IPv4 first: its port is the one that is told when 0 was asked for.
+    return sorted(found, key=lambda each: each[0] != socket.AF_INET)
+
+
+def _listen(family: socket.AddressFamily, address: tuple[str, int]) -> socket.socket:
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if sys.platform != "win32":  # there it would share the port
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _listen_error(address: str, port: int, error: OSError) -> SupervisionError:
+    if error.errno == errno.EADDRINUSE:
+        return PortInUseError(port, port_owner(port))
+    return SupervisionError(f"cannot listen on {address} port {port}: {error.strerror or error}")
+
+
+def port_owner(port: int) -> str | None:
+    """Who listens on *port*: `name (process 123)`; None when it cannot be known (another user's process)."""
+    import psutil
+
+    try:
+        for connection in psutil.net_connections("tcp"):
+            address = connection.laddr
+            if connection.status == psutil.CONN_LISTEN and address and address.port == port and connection.pid:
+                return f"{psutil.Process(connection.pid).name()} (process {connection.pid})"
+    except psutil.Error:
+        return None
+    return None
+
+
+def _remove_dead(path: Path) -> None:
+    if not path.is_socket():
+        return
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink(missing_ok=True)
+        except OSError:
+            return
+        else:
+            raise SupervisionError(f"cannot listen on {path}: another process does")
+
+
+class _Listener:
+    """One listening socket being served. Takes the socket over."""
+
+    def __init__(self, app: Gateway, listening: socket.socket) -> None:
+        self._server = _EmbeddedServer(app, listening)
+        self._task = BackgroundTask("http-server")
+
+    async def start(self) -> None:
+        """Returns when the server's threads run. Raises SupervisionError when it failed."""
+        self._task.start(self._server.serve())
+        # One turn of the loop until the server waits, one for its worker: what fails, fails in these.
+        for _ in range(3):
+            await asyncio.sleep(0)
+        if not self._task.running or not self._server.wrks:
+            raise SupervisionError("the HTTP server did not start; see the log")
+
+    async def stop(self, patience: float) -> None:
+        """Accept no more, wait *patience* seconds for the connections to finish."""
+        self._server.end(patience)
+        await self._task.join()
+
+
+class _EmbeddedServer(Server):
+    """Granian's embedded server on a socket that is bound already."""
+
+    def __init__(self, app: Gateway, listening: socket.socket) -> None:
+        _keep_logging_ours()
+        super().__init__(
+            app,
+            http=HTTPModes.http1,
+            backlog=BACKLOG,
+            backpressure=MAX_CONNECTIONS,
+            http1_settings=HTTP1Settings(
+                header_read_timeout=int(HEADER_TIMEOUT * 1000), max_buffer_size=MAX_HEADER_BYTES
+            ),
+            log_level=LogLevels.warning,
+            log_dictconfig=_CHANGE_NOTHING,
+        )
+        self._listening = listening
+        self._patience = 5.0
+
+    def end(self, patience: float) -> None:
+        """Make `serve` return after at most *patience* seconds."""
+        self._patience = patience
+        self.interrupt_signal = True
+        self.main_loop_interrupt.set()
+
+    def _init_shared_socket(self) -> None:
+        unix = self._listening.family == socket.AF_UNIX
+        fd = self._listening.detach()
+        holder: Any = SocketHolder
+        self._shd = holder(fd, unix, BACKLOG) if sys.platform.startswith(("linux", "freebsd")) else holder(fd, unix)
+
+    async def _stop_workers(self) -> None:
+        # Granian waits for its connections without limit, or cancels. A worker that still has connections is
+        # left to them: it ends with the last one, or with the process.
+        workers: list[Any] = self.wrks
+        for worker in workers:
+            worker.terminate()
+        await asyncio.wait([worker._task for worker in workers], timeout=self._patience)
+        workers.clear()
+
+
+# Granian configures logging when it is constructed. This changes the level of its own logger and nothing else;
+# anything that is not incremental would close every handler of the process.
+_CHANGE_NOTHING: dict[str, Any] = {"incremental": True, "formatters": {}, "handlers": {}, "loggers": {}}
+
+
+def _keep_logging_ours() -> None:
+    logging.getLogger("_granian").addFilter(_not_experimental)
+
+
+def _not_experimental(record: logging.LogRecord) -> bool:
+    # Said at every start; which of its modes we use is our decision.
+    return "is experimental" not in record.getMessage()

@@ -1,0 +1,121 @@
+"""The document of a route table."""
+
+import json
+from typing import Annotated, Any
+
+import msgspec
+
+from tekton.gateway.app import EventStream
+from tekton.gateway.openapi import document
+from tekton.gateway.router import Route
+from tekton.utils.tekton_errors import ComponentNotFoundError, StaleInstanceError
+
+
+class Body(msgspec.Struct):
+    """What is asked."""
+
+    name: str
+
+
+class Options(msgspec.Struct):
+    wait: bool = False
+
+
+class Query(msgspec.Struct):
+    cursor: str
+    limit: Annotated[int, msgspec.Meta(ge=1)] = 100
+
+
+class Item(msgspec.Struct):
+    name: str
+    child: "Item | None" = None
+
+
+async def nothing(_: Any) -> None:
+    pass
+
+
+ROUTES = [
+    Route("GET", "/a/{name}", nothing, "One", "components:read", query=Query, response=Item, tags=("things",)),
+    Route(
+        "POST",
+        "/a/{name}",
+        nothing,
+        "Make one",
+        body=Body,
+        response=list[Item],
+        status=201,
+        errors=(ComponentNotFoundError, StaleInstanceError),
+    ),
+    Route("POST", "/a/{name}/stop", nothing, "Stop", body=Options),
+    Route("GET", "/events", nothing, "Watch", response=EventStream),
+    Route("GET", "/file", nothing, "Fetch", response=bytes),
+    Route("GET", "/nothing", nothing, "Nothing"),
+]
+DOCUMENT = document(ROUTES, {"title": "Test", "version": "1"})
+
+
+def test_the_document_is_json_and_names_every_route_once() -> None:
+    text = json.dumps(DOCUMENT)
+    operations = [operation for path in DOCUMENT["paths"].values() for operation in path.values()]
+
+    assert json.loads(text)["openapi"] == "3.1.0"
+    assert DOCUMENT["info"] == {"title": "Test", "version": "1"}
+    assert {(method, path) for path, item in DOCUMENT["paths"].items() for method in item} == {
+        (route.method.lower(), route.path) for route in ROUTES
+    }
+    assert len({operation["operationId"] for operation in operations}) == len(ROUTES)
+
+
+def test_every_reference_leads_somewhere() -> None:
+    references: set[str] = set()
+
+    def collect(value: Any) -> None:
+        if isinstance(value, dict):
+            references.update([value["$ref"]] if "$ref" in value else [])
+            for each in value.values():
+                collect(each)
+        elif isinstance(value, list):
+            for each in value:
+                collect(each)
+
+    collect(DOCUMENT)
+
+    assert references
+    for reference in references:
+        assert reference.removeprefix("#/components/schemas/") in DOCUMENT["components"]["schemas"]
+
+
+def test_parameters_of_path_and_query_are_described() -> None:
+    operation = DOCUMENT["paths"]["/a/{name}"]["get"]
+
+    assert [(each["name"], each["in"], each["required"]) for each in operation["parameters"]] == [
+        ("name", "path", True),
+        ("cursor", "query", True),
+        ("limit", "query", False),
+    ]
+    assert operation["parameters"][2]["schema"] == {"type": "integer", "minimum": 1, "default": 100}
+    assert operation["x-tekton-permission"] == "components:read"
+    assert operation["tags"] == ["things"]
+
+
+def test_a_body_is_required_unless_everything_in_it_has_a_default() -> None:
+    assert DOCUMENT["paths"]["/a/{name}"]["post"]["requestBody"]["required"] is True
+    assert DOCUMENT["paths"]["/a/{name}/stop"]["post"]["requestBody"]["required"] is False
+
+
+def test_answers_and_refusals_are_described_by_status() -> None:
+    responses = DOCUMENT["paths"]["/a/{name}"]["post"]["responses"]
+
+    assert responses["201"]["content"]["application/json"]["schema"]["type"] == "array"
+    assert "component_not_found" in responses["404"]["description"]
+    assert "stale_instance" in responses["409"]["description"]
+    assert {"400", "408", "413", "415", "422"} <= set(responses)
+    assert list(responses["404"]["content"]) == ["application/problem+json"]
+    assert "401" in DOCUMENT["paths"]["/a/{name}"]["get"]["responses"]
+    assert set(DOCUMENT["paths"]["/nothing"]["get"]["responses"]) == {"200"}
+
+
+def test_streams_and_bytes_have_their_media_types() -> None:
+    assert "text/event-stream" in DOCUMENT["paths"]["/events"]["get"]["responses"]["200"]["content"]
+    assert "application/octet-stream" in DOCUMENT["paths"]["/file"]["get"]["responses"]["200"]["content"]

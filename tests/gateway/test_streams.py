@@ -1,0 +1,54 @@
+"""The bookkeeping of long-lived connections."""
+
+import asyncio
+
+import pytest
+
+from tekton.gateway.errors import UnavailableError
+from tekton.gateway.streams import Streams
+
+
+def test_no_more_than_the_limit_are_open_at_once() -> None:
+    streams = Streams(limit=2)
+
+    with streams.open(), streams.open():
+        assert len(streams) == 2
+        with pytest.raises(UnavailableError), streams.open():
+            pass
+    with streams.open():
+        assert len(streams) == 1
+
+
+def test_a_stream_that_fails_is_no_longer_open() -> None:
+    streams = Streams(limit=2)
+
+    with pytest.raises(ZeroDivisionError), streams.open():
+        raise ZeroDivisionError
+
+    assert len(streams) == 0
+
+
+async def test_closing_waits_for_the_last_and_takes_no_more() -> None:
+    streams = Streams(limit=2)
+    steps: list[str] = []
+
+    async def stream() -> None:
+        with streams.open():
+            steps.append("open")
+            await streams.closing.wait()
+            steps.append("ended")
+
+    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+        group.create_task(stream())
+        await asyncio.sleep(0)
+        await streams.close()
+        steps.append("closed")
+
+    assert steps == ["open", "ended", "closed"]
+    with pytest.raises(UnavailableError):
+        streams.check()
+
+
+async def test_closing_without_streams_does_not_wait() -> None:
+    async with asyncio.timeout(5):
+        await Streams(limit=2).close()
