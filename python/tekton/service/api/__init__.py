@@ -1,0 +1,27 @@
+"""The HTTP API of the control plane: one file per resource, one table of routes."""
+
+from functools import cache
+
+from tekton import __version__
+from tekton.gateway.openapi import document
+from tekton.gateway.request import Request, Response, encode
+from tekton.gateway.router import Route
+from tekton.service.api import capabilities, components, control, dependencies, events, health, heartbeats, logs
+from tekton.service.system import System
+
+
+def all_routes(system: System) -> list[Route]:
+    """Every route that the control plane serves, with the document that describes them."""
+    resources = (health, components, control, heartbeats, capabilities, dependencies, logs, events)
+    routes = [route for resource in resources for route in resource.routes(system)]
+
+    @cache
+    def encoded() -> bytes:
+        return encode(document(routes, {"title": "Tekton", "version": __version__}))
+
+    async def openapi(_: Request) -> Response:
+        return Response(body=encoded())
+
+    description = Route("GET", "/openapi.json", openapi, summary="This document", permission="components:read")
+    routes.append(description)
+    return routes

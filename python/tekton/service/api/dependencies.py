@@ -1,0 +1,81 @@
+"""Dependencies: resolve a graph that the caller brings, and show the graph of the system."""
+
+import msgspec
+
+from tekton.core.dependency import DependencyResolver
+from tekton.core.lifecycle import ComponentState
+from tekton.gateway.request import Request
+from tekton.gateway.router import Route
+from tekton.service.system import System
+
+
+class ResolveRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Component -> the components it depends on."""
+
+    graph: dict[str, list[str]]
+
+
+class Resolution(msgspec.Struct, frozen=True):
+    """`start_order` holds what can start, dependencies first; `cycles` one concrete cycle per knot."""
+
+    start_order: list[str]
+    cycles: list[list[str]]
+    waves: list[list[str]]
+
+
+class Node(msgspec.Struct, frozen=True):
+    """`state` is null for a dependency that is not registered."""
+
+    id: str
+    state: ComponentState | None
+
+
+class SystemGraph(msgspec.Struct, frozen=True):
+    """`edges` are [component, dependency]."""
+
+    nodes: list[Node]
+    edges: list[tuple[str, str]]
+    waves: list[list[str]]
+    cycles: list[list[str]]
+
+
+def routes(system: System) -> list[Route]:
+    """The dependency routes."""
+
+    async def resolve(request: Request) -> Resolution:
+        body: ResolveRequest = request.body
+        order, cycles = DependencyResolver.resolve_dependencies(body.graph)
+        return Resolution(order, cycles, DependencyResolver.startup_waves(body.graph))
+
+    async def graph(_: Request) -> SystemGraph:
+        dependencies = system.dependency_graph()
+        _order, cycles = DependencyResolver.resolve_dependencies(dependencies)
+        names = dict.fromkeys([*dependencies, *(name for names in dependencies.values() for name in names)])
+        records = {name: system.registry.find(name) for name in names}
+        return SystemGraph(
+            nodes=[Node(name, record.state if record else None) for name, record in records.items()],
+            edges=[(name, dependency) for name, needed in dependencies.items() for dependency in needed],
+            waves=DependencyResolver.startup_waves(dependencies),
+            cycles=cycles,
+        )
+
+    return [
+        Route(
+            "POST",
+            "/api/dependencies/resolve",
+            resolve,
+            summary="Order a dependency graph",
+            permission="components:read",
+            body=ResolveRequest,
+            response=Resolution,
+            max_body=8 * 1024 * 1024,
+        ),
+        Route(
+            "GET",
+            "/api/graph",
+            graph,
+            summary="The dependency graph of the system",
+            permission="components:read",
+            response=SystemGraph,
+        ),
+    ]

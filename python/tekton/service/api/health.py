@@ -1,0 +1,103 @@
+"""Health, readiness, version, and the whole system in one answer."""
+
+import sys
+
+import msgspec
+
+from tekton import __version__
+from tekton.gateway.request import Request, Response
+from tekton.gateway.router import Route
+from tekton.service.system import System
+from tekton.service.views import ComponentView
+
+
+class Health(msgspec.Struct, frozen=True):
+    status: str
+
+
+class Readiness(msgspec.Struct, frozen=True):
+    """Whether the control plane itself takes requests; `reason` says why not."""
+
+    ready: bool
+    reason: str | None
+
+
+class Version(msgspec.Struct, frozen=True):
+    version: str
+    python: str
+    pid: int
+
+
+class SystemView(msgspec.Struct, frozen=True):
+    """All components in one answer; `counts` is the number of components per state."""
+
+    version: str
+    incarnation: int
+    revision: int
+    started_at: float
+    data_dir: str
+    components: list[ComponentView]
+    counts: dict[str, int]
+
+
+class Accepted(msgspec.Struct, frozen=True):
+    operation: str
+
+
+_OK = Health("ok")
+
+
+def routes(system: System) -> list[Route]:
+    """The routes about the control plane as a whole."""
+
+    async def health(_: Request) -> Health:
+        return _OK
+
+    async def ready(_: Request) -> Response:
+        reason = system.unready_reason()
+        return Response.json(Readiness(reason is None, reason), status=503 if reason else 200)
+
+    async def version(_: Request) -> Version:
+        return Version(__version__, sys.version.split()[0], system.pid)
+
+    async def overview(_: Request) -> SystemView:
+        components = system.views()
+        counts: dict[str, int] = {}
+        for component in components:
+            counts[component.state.value] = counts.get(component.state.value, 0) + 1
+        return SystemView(
+            version=__version__,
+            incarnation=system.registry.incarnation,
+            revision=system.registry.revision,
+            started_at=system.started_at,
+            data_dir=str(system.config.data_dir),
+            components=components,
+            counts=counts,
+        )
+
+    async def stop(_: Request) -> Response:
+        system.request_stop()
+        return Response.json(Accepted("stop"), status=202)
+
+    return [
+        Route("GET", "/api/health", health, summary="Liveness", permission="public", response=Health),
+        Route("GET", "/api/ready", ready, summary="Readiness", permission="public", response=Readiness),
+        Route("GET", "/api/version", version, summary="Version", permission="public", response=Version),
+        Route(
+            "GET",
+            "/api/system",
+            overview,
+            summary="All components in one answer",
+            permission="components:read",
+            response=SystemView,
+        ),
+        Route(
+            "POST",
+            "/api/system/stop",
+            stop,
+            summary="Stop everything in order, then the control plane",
+            permission="system:control",
+            response=Accepted,
+            status=202,
+        ),
+    ]

@@ -1,0 +1,90 @@
+"""Heartbeats: one at a time, or a batch."""
+
+from typing import Annotated
+
+import msgspec
+
+from tekton.core.heartbeat_monitor import ComponentHeartbeat, HeartbeatReply
+from tekton.gateway.request import Request
+from tekton.gateway.router import Route
+from tekton.service.system import System
+from tekton.utils.tekton_errors import IllegalTransitionError, StaleInstanceError
+
+
+class Beat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A heartbeat of the component named in the path."""
+
+    instance_uuid: str
+    timestamp: float | None = None
+    state: str | None = None
+    metrics: dict[str, float] = {}
+
+
+class Beats(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    heartbeats: Annotated[list[ComponentHeartbeat], msgspec.Meta(max_length=10_000)]
+
+
+class Replies(msgspec.Struct, frozen=True):
+    """One reply per heartbeat, in the same order."""
+
+    replies: list[HeartbeatReply]
+
+
+class Heartbeats:
+    """Handlers over the heartbeat monitor."""
+
+    def __init__(self, system: System) -> None:
+        self._monitor = system.monitor
+
+    async def one(self, request: Request) -> HeartbeatReply:
+        beat: Beat = request.body
+        component_id = request.params["component_id"]
+        if beat.state is None:
+            return self._monitor.beat(component_id, beat.instance_uuid, beat.metrics)
+        return await self._monitor.process_heartbeat(
+            ComponentHeartbeat(
+                component_id=component_id,
+                instance_uuid=beat.instance_uuid,
+                timestamp=beat.timestamp,
+                state=beat.state,
+                metrics=beat.metrics,
+            )
+        )
+
+    async def many(self, request: Request) -> Replies:
+        beats: Beats = request.body
+        return Replies([await self._forgiving(beat) for beat in beats.heartbeats])
+
+    async def _forgiving(self, beat: ComponentHeartbeat) -> HeartbeatReply:
+        # One stale instance in a batch must not cost the others their beat.
+        try:
+            return await self._monitor.process_heartbeat(beat)
+        except (StaleInstanceError, IllegalTransitionError):
+            return HeartbeatReply(known=False, state=None, next_interval=self._monitor.next_interval)
+
+
+def routes(system: System) -> list[Route]:
+    """The heartbeat routes."""
+    api = Heartbeats(system)
+    return [
+        Route(
+            "POST",
+            "/api/components/{component_id}/heartbeat",
+            api.one,
+            summary="A heartbeat",
+            permission="components:heartbeat",
+            body=Beat,
+            response=HeartbeatReply,
+            errors=(StaleInstanceError, IllegalTransitionError),
+        ),
+        Route(
+            "POST",
+            "/api/heartbeats",
+            api.many,
+            summary="A batch of heartbeats",
+            permission="components:heartbeat",
+            body=Beats,
+            response=Replies,
+            max_body=4 * 1024 * 1024,
+        ),
+    ]

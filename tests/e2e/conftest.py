@@ -1,0 +1,196 @@
+"""A real Tekton on loopback: the guard, the control plane, and whatever components a test names."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+import pytest
+
+PATIENCE = 20.0
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+Json = dict[str, Any]
+_T = TypeVar("_T")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def eventually(condition: Callable[[], _T], what: str, patience: float = PATIENCE) -> _T:
+    """The first true value of *condition*; fails the test when there is none in time."""
+    deadline = time.monotonic() + patience
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"never: {what}"
+        time.sleep(0.01)
+    return value
+
+
+class UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=PATIENCE)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(PATIENCE)
+        self.sock.connect(str(self._path))
+
+
+class Tekton:
+    """A running system in a directory of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.data_dir = directory / "data"
+        self.port = free_port()
+        self.process: subprocess.Popen[str] | None = None
+        self._file = directory / "components.json"
+
+    def configure(self, components: Json, **settings: Any) -> None:
+        """Write the configuration; *settings* go under `tekton.components`."""
+        self._file.write_text(json.dumps({"components": components}))
+        main = {"tekton": {"port": self.port, "data_dir": str(self.data_dir), "components": settings}}
+        (self.directory / "tekton.json").write_text(json.dumps(main))
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "tekton", *arguments]
+
+    def up(self) -> None:
+        """`tekton up` in the foreground of a process of its own; returns when the control plane answers."""
+        self.process = subprocess.Popen(
+            self.command("up"),
+            cwd=self.directory,
+            env=self.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        eventually(self.answers, f"control plane up; output so far in {self.data_dir}/logs")
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """One command of the command line, in the directory of the system."""
+        return subprocess.run(
+            self.command(*arguments),
+            cwd=self.directory,
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("TEKTON_")}
+        return {**kept, "HOME": str(self.directory), "NO_COLOR": "1"}
+
+    def request(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        """One request through the Unix socket: (status, decoded body)."""
+        connection = UnixConnection(self.data_dir / "run" / "control.sock")
+        try:
+            data = None if body is None else json.dumps(body).encode()
+            connection.request(method, path, data, {"content-type": "application/json"} if data else {})
+            response = connection.getresponse()
+            content = response.read()
+            return response.status, json.loads(content) if content else None
+        finally:
+            connection.close()
+
+    def get(self, path: str) -> Any:
+        status, answer = self.request("GET", path)
+        assert status == 200, answer
+        return answer
+
+    def answers(self) -> bool:
+        assert self.process is None or self.process.poll() is None, self.process.stdout.read()  # type: ignore[union-attr]
+        with suppress(OSError, http.client.HTTPException):
+            return self.request("GET", "/api/ready")[0] == 200
+        return False
+
+    def component(self, component_id: str) -> Json:
+        return next(one for one in self.get("/api/system")["components"] if one["component_id"] == component_id)
+
+    def state(self, component_id: str) -> str:
+        with suppress(OSError, http.client.HTTPException):
+            return str(self.component(component_id)["state"])
+        return "unreachable"
+
+    def until(self, component_id: str, state: str = "ready", patience: float = PATIENCE) -> Json:
+        """Wait for a state of a component."""
+        eventually(lambda: self.state(component_id) == state, f"{component_id} {state}: {self._tell()}", patience)
+        return self.component(component_id)
+
+    @property
+    def guard_pid(self) -> int:
+        return int(json.loads((self.data_dir / "run" / "guard.json").read_text())["pid"])
+
+    @property
+    def control_pid(self) -> int:
+        return int(json.loads((self.data_dir / "run" / "control.json").read_text())["pid"])
+
+    def processes(self) -> list[psutil.Process]:
+        """Every living process that belongs to this system, by the data directory in its environment or arguments."""
+        found = []
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                if process.pid == os.getpid() or process.status() == psutil.STATUS_ZOMBIE:
+                    continue
+                texts = [*process.environ().values(), *process.cmdline()]
+                if any(str(self.directory) in text for text in texts):
+                    found.append(process)
+        return found
+
+    def stop(self) -> int:
+        """Ctrl-C; the exit code of `tekton up`."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGINT)
+        try:
+            self.process.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        return self.process.returncode
+
+    def kill(self) -> None:
+        for process in self.processes():
+            with suppress(psutil.Error):
+                process.kill()
+        if self.process is not None:
+            self.process.kill()
+            self.process.communicate(timeout=PATIENCE)
+
+    def _tell(self) -> str:
+        log = self.data_dir / "logs" / "tekton.log"
+        return log.read_text()[-2000:] if log.exists() else "no log"
+
+
+@pytest.fixture
+def tekton(tmp_path: Path) -> Iterator[Tekton]:
+    """A system that the test configures and brings up; nothing of it is left afterwards."""
+    system = Tekton(tmp_path)
+    yield system
+    system.kill()
+
+
+@pytest.fixture(scope="session")
+def start_tekton() -> type[Tekton]:
+    """`start_tekton(directory)`: a system that lives as long as the test wants; it must `kill()` it."""
+    return Tekton
+
+
+@pytest.fixture(name="eventually", scope="session")
+def eventually_fixture() -> Callable[..., Any]:
+    """`eventually(condition, what)`: wait for a condition, fail when it never holds."""
+    return eventually

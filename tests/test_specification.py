@@ -1,0 +1,191 @@
+"""The specification's code blocks run unchanged, wherever the specification is at hand.
+
+Each block gets the names that it leaves undefined, a data directory of its own, and hermes and engram READY.
+"""
+
+import ast
+import inspect
+import logging
+import re
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tekton.core.component_lifecycle import ComponentRegistry
+from tekton.core.lifecycle import VALID_TRANSITIONS, ComponentRegistration, ComponentState
+from tekton.core.startup_coordinator import EnhancedStartUpCoordinator
+
+ROOT = Path(__file__).resolve().parent.parent
+SPECIFICATION = ROOT.parent / "shared" / "spec" / "tekton.md"
+
+pytestmark = pytest.mark.skipif(not SPECIFICATION.exists(), reason="the specification is not beside this checkout")
+
+
+def block(heading: str) -> str:
+    """The first Python block after *heading*."""
+    text = SPECIFICATION.read_text()
+    section = text[re.search(rf"^#+ {re.escape(heading)}$", text, re.MULTILINE).end() :]  # type: ignore[union-attr]
+    return re.search(r"```python\n(.*?)```", section, re.DOTALL).group(1)  # type: ignore[union-attr]
+
+
+async def run(heading: str, data_dir: Path, **names: Any) -> dict[str, Any]:
+    """Execute the block under *heading* with top-level await; returns its names."""
+    source = block(heading).replace("/path/to/data", str(data_dir))
+    code = compile(source, heading, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    outcome = eval(code, names)
+    if inspect.iscoroutine(outcome):
+        await outcome
+    return names
+
+
+async def ready_registry(data_dir: Path) -> ComponentRegistry:
+    registry = ComponentRegistry(data_dir=data_dir)
+    for name in ("hermes", "engram"):
+        registration = ComponentRegistration(component_id=name)
+        await registry.register(registration)
+        await registry.make_ready(name, registration.instance_uuid)
+    return registry
+
+
+def starter(calls: list[str], name: str) -> Any:
+    async def start() -> None:
+        calls.append(name)
+
+    return start
+
+
+async def test_component_registry(tmp_path: Path) -> None:
+    async with await ready_registry(tmp_path):
+        names = await run("Component Registry", tmp_path)
+
+    assert names["success"]
+    assert names["component"].state is ComponentState.READY
+    assert names["component"].capabilities == ("data_processing",)
+    assert [component.component_id for component in names["components"]] == ["example_component"]
+
+
+async def test_startup_coordinator(tmp_path: Path) -> None:
+    calls: list[str] = []
+    async with await ready_registry(tmp_path):
+        names = await run(
+            "Startup Coordinator",
+            tmp_path,
+            **{
+                name: starter(calls, name)
+                for name in ("start_component_function", "start_hermes", "start_engram", "start_component")
+            },
+        )
+
+    assert (names["success"], names["error"]) == (True, None)
+    assert {name: result.success for name, result in names["results"].items()} == {
+        "hermes": True,
+        "engram": True,
+        "example_component": True,
+    }
+    assert calls == ["start_component_function"]
+
+
+async def test_heartbeat_monitor(tmp_path: Path) -> None:
+    async with ComponentRegistry(data_dir=tmp_path) as registry:
+        registration = ComponentRegistration(component_id="example_component")
+        await registry.register(registration)
+        await registry.make_ready("example_component", registration.instance_uuid)
+
+        names = await run(
+            "Heartbeat Monitor",
+            tmp_path,
+            registry=registry,
+            instance_uuid=registration.instance_uuid,
+            time=time,
+            ComponentState=ComponentState,
+        )
+
+        assert names["monitor"].metrics("example_component")["active_connections"] == 5
+
+
+async def test_dependency_resolver(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = await run("Dependency Resolver", tmp_path)
+
+    order = names["start_order"]
+    assert names["cycles"] == []
+    assert sorted(order) == sorted(names["dependency_graph"])
+    assert all(
+        order.index(dependency) < order.index(name)
+        for name, needed in names["dependency_graph"].items()
+        for dependency in needed
+    )
+    assert capsys.readouterr().out == ""
+
+
+async def test_state_machine(tmp_path: Path) -> None:
+    names = await run("Component Lifecycle State Machine", tmp_path)
+
+    assert {state.name: state.value for state in names["ComponentState"]} == {
+        state.name: state.value for state in ComponentState
+    }
+    assert {
+        state.name: [target.name for target in targets] for state, targets in names["VALID_TRANSITIONS"].items()
+    } == {state.name: [target.name for target in targets] for state, targets in VALID_TRANSITIONS.items()}
+
+
+async def test_port_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+
+    names = await run("Port Configuration", tmp_path)
+
+    assert (names["hermes_port"], names["engram_port"], names["rhetor_port"], names["tekton_port"]) == (
+        8001,
+        8000,
+        8003,
+        8010,
+    )
+
+
+async def test_url_construction(tmp_path: Path) -> None:
+    names = await run("URL Construction", tmp_path)
+
+    assert names["api_url"] == "http://localhost:8001/api/registry/services"
+    assert names["ws_url"] == "ws://localhost:8003/ws/generate"
+    assert names["events_url"] == "http://localhost:8000/events/memory/updated"
+
+
+async def succeed() -> None:
+    pass
+
+
+async def fail() -> None:
+    raise RuntimeError("broken")
+
+
+@pytest.mark.parametrize(
+    ("start", "ready", "state"),
+    [(succeed, True, ComponentState.READY), (fail, True, ComponentState.DEGRADED), (succeed, False, None)],
+    ids=["starts", "starts degraded", "dependencies failed"],
+)
+async def test_error_handling(tmp_path: Path, start: Any, ready: bool, state: ComponentState | None) -> None:
+    async with ComponentRegistry(data_dir=tmp_path) as registry:
+        coordinator = EnhancedStartUpCoordinator(registry=registry)
+        await coordinator.initialize()
+        for name in ("hermes", "engram"):
+            await coordinator.register_component_handler(component_id=name, start_func=succeed)
+            instance = ComponentRegistration(component_id=name, instance_uuid=str(uuid.uuid4()))
+            await registry.register(instance)
+            await registry.make_ready(name, instance.instance_uuid)
+            if not ready:
+                registry.observe(name, instance.instance_uuid, ComponentState.FAILED, "test")
+
+        await run(
+            "Error Handling and Recovery",
+            tmp_path,
+            coordinator=coordinator,
+            logger=logging.getLogger("specification"),
+            start_component_function=start,
+            start_degraded_function=succeed,
+        )
+
+        component = registry.find("example_component")
+        assert (component.state if component else None) == state
+        assert all(registry.find(name).state is ComponentState.READY for name in ("hermes", "engram"))  # type: ignore[union-attr]
