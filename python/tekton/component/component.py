@@ -1,0 +1,312 @@
+"""A component in a few lines: its routes, served on one port, and its place in the control plane.
+
+    app = Component("greeter", capabilities=["greet"], depends_on=["hermes"])
+
+    @app.get("/api/greet/{name}")
+    async def greet(request):
+        return {"text": f"Hello, {request.params['name']}."}
+
+    app.run()
+
+The life of a component: listen (health answers, its own routes say 503) -> register -> `on_start` hooks -> ready as
+soon as every `ready_when` condition holds -> heartbeats -> on SIGTERM: not ready, STOPPING, requests in progress are
+answered, `on_stop` hooks -> STOPPED. The control plane may be away at any time.
+"""
+
+import asyncio
+import logging
+import os
+import platform
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import msgspec
+
+from tekton.background import BackgroundGroup, BackgroundTask
+from tekton.clock import SYSTEM_CLOCK, Clock
+from tekton.component.process import run_until_signalled
+from tekton.component.process_metrics import ProcessMetrics
+from tekton.component.routes import RouteTable
+from tekton.component.standard_routes import Version, standard_routes
+from tekton.core.lifecycle import ComponentRegistration, check_registration, new_instance_uuid
+from tekton.gateway.app import Gateway
+from tekton.gateway.errors import UnavailableError
+from tekton.gateway.request import Request
+from tekton.gateway.router import Route
+from tekton.gateway.server import GatewayServer
+from tekton.utils.component_client import ControlPlane
+from tekton.utils.tekton_config import ComponentEnvironment, TektonConfig, component_environment
+from tekton.utils.tekton_errors import TektonError
+from tekton.utils.tekton_logging import configure_logging
+from tekton.utils.tekton_registration import Registration
+
+_logger = logging.getLogger("tekton.component")
+
+_HookT = TypeVar("_HookT", bound=Callable[[], Awaitable[object]])
+_ConditionT = TypeVar("_ConditionT", bound=Callable[[], Awaitable[bool]])
+
+READY_POLL = 0.1
+"""Seconds between two looks at the conditions while the component is not ready yet."""
+
+
+class Component(RouteTable):
+    """A served, registered component.
+
+    *port* is where it listens: else PORT, else the configured port of *component_id*, else any free one. *endpoint*
+    is the base URL under which others reach it, when that is not host and port. *allowed_hosts* are names under which
+    it may be addressed beside its own and those of the loopback interface. Without *register* it only serves. Numbers
+    put into `metrics` go with the heartbeats.
+
+    Under a supervisor, id and instance are those that the supervisor gave. Raises InvalidRegistrationError.
+    """
+
+    def __init__(
+        self,
+        component_id: str,
+        *,
+        capabilities: Sequence[str] = (),
+        depends_on: Sequence[str] = (),
+        name: str = "",
+        version: str = "0.0.0",
+        component_type: str = "service",
+        metadata: Mapping[str, Any] | None = None,
+        host: str = "127.0.0.1",
+        port: int | None = None,
+        endpoint: str | None = None,
+        allowed_hosts: Sequence[str] = (),
+        control_plane: ControlPlane | None = None,
+        register: bool = True,
+        stop_timeout: float = 7.0,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        super().__init__()
+        self.registration = ComponentRegistration(
+            component_id=component_id,
+            component_name=name or component_id,
+            component_type=component_type,
+            version=version,
+            capabilities=tuple(capabilities),
+            dependencies=tuple(depends_on),
+            endpoint=endpoint,
+            metadata=dict(metadata or {}),
+        )
+        check_registration(self.registration)
+        self.metrics: dict[str, float] = {}
+        self._host = host
+        self._port = port
+        self._endpoint = endpoint
+        self._allowed_hosts = list(allowed_hosts)
+        self._control_plane = control_plane
+        self._registers = register
+        self._stop_timeout = stop_timeout
+        self._clock = clock
+        self._starters: list[Callable[[], Awaitable[object]]] = []
+        self._stoppers: list[Callable[[], Awaitable[object]]] = []
+        self._conditions: list[Callable[[], Awaitable[bool]]] = []
+        self._requests = 0
+        self._unready: str | None = "starting"
+        self._started = asyncio.Event()
+        self._ready = asyncio.Event()
+        self._readiness = BackgroundTask(f"readiness of {component_id}")
+        self._server: GatewayServer | None = None
+        self._presence: Registration | None = None
+
+    @property
+    def component_id(self) -> str:
+        """The id of the component."""
+        return self.registration.component_id
+
+    @property
+    def port(self) -> int | None:
+        """The port on which it listens; None while it does not."""
+        return self._server.port if self._server else None
+
+    @property
+    def endpoint(self) -> str | None:
+        """The base URL under which others reach it; None when it has never served."""
+        return self.registration.endpoint
+
+    def on_start(self, hook: _HookT) -> _HookT:
+        """Await the decorated function before the component becomes ready. What it raises ends the start."""
+        self._starters.append(hook)
+        return hook
+
+    def on_stop(self, hook: _HookT) -> _HookT:
+        """Await the decorated function when the component has stopped serving; the one defined last comes first."""
+        self._stoppers.append(hook)
+        return hook
+
+    def ready_when(self, condition: _ConditionT) -> _ConditionT:
+        """The component is ready while the decorated function returns True.
+
+        Until it does for the first time the component is not READY; later on `/api/ready` tells, with 503 for False.
+        """
+        self._conditions.append(condition)
+        return condition
+
+    def run(self, *, log_level: str = "info") -> None:
+        """Serve until SIGTERM or SIGINT, then stop in good order. Raises SystemExit(1) when it cannot start.
+
+        Logs to standard error unless logging is configured already.
+        """
+        if not logging.getLogger().handlers:
+            configure_logging(log_level)
+        try:
+            run_until_signalled(self)
+        except TektonError as error:
+            _logger.critical("%s: %s", self.component_id, error)
+            sys.exit(1)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Listen, register and run the `on_start` hooks; readiness follows behind (`wait_ready`).
+
+        Raises PortInUseError, ConfigurationError, and what a hook raises; then nothing is left running.
+        """
+        began = self._clock.monotonic()
+        environment = component_environment()
+        self._identify(environment)
+        await self._listen(environment)
+        try:
+            await self._join(environment)
+        except BaseException as error:
+            # In a task of its own: this one may be in the course of being cancelled.
+            await BackgroundGroup(self.component_id).spawn(self.stop(failure=f"start failed: {error!r}"), "stop")
+            raise
+        self._started.set()
+        self._unready = None
+        self._readiness.start(self._become_ready(began))
+
+    async def wait_ready(self) -> None:
+        """Return once it is ready."""
+        await self._ready.wait()
+
+    async def stop(self, *, failure: str | None = None) -> None:
+        """Leave the control plane, finish what is in progress, run the `on_stop` hooks. Stopping twice does nothing.
+
+        *failure* is told as the reason of the end. What has not ended after the stop timeout is cut off; what hooks
+        raise is logged.
+        """
+        server, self._server = self._server, None
+        if server is None:
+            return
+        self._unready = "stopping"
+        self._started.clear()
+        self._ready.clear()
+        try:
+            async with asyncio.timeout(self._stop_timeout):
+                await self._wind_down(server, failure)
+        except TimeoutError:
+            _logger.warning("%s has not wound down after %g s; it ends anyway", self.component_id, self._stop_timeout)
+        finally:
+            presence, self._presence = self._presence, None
+            if presence is not None:
+                await presence.close()
+            self._unready = "starting"
+        _logger.info("%s stopped", self.component_id)
+
+    async def _wind_down(self, server: GatewayServer, failure: str | None) -> None:
+        await self._readiness.stop()
+        if self._presence is not None:
+            await self._presence.leave(failure)
+        await server.stop(timeout=self._stop_timeout / 2)
+        for hook in reversed(self._stoppers):
+            try:
+                await hook()
+            except Exception:
+                _logger.exception("%s: %s failed", self.component_id, _name(hook))
+
+    def _identify(self, environment: ComponentEnvironment) -> None:
+        given = environment.instance_uuid is not None
+        self.registration = msgspec.structs.replace(
+            self.registration,
+            component_id=(given and environment.component_id) or self.component_id,
+            instance_uuid=environment.instance_uuid or new_instance_uuid(),
+        )
+
+    async def _listen(self, environment: ComponentEnvironment) -> None:
+        address = _bracketed(platform.node() if self._host in ("0.0.0.0", "::") else self._host)
+        gateway = Gateway(self._all_routes(), allowed_hosts=[address, *self._allowed_hosts])
+        server = GatewayServer(gateway, self._host, self._choose_port(environment))
+        await server.start()
+        self._server = server
+        endpoint = self._endpoint or f"http://{address}:{server.port}"
+        self.registration = msgspec.structs.replace(self.registration, endpoint=endpoint)
+
+    def _choose_port(self, environment: ComponentEnvironment) -> int:
+        if self._port is not None:
+            return self._port
+        return environment.port or TektonConfig.load().ports.get(self.component_id, 0)
+
+    async def _join(self, environment: ComponentEnvironment) -> None:
+        if self._registers:
+            self._presence = Registration(
+                self.registration,
+                self._control_plane,
+                supervised=environment.instance_uuid is not None,
+                metrics=self._read_metrics(ProcessMetrics()),
+            )
+            self._presence.start()
+        for hook in self._starters:
+            await hook()
+
+    async def _become_ready(self, began: float) -> None:
+        told = None
+        while (reason := await self._failing_condition()) is not None:
+            if reason != told:
+                _logger.info("%s is not ready: %s", self.component_id, reason)
+            told = reason
+            await asyncio.sleep(READY_POLL)
+        self._ready.set()
+        if self._presence is not None:
+            self._presence.mark_ready()
+        elapsed = self._clock.monotonic() - began
+        _logger.info("%s is ready after %.2f s on %s", self.component_id, elapsed, self.endpoint)
+
+    async def _unready_reason(self) -> str | None:
+        return self._unready or await self._failing_condition()
+
+    async def _failing_condition(self) -> str | None:
+        for condition in self._conditions:
+            try:
+                if not await condition():
+                    return f"{_name(condition)} does not hold"
+            except Exception as error:
+                return f"{_name(condition)}: {error!r}"
+        return None
+
+    def _all_routes(self) -> list[Route]:
+        own = [replace(route, handler=self._guarded(route)) for route in self._routes]
+        version = Version(self.component_id, self.registration.version, platform.python_version(), os.getpid())
+        return [*standard_routes(version, self._unready_reason, own), *own]
+
+    def _guarded(self, route: Route) -> Callable[[Request], Awaitable[Any]]:
+        async def handle(request: Request) -> Any:
+            if not self._started.is_set():
+                raise UnavailableError(f"{self.component_id} is {self._unready}")
+            self._requests += 1
+            return await route.handler(request)
+
+        return handle
+
+    def _read_metrics(self, process: ProcessMetrics) -> Callable[[], dict[str, float]]:
+        return lambda: {**process.read(), "requests_total": float(self._requests), **self.metrics}
+
+
+def _name(function: Callable[[], object]) -> str:
+    return getattr(function, "__name__", repr(function)).replace("_", " ")
+
+
+def _bracketed(address: str) -> str:
+    return f"[{address}]" if ":" in address else address

@@ -1,0 +1,334 @@
+"""Components served for real, beside a control plane with the real registry."""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from tekton.component import Component, Request, Response
+from tekton.core.lifecycle import ComponentRecord, ComponentRegistration, ComponentState
+from tekton.testing.control_plane import InMemoryControlPlane
+from tekton.utils.component_client import ControlPlane
+from tekton.utils.tekton_errors import InvalidIdError, PortInUseError, TransportError
+from tekton.utils.tekton_http import Answer, HttpClient
+
+
+def greeter(plane: InMemoryControlPlane | None, **options: Any) -> Component:
+    """The component of the documentation."""
+    where = {"control_plane": plane.address} if plane else {"register": False}
+    app = Component("greeter", capabilities=["greet"], **{"port": 0, **where, **options})
+
+    @app.get("/api/greet/{name}")
+    async def greet(request: Request) -> dict[str, str]:
+        """Greet someone by name."""
+        return {"text": f"Hello, {request.params['name']}."}
+
+    return app
+
+
+async def get(app: Component, path: str) -> Answer:
+    async with HttpClient(f"http://127.0.0.1:{app.port}") as client:
+        return await client.send("GET", path)
+
+
+async def read(app: Component, path: str) -> Any:
+    answer = await get(app, path)
+    assert answer.status == 200, answer
+    return msgspec.json.decode(answer.body)
+
+
+def is_in(state: ComponentState) -> Callable[[ComponentRecord | None], bool]:
+    return lambda record: record is not None and record.state is state
+
+
+async def reaches(plane: InMemoryControlPlane, state: ComponentState) -> ComponentRecord:
+    async with asyncio.timeout(5):
+        record = await plane.registry.wait_until("greeter", is_in(state))
+    assert record is not None
+    return record
+
+
+async def test_a_component_serves_its_routes_and_the_standard_ones() -> None:
+    async with greeter(None, version="1.2.0") as app:
+        await app.wait_ready()
+
+        assert await read(app, "/api/greet/Ada") == {"text": "Hello, Ada."}
+        assert await read(app, "/api/health") == {"status": "ok", "component_id": "greeter"}
+        assert await read(app, "/api/ready") == {"ready": True, "reason": None}
+        assert (await read(app, "/api/version"))["version"] == "1.2.0"
+        document = await read(app, "/openapi.json")
+        assert document["paths"]["/api/greet/{name}"]["get"]["summary"] == "Greet someone by name."
+
+
+async def test_a_component_registers_and_becomes_ready(plane: InMemoryControlPlane) -> None:
+    async with greeter(plane, depends_on=["hermes"], name="Greeter", metadata={"team": "a"}) as app:
+        record = await reaches(plane, ComponentState.READY)
+
+        assert record.endpoint == f"http://127.0.0.1:{app.port}" == app.endpoint
+        assert (record.component_name, record.capabilities) == ("Greeter", ("greet",))
+        assert (record.dependencies, record.metadata) == (("hermes",), {"team": "a"})
+
+
+async def test_heartbeats_carry_the_numbers_of_the_process_and_of_the_component(plane: InMemoryControlPlane) -> None:
+    app = greeter(plane)
+    app.metrics["queue"] = 3
+
+    async with app, asyncio.timeout(5):
+        await reaches(plane, ComponentState.READY)
+        while not (metrics := plane.monitor.metrics("greeter")):  # noqa: ASYNC110 (nothing tells when it changes)
+            await asyncio.sleep(0.01)
+
+    assert metrics["queue"] == 3
+    assert metrics["memory_mib"] > 0
+    assert {"cpu_percent", "memory_percent", "requests_total"} <= metrics.keys()
+
+
+async def test_while_it_starts_only_health_answers(plane: InMemoryControlPlane) -> None:
+    app = greeter(plane)
+    may_start = asyncio.Event()
+    app.on_start(may_start.wait)
+
+    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+        starting = group.create_task(app.start())
+        await reaches(plane, ComponentState.REGISTERING)
+        health, ready, greeting = [await get(app, path) for path in ("/api/health", "/api/ready", "/api/greet/Ada")]
+        may_start.set()
+        await starting
+        await reaches(plane, ComponentState.READY)
+        assert (await get(app, "/api/greet/Ada")).status == 200
+        await app.stop()
+
+    assert (health.status, ready.status, greeting.status) == (200, 503, 503)
+    assert msgspec.json.decode(ready.body) == {"ready": False, "reason": "starting"}
+
+
+async def test_a_start_hook_that_fails_ends_the_start_and_is_told(plane: InMemoryControlPlane) -> None:
+    app = greeter(plane)
+
+    @app.on_start
+    async def load() -> None:
+        await reaches(plane, ComponentState.REGISTERING)
+        raise RuntimeError("no model")
+
+    with pytest.raises(RuntimeError, match="no model"):
+        await app.start()
+
+    record = plane.record("greeter")
+    assert (record.state, record.reason) == (ComponentState.FAILED, "start failed: RuntimeError('no model')")
+    assert app.port is None
+
+
+async def test_conditions_hold_readiness_back_and_take_it_away(plane: InMemoryControlPlane) -> None:
+    app = greeter(plane)
+    answers = {"warm": False}
+
+    @app.ready_when
+    async def the_cache_is_warm() -> bool:
+        return answers["warm"]
+
+    async with app:
+        await reaches(plane, ComponentState.REGISTERING)
+        before = await get(app, "/api/ready")
+        answers["warm"] = True
+        await reaches(plane, ComponentState.READY)
+        during = await get(app, "/api/ready")
+        answers["warm"] = False
+        after = await get(app, "/api/ready")
+
+        assert (before.status, during.status, after.status) == (503, 200, 503)
+        assert b"the cache is warm does not hold" in after.body
+        assert plane.record("greeter").state is ComponentState.READY
+
+
+async def test_a_condition_that_raises_does_not_hold() -> None:
+    app = greeter(None)
+
+    @app.ready_when
+    async def hermes_answers() -> bool:
+        raise TransportError("hermes", "connection refused")
+
+    async with app:
+        answer = await get(app, "/api/ready")
+
+    assert answer.status == 503
+    assert b"connection refused" in answer.body
+
+
+async def test_a_stop_is_told_and_the_hooks_run_last_one_first(plane: InMemoryControlPlane) -> None:
+    app = greeter(plane)
+    seen: list[tuple[str, ComponentState]] = []
+
+    @app.on_stop
+    async def first() -> None:
+        seen.append(("first", plane.record("greeter").state))
+
+    @app.on_stop
+    async def second() -> None:
+        seen.append(("second", plane.record("greeter").state))
+        raise RuntimeError("already closed")
+
+    async with app:
+        await reaches(plane, ComponentState.READY)
+
+    assert seen == [("second", ComponentState.STOPPING), ("first", ComponentState.STOPPING)]
+    assert plane.record("greeter").state is ComponentState.STOPPED
+
+
+async def test_a_request_in_progress_is_answered_before_the_end() -> None:
+    app = greeter(None)
+    arrived, may_answer = asyncio.Event(), asyncio.Event()
+
+    @app.get("/api/slow")
+    async def slow(_: Request) -> dict[str, bool]:
+        arrived.set()
+        await may_answer.wait()
+        return {"done": True}
+
+    await app.start()
+    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+        answer = group.create_task(get(app, "/api/slow"))
+        await arrived.wait()
+        stop = group.create_task(app.stop())
+        await asyncio.sleep(0)
+        may_answer.set()
+        await stop
+
+    assert answer.result().body == b'{"done":true}'
+
+
+async def test_a_stop_hook_that_hangs_is_cut_off(plane: InMemoryControlPlane) -> None:
+    app = greeter(plane, stop_timeout=0.2)
+    app.on_stop(asyncio.Event().wait)
+
+    async with asyncio.timeout(5):
+        async with app:
+            await reaches(plane, ComponentState.READY)
+
+    assert plane.record("greeter").state is ComponentState.STOPPED
+
+
+async def test_it_serves_without_a_control_plane_and_registers_when_there_is_one() -> None:
+    async with InMemoryControlPlane() as gone:
+        address = gone.address
+
+    async with Component("greeter", port=0, control_plane=address) as app:
+        await app.wait_ready()
+        assert (await get(app, "/api/health")).status == 200
+
+        async with InMemoryControlPlane(port=int(address.url.rpartition(":")[2])) as plane:
+            await reaches(plane, ComponentState.READY)
+
+
+async def test_under_a_supervisor_it_is_the_instance_that_was_started(
+    plane: InMemoryControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = ComponentRegistration(component_id="greeter")
+    await plane.registry.register(given, supervised=True)
+    monkeypatch.setenv("TEKTON_URL", plane.address.url)
+    monkeypatch.setenv("TEKTON_COMPONENT_ID", "greeter")
+    monkeypatch.setenv("TEKTON_INSTANCE_UUID", given.instance_uuid)
+
+    async with Component("something_else", port=0):
+        record = await reaches(plane, ComponentState.READY)
+
+    assert (record.instance_uuid, record.supervised) == (given.instance_uuid, True)
+    assert plane.record("greeter").state is ComponentState.READY  # the supervisor sees the exit
+
+
+async def test_each_start_is_an_instance_of_its_own(plane: InMemoryControlPlane) -> None:
+    app = greeter(plane)
+    async with app:
+        first = await reaches(plane, ComponentState.READY)
+    async with app:
+        second = await reaches(plane, ComponentState.READY)
+        assert (await get(app, "/api/greet/Ada")).status == 200
+
+    assert first.instance_uuid != second.instance_uuid
+    assert (first.generation, second.generation) == (1, 2)
+
+
+async def test_plain_functions_and_bodies_and_own_answers() -> None:
+    app = greeter(None)
+
+    @app.post("/api/sum")
+    def add(request: Request) -> dict[str, int]:
+        return {"sum": sum(request.body["numbers"])}
+
+    @app.delete("/api/sum")
+    async def refuse(_: Request) -> Response:
+        return Response.json({"why": "sums stay"}, status=409)
+
+    async with app, HttpClient(f"http://127.0.0.1:{app.port}") as client:
+        assert await client.request("POST", "/api/sum", {"numbers": [1, 2]}) == {"sum": 3}
+        assert (await client.send("POST", "/api/sum", [1, 2])).status == 422
+        assert (await client.send("DELETE", "/api/sum")).status == 409
+
+
+class TestPort:
+    @pytest.fixture
+    def free(self) -> int:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            return int(probe.getsockname()[1])
+
+    async def test_the_argument_comes_first(self, free: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("PORT", "1")
+
+        async with greeter(None, port=free) as app:
+            assert app.port == free
+
+    async def test_then_the_environment(self, free: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("PORT", str(free))
+
+        async with greeter(None, port=None) as app:
+            assert app.port == free
+
+    async def test_then_the_configuration(self, free: int, tmp_path: Path) -> None:
+        (tmp_path / "tekton.json").write_text("{}")
+        (tmp_path / "ports.json").write_text(f'{{"ports": {{"greeter": {free}}}}}')
+
+        async with greeter(None, port=None) as app:
+            assert app.port == free
+
+    async def test_then_any_free_one(self) -> None:
+        async with greeter(None, port=None) as app:
+            assert app.port
+
+    async def test_a_port_that_is_taken_is_an_error(self, plane: InMemoryControlPlane) -> None:
+        async with greeter(None) as first:
+            second = greeter(plane, port=first.port)
+            with pytest.raises(PortInUseError):
+                await second.start()
+
+        assert plane.registry.find("greeter") is None
+
+
+async def test_a_cancelled_start_leaves_nothing_behind(plane: InMemoryControlPlane) -> None:
+    app = greeter(plane)
+    app.on_start(asyncio.Event().wait)
+
+    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+        starting = group.create_task(app.start())
+        await reaches(plane, ComponentState.REGISTERING)
+        starting.cancel()
+        with suppress(asyncio.CancelledError):
+            await starting
+
+    assert app.port is None
+    assert plane.record("greeter").state is ComponentState.FAILED
+
+
+def test_a_wrong_id_is_refused_at_once() -> None:
+    with pytest.raises(InvalidIdError):
+        Component("Greeter", control_plane=ControlPlane())
+
+
+def test_it_is_one_of_the_names_of_the_package() -> None:
+    import tekton
+
+    assert tekton.Component is Component
