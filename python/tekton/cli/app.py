@@ -1,0 +1,144 @@
+"""The group of all verbs: lazy loading, did-you-mean, and the one place where an error becomes an exit status.
+
+A verb's function returns its exit status (None is 0) or raises; it never prints an error and exits by itself.
+Data goes to stdout, everything said to the person goes to stderr.
+"""
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any, NamedTuple, NoReturn
+
+import click
+
+from tekton.cli.options import Target, target_options
+from tekton.cli.problems import INTERRUPTED, READER_GONE, USAGE, report, say_error
+from tekton.utils.tekton_errors import TektonError
+
+
+class Verb(NamedTuple):
+    """Where a verb lives, and its line in the list of verbs: known without importing it."""
+
+    home: str
+    summary: str
+
+
+VERBS: dict[str, Verb] = {
+    "up": Verb("up:up", "Start the control plane and its components."),
+    "down": Verb("up:down", "Stop everything, dependents first."),
+    "ps": Verb("components:ps", "List the components and their states."),
+    "status": Verb("components:ps", "The same as ps."),
+    "start": Verb("components:start", "Start components."),
+    "stop": Verb("components:stop", "Stop components."),
+    "restart": Verb("components:restart", "Stop components and start them again."),
+    "wait": Verb("components:wait", "Wait until a component is in a state."),
+    "why": Verb("why:why", "Explain why a component is in its state."),
+    "logs": Verb("logs:logs", "Show what components have printed."),
+    "events": Verb("events:events", "Show what happened, or what is happening."),
+    "version": Verb("version:version", "Show versions."),
+}
+
+
+class _ReaderGoneError(Exception):
+    """Whoever read our output has closed it."""
+
+
+class VerbGroup(click.Group):
+    """A group that imports a verb when it is called, and answers with exit statuses instead of tracebacks."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        verb = VERBS.get(cmd_name)
+        if verb is None:
+            return None
+        module, _, name = verb.home.partition(":")
+        command: click.Command = getattr(import_module(f"tekton.cli.{module}"), name)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if not args[0].startswith("-") and args[0] not in VERBS:
+            raise click.NoSuchCommand(args[0], possibilities=VERBS, ctx=ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Verbs"):
+            formatter.write_dl([(name, verb.summary) for name, verb in VERBS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise _ReaderGoneError from error  # click answers a broken pipe itself, with exit status 1
+
+    def main(self, *args: Any, **kwargs: Any) -> NoReturn:
+        kwargs["standalone_mode"] = False
+        sys.exit(self._status(*args, **kwargs))
+
+    def _status(self, *args: Any, **kwargs: Any) -> int:
+        try:
+            status = super().main(*args, **kwargs)
+            sys.stdout.flush()
+        except click.exceptions.NoArgsIsHelpError as shown:
+            shown.show()
+            return USAGE
+        except click.ClickException as error:
+            return say_error(error)
+        except TektonError as error:
+            return report(error)
+        except (KeyboardInterrupt, click.Abort):
+            return INTERRUPTED
+        except (BrokenPipeError, _ReaderGoneError):
+            _forget_output()
+            return READER_GONE
+        return status if isinstance(status, int) else 0
+
+
+class _Presence(click.types.BoolParamType):
+    """NO_COLOR counts when it is set to anything but the empty string (no-color.org)."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> bool:  # noqa: ARG002
+        return bool(value)
+
+
+@click.group(cls=VerbGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@target_options
+@click.option(
+    "--no-color", is_flag=True, type=_Presence(), envvar="NO_COLOR", help="No colour, not even on a terminal."
+)
+@click.pass_context
+def cli(context: click.Context, target: Target, no_color: bool) -> None:
+    """Tekton runs a system of AI components.
+
+    It starts them in dependency order, knows which one is alive and what it can do, restarts what fails, and
+    explains what happened. Begin with `tekton up`.
+    """
+    context.obj = target
+    if no_color:
+        context.color = False
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        _accept_any_character(stream)
+    try:
+        cli.main(args=None if arguments is None else list(arguments), prog_name="tekton")
+    except SystemExit as done:
+        return done.code if isinstance(done.code, int) else 1
+
+
+def _accept_any_character(stream: Any) -> None:
+    # A terminal in another encoding shows a question mark; it does not end in UnicodeEncodeError.
+    if hasattr(stream, "reconfigure"):
+        stream.reconfigure(errors="replace")
+
+
+def _forget_output() -> None:
+    # The interpreter flushes stdout when it exits; its reader has gone, and that is no failure to talk about.
+    import os
+
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,216 @@
+"""The control plane over HTTP, for one-shot commands: standard library, blocking, one connection per request.
+
+Where it is: `--url`; else the Unix socket in the data directory, which needs no credential; else the address that
+the control plane has written beside it, with the owner's credential. No other address is guessed: on the configured
+port, somebody else's control plane may listen.
+"""
+
+import http.client
+import json
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from urllib.parse import quote, urlencode, urlsplit
+
+from tekton.cli.instance import Instance
+from tekton.cli.options import Target
+from tekton.cli.problems import NotInTimeError
+from tekton.clock import SYSTEM_CLOCK, Clock
+from tekton.utils.server_sent_events import EventStreamParser, EventTooLargeError, ServerSentEvent
+from tekton.utils.tekton_errors import ConfigurationError, Mistake, TransportError
+
+if TYPE_CHECKING:
+    from tekton.utils.tekton_config import TektonConfig
+
+ANSWER_TIMEOUT = 30.0
+"""Seconds within which an ordinary request must be answered."""
+
+_PIECE_BYTES = 64 * 1024
+
+Connect = Callable[[float | None], http.client.HTTPConnection]
+
+
+class UnixConnection(http.client.HTTPConnection):
+    """An HTTP connection over a Unix socket."""
+
+    def __init__(self, path: str, timeout: float | None) -> None:
+        super().__init__("localhost")
+        self._path = path
+        self._limit = timeout
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self._limit)
+        self.sock.connect(self._path)
+
+
+class Client:
+    """Requests to one control plane.
+
+    Every method raises TransportError when it cannot be reached or answers something unreadable, NotInTimeError
+    when it takes too long, and when it refuses the error that the control plane itself had raised, or ProblemError.
+    """
+
+    def __init__(
+        self, connect: Connect, address: str, *, prefix: str = "", token: str | None = None, clock: Clock = SYSTEM_CLOCK
+    ) -> None:
+        self.address = address
+        self._connect = connect
+        self._prefix = prefix
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._clock = clock
+
+    def get(self, path: str, query: Mapping[str, object] | None = None) -> Any:
+        """The JSON answer to a GET request."""
+        return self._answer("GET", path, query, ANSWER_TIMEOUT)
+
+    def post(
+        self, path: str, query: Mapping[str, object] | None = None, *, timeout: float | None = ANSWER_TIMEOUT
+    ) -> Any:
+        """The JSON answer to a POST request without a body. *timeout* in seconds; None waits for ever."""
+        return self._answer("POST", path, query, timeout)
+
+    def stream(
+        self,
+        path: str,
+        query: Mapping[str, object] | None = None,
+        *,
+        last_event_id: str | None = None,
+        deadline: float | None = None,
+    ) -> Iterator[ServerSentEvent]:
+        """Server-sent events until the server ends the stream.
+
+        Raises NotInTimeError when *deadline* (on the monotonic clock) passes, however often keep-alives come.
+        """
+        headers = {"Accept": "text/event-stream"}
+        if last_event_id is not None:
+            headers["Last-Event-ID"] = last_event_id
+        parser = EventStreamParser()
+        with self._exchange("GET", _target(path, query), headers, self._remaining(deadline)) as exchange:
+            for piece in self._pieces(exchange, deadline):
+                yield from parser.feed(piece)
+
+    def _pieces(self, exchange: "_Exchange", deadline: float | None) -> Iterator[bytes]:
+        while True:
+            exchange.socket.settimeout(self._remaining(deadline))
+            piece = exchange.response.read1(_PIECE_BYTES)
+            if not piece:
+                return
+            yield piece
+
+    def _remaining(self, deadline: float | None) -> float | None:
+        if deadline is None:
+            return None
+        return max(deadline - self._clock.monotonic(), 0.001)  # 0 would mean: do not block
+
+    def _answer(self, method: str, path: str, query: Mapping[str, object] | None, timeout: float | None) -> Any:
+        with self._exchange(method, _target(path, query), {}, timeout) as exchange:
+            try:
+                return json.loads(exchange.response.read())
+            except ValueError as error:
+                raise TransportError(self.address, f"the answer is not JSON ({error})") from error
+
+    @contextmanager
+    def _exchange(
+        self, method: str, target: str, headers: Mapping[str, str], timeout: float | None
+    ) -> Iterator["_Exchange"]:
+        connection = self._connect(timeout)
+        try:
+            connection.connect()
+            opened = connection.sock
+            connection.request(method, self._prefix + target, headers={**self._headers, **headers})
+            response = connection.getresponse()
+            if response.status >= 400:
+                _refuse(response.status, response.read())
+            yield _Exchange(opened, response)
+        except TimeoutError as error:
+            raise NotInTimeError(self.address, timeout or 0.0) from error
+        except (OSError, http.client.HTTPException, EventTooLargeError) as error:
+            raise _unreachable(self.address, error) from error
+        finally:
+            connection.close()
+
+
+class _Exchange(NamedTuple):
+    """A request that was answered. The socket is kept: the connection lets go of it when the server will close."""
+
+    socket: socket.socket
+    response: http.client.HTTPResponse
+
+
+def connect(target: Target) -> Client:
+    """A client of the control plane that *target* means. Nothing is sent yet.
+
+    Raises TransportError when none runs in the data directory, and ConfigurationError when the directory has to be
+    looked up in a configuration that is wrong.
+    """
+    if target.url is not None:
+        return _tcp(target.url, None if target.data_dir is None else Instance(target.data_dir).credential)
+    instance = Instance(data_dir(target))
+    if instance.socket.exists():
+        path = str(instance.socket)
+        return Client(lambda timeout: UnixConnection(path, timeout), path)
+    if instance.url is not None:
+        return _tcp(instance.url, instance.credential)
+    raise _with_hint(TransportError(str(instance.data_dir), "no control plane runs in this data directory"))
+
+
+def data_dir(target: Target) -> Path:
+    """The data directory that *target* names, or that its configuration does."""
+    return target.data_dir or load_config(target).data_dir
+
+
+def load_config(target: Target, **overrides: object) -> "TektonConfig":
+    """The configuration that *target* means, with settings from the command line (None is not given).
+
+    Raises ConfigurationError with all that is wrong with it.
+    """
+    from tekton.utils.tekton_config import TektonConfig
+
+    return TektonConfig.load(target.config, {"data_dir": target.data_dir, **overrides})
+
+
+def _tcp(url: str, token: str | None) -> Client:
+    host, port, prefix, secure = _parts(url)
+    kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
+    return Client(lambda timeout: kind(host, port, timeout=timeout), url, prefix=prefix, token=token)
+
+
+def _parts(url: str) -> tuple[str, int | None, str, bool]:
+    """Host, port, path and whether TLS is wanted. Raises ConfigurationError for what is no http URL."""
+    try:
+        parts = urlsplit(url)
+        if parts.scheme in ("http", "https") and parts.hostname:
+            return parts.hostname, parts.port, parts.path.rstrip("/"), parts.scheme == "https"
+    except ValueError:
+        pass  # a port that is no number
+    advice = "write it like http://127.0.0.1:8010"
+    raise ConfigurationError([Mistake("--url", 0, 0, "", f"{url!r} is not an address", advice)])
+
+
+def component_path(name: str, action: str = "") -> str:
+    """The path of a component in the API, or of something that belongs to it."""
+    return f"/api/components/{quote(name, safe='')}{f'/{action}' if action else ''}"
+
+
+def _target(path: str, query: Mapping[str, object] | None) -> str:
+    return f"{path}?{urlencode(query)}" if query else path
+
+
+def _refuse(status: int, body: bytes) -> NoReturn:
+    from tekton.utils.http_problems import error_from_answer
+
+    raise error_from_answer(status, body)
+
+
+def _unreachable(address: str, error: Exception) -> TransportError:
+    reason = error.strerror if isinstance(error, OSError) else None
+    text = f"Tekton does not answer ({reason or str(error) or type(error).__name__})"
+    return _with_hint(TransportError(address, text))
+
+
+def _with_hint(error: TransportError) -> TransportError:
+    error.hint = "tekton up"
+    return error

@@ -1,0 +1,112 @@
+"""Options that several verbs share, and the types they are read into."""
+
+import functools
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import click
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+class Target(NamedTuple):
+    """Which control plane a command means, as far as the command line says so."""
+
+    data_dir: Path | None = None
+    url: str | None = None
+    config: Path | None = None
+
+    def beside(self, other: "Target") -> "Target":
+        """This target, completed by what only *other* says."""
+        return Target(self.data_dir or other.data_dir, self.url or other.url, self.config or other.config)
+
+
+_DIRECTORY = click.Path(file_okay=False, path_type=Path, resolve_path=True)
+_FILE = click.Path(path_type=Path, resolve_path=True)
+
+_TARGET_OPTIONS = (
+    click.option(
+        "--data-dir",
+        type=_DIRECTORY,
+        metavar="DIR",
+        help="Where the control plane keeps its data. Names a running one, too.",
+    ),
+    click.option("--url", metavar="URL", help="Base URL of a control plane that runs elsewhere."),
+    click.option(
+        "-c",
+        "--config",
+        type=_FILE,
+        metavar="FILE",
+        help="Configuration file, or its folder. Default: the nearest tekton.json.",
+    ),
+)
+
+
+def target_options(function: _F) -> _F:
+    """Add the options that choose a control plane; *function* receives them as `target`.
+
+    They may stand before the verb or behind it; behind it wins.
+    """
+
+    @functools.wraps(function)
+    def with_target(*args: Any, data_dir: Path | None, url: str | None, config: Path | None, **kwargs: Any) -> Any:
+        outer = click.get_current_context().find_object(Target) or Target()
+        return function(*args, target=Target(data_dir, url, config).beside(outer), **kwargs)
+
+    decorated: _F = _decorate(with_target, _TARGET_OPTIONS)
+    return decorated
+
+
+components_file_option = click.option(
+    "-f",
+    "--file",
+    "components_file",
+    type=_FILE,
+    metavar="FILE",
+    help="A components.json; the other files are taken from beside it.",
+)
+"""The word that people know from compose; it says the same as `--config`."""
+
+
+def output_options(*formats: str) -> Callable[[_F], _F]:
+    """Add `-o/--output` with these *formats*, the first by default, and `--json`; the function receives `output`."""
+
+    def add(function: _F) -> _F:
+        @functools.wraps(function)
+        def with_output(*args: Any, output: str, as_json: bool, **kwargs: Any) -> Any:
+            return function(*args, output="json" if as_json else output, **kwargs)
+
+        choice = click.Choice(formats)
+        options = (
+            click.option("-o", "--output", type=choice, default=formats[0], show_default=True, help="The format."),
+            click.option("--json", "as_json", is_flag=True, help="The same as -o json."),
+        )
+        decorated: _F = _decorate(with_output, options)
+        return decorated
+
+    return add
+
+
+def _decorate(function: Any, decorators: tuple[Callable[[Any], Any], ...]) -> Any:
+    for decorator in reversed(decorators):
+        function = decorator(function)
+    return function
+
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[smhd]))+")
+_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhd])")
+
+
+def duration(_context: click.Context, _parameter: click.Parameter, value: str | None) -> float | None:
+    """Callback of an option that is a length of time, in seconds: `90`, `90s`, `1m30s`, `500ms`, `2h` or `1d`."""
+    if value is None:
+        return None
+    text = value.strip().lower()
+    if re.fullmatch(r"\d+(\.\d+)?", text):
+        return float(text)
+    if _DURATION.fullmatch(text):
+        return sum(float(number) * _UNITS[unit] for number, unit in _DURATION_PART.findall(text))
+    raise click.BadParameter(f"{value!r} is not a length of time; write it like 30s, 1m30s or 500ms")

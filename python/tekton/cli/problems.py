@@ -1,0 +1,154 @@
+"""What went wrong, in the words of the command line: exit statuses, and errors with evidence and next command.
+
+error[component_not_found]: no component 'rhetr'
+help: did you mean 'rhetor'?
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+
+from tekton.cli.render import plural, say
+from tekton.utils.tekton_errors import (
+    ConfigurationError,
+    ProblemError,
+    StorageLockedError,
+    TektonError,
+    TransportError,
+)
+
+DONE = 0
+FAILED = 1
+USAGE = 2
+NOT_RUNNING = 3
+TIMED_OUT = 4
+NOT_FOUND = 5
+CONFLICT = 6
+NOT_PERMITTED = 7
+CONFIG_INVALID = 8
+INTERRUPTED = 130
+READER_GONE = 141  # as a program that SIGPIPE ended
+
+STATUS_BY_CODE: dict[str, int] = {
+    "component_failed": FAILED,
+    "unreachable": NOT_RUNNING,
+    "timed_out": TIMED_OUT,
+    "start_timeout": TIMED_OUT,
+    "component_not_found": NOT_FOUND,
+    "component_exists": CONFLICT,
+    "stale_instance": CONFLICT,
+    "illegal_transition": CONFLICT,
+    "storage_locked": CONFLICT,
+    "port_in_use": CONFLICT,
+    "in_use": CONFLICT,
+    "config_invalid": CONFIG_INVALID,
+}
+"""Exit statuses by the `code` of an error."""
+
+STATUS_BY_HTTP: dict[int, int] = {
+    401: NOT_PERMITTED,
+    403: NOT_PERMITTED,
+    404: NOT_FOUND,
+    409: CONFLICT,
+    504: TIMED_OUT,
+}
+"""Exit statuses by HTTP status, for codes that the first table does not name."""
+
+
+class NotInTimeError(TransportError):
+    """The answer, or the awaited state, did not come within the time allowed."""
+
+    code = "timed_out"
+
+    def __init__(self, url: str, timeout: float, waiting_for: str = "an answer") -> None:
+        self.timeout = timeout
+        super().__init__(url, f"gave up after {timeout:g} s (waiting for {waiting_for})")
+
+
+class ControlPlaneError(TektonError):
+    """The control plane, or the guard above it, ended although nobody had asked for it.
+
+    `exit_code` is that of the guard, negative when a signal ended it; `evidence` the last lines that it has logged.
+    """
+
+    code = "control_plane_failed"
+
+    def __init__(self, exit_code: int, evidence: Sequence[str], log: str) -> None:
+        self.exit_code = exit_code
+        self.evidence = list(evidence)
+        self.code = _CODES.get(exit_code, self.code)
+        self.hint = f"read {log}"
+        how = f"signal {-exit_code}" if exit_code < 0 else f"exit code {exit_code}"
+        super().__init__(f"{_REASONS.get(exit_code, 'the control plane has ended')} ({how})")
+
+
+_REASONS = {
+    8: "the control plane refuses its configuration",
+    74: "the store has stopped",
+    75: "the data directory or the port is in use",
+    78: "the stored data cannot be used",
+    137: "the guard was killed, and everything with it",
+}
+_CODES = {8: "config_invalid", 75: "in_use"}
+
+
+def exit_status(error: TektonError) -> int:
+    """The exit status that stands for *error*."""
+    by_http = STATUS_BY_HTTP.get(error.status, FAILED) if isinstance(error, ProblemError) else FAILED
+    return STATUS_BY_CODE.get(error.code, by_http)
+
+
+def report(error: TektonError) -> int:
+    """Tell the person about *error* and return the exit status that stands for it."""
+    for kind, tell in _TELLERS:
+        if isinstance(error, kind):
+            tell(error)
+            break
+    return exit_status(error)
+
+
+def say_problem(code: str, text: str, evidence: Sequence[str] = (), advice: str | None = None) -> None:
+    """One error: what it is, the evidence for it, the next thing to do."""
+    say(f"{click.style(f'error[{code}]', fg='red', bold=True)}: {text}")
+    for line in evidence:
+        say(f"  {line}")
+    if advice:
+        say_help(advice)
+
+
+def say_help(advice: str) -> None:
+    """The next thing to do."""
+    say(f"{click.style('help', bold=True)}: {advice}")
+
+
+def say_error(error: click.ClickException) -> int:
+    """Tell the person about a mistake in the command line and return the exit status."""
+    context = getattr(error, "ctx", None)
+    say_problem("usage", error.format_message(), advice=f"{context.command_path} --help" if context else None)
+    return error.exit_code
+
+
+def _tell(error: Any) -> None:
+    evidence = error.evidence if isinstance(error, ControlPlaneError) else ()
+    say_problem(error.code, str(error), evidence, error.hint)
+
+
+def _tell_mistakes(error: Any) -> None:
+    for mistake in error.mistakes:
+        place = f"{mistake.source}:{mistake.line}:{mistake.column}" if mistake.line else mistake.source
+        say_problem(error.code, f"{place}: {mistake.problem}", advice=mistake.suggestion)
+    say(f"{plural(len(error.mistakes), 'mistake')} in the configuration; nothing was done")
+
+
+def _tell_locked(error: Any) -> None:
+    stop = f"tekton down --data-dir {error.path}"
+    say_problem(error.code, str(error), advice=f"{stop}, or choose another --data-dir")
+
+
+_TELLERS: tuple[tuple[type[TektonError], Callable[[Any], None]], ...] = (
+    (ConfigurationError, _tell_mistakes),
+    (StorageLockedError, _tell_locked),
+    (TektonError, _tell),
+)
+"""Who tells about which error: the first that fits."""

@@ -1,0 +1,218 @@
+"""One run of `tekton up`: the guard as a child, the start followed to its end, and the orderly stop.
+
+Whatever happens to us short of being killed, a system that was started in the foreground is stopped again.
+"""
+
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from tekton.cli.client import Client, UnixConnection, component_path
+from tekton.cli.instance import Instance
+from tekton.cli.launch import GuardProcess
+from tekton.cli.problems import DONE, FAILED, INTERRUPTED, NotInTimeError, report, say_problem
+from tekton.cli.progress import Expected, Progress, Row
+from tekton.cli.render import clean, say
+from tekton.cli.show import choose, summary
+from tekton.cli.watch import News, may_pass, news
+from tekton.clock import SYSTEM_CLOCK
+from tekton.utils.tekton_errors import TektonError
+
+if TYPE_CHECKING:
+    from tekton.utils.tekton_config import TektonConfig
+
+CONTROL_TIMEOUT = 30.0
+"""Seconds within which the control plane must answer for the first time."""
+
+_TELL_AFTER = 3.0
+_LOOK_EVERY = 0.02
+
+
+class StopSignals:
+    """While entered, SIGINT, SIGTERM and SIGHUP call whoever listens, in the main thread; none of them is lost."""
+
+    def __init__(self) -> None:
+        self._pending = 0
+        self._listener: Callable[[], None] | None = None
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        wanted = [signal.SIGINT, signal.SIGTERM] + ([signal.SIGHUP] if sys.platform != "win32" else [])
+        # What is ignored was ignored on purpose, by nohup or by a shell that runs us in the background.
+        heeded = [signum for signum in wanted if signal.getsignal(signum) is not signal.SIG_IGN]
+        self._previous = {signum: signal.signal(signum, self._on_signal) for signum in heeded}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for signum, handler in self._previous.items():
+            signal.signal(signum, handler)
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Call *listener* for every signal from now on, and for those that came before."""
+        self._listener = listener
+        for _ in range(self._pending):
+            listener()
+
+    def _on_signal(self, _signum: int, _frame: FrameType | None) -> None:
+        if self._listener is None:
+            self._pending += 1
+        else:
+            self._listener()
+
+
+class Session:
+    """A system that is coming up, runs, and goes down."""
+
+    def __init__(
+        self, instance: Instance, config: "TektonConfig", arguments: Sequence[str], *, detach: bool, quiet: bool
+    ) -> None:
+        """Start the guard; *arguments* are those of the control plane."""
+        self._instance = instance
+        self._detach = detach
+        self._quiet = quiet
+        self._began = SYSTEM_CLOCK.monotonic()
+        self._progress = Progress(_expected(config), SYSTEM_CLOCK.time())
+        self._settled = False
+        self._position: int | None = None
+        self._away = self._delay_told = False
+        self._asked = 0
+        socket = str(instance.socket)
+        self._client = Client(lambda timeout: UnixConnection(socket, timeout), socket)
+        self._guard = GuardProcess(instance, arguments)
+        self._show = choose(self._progress, quiet=quiet)
+
+    def request_stop(self) -> None:
+        """Stop in order; when asked once more, kill. May be called from a signal handler."""
+        self._asked += 1
+        self._guard.stop()
+        self._show.announce("stopping (once more kills)" if self._asked == 1 else "killing what is left")
+
+    def run(self, timeout: float | None = None) -> int:
+        """Stay until the system has ended, or detached until its start has settled; the exit status.
+
+        Raises NotInTimeError when a detached start takes longer than *timeout* seconds; it goes on by itself.
+        """
+        try:
+            exit_code = self._follow(None if timeout is None else self._began + timeout)
+        finally:
+            if not self._detach or self._position is None:
+                self._abandon()
+            self._show.finish()
+        if exit_code is not None:
+            return self._ended(exit_code)
+        return FAILED if self._progress.failed or self._progress.blocked else DONE
+
+    def _follow(self, deadline: float | None) -> int | None:
+        """Tell what happens until the guard ends (its exit code), or a detached start has settled (None)."""
+        while (exit_code := self._guard.wait(_LOOK_EVERY)) is None:
+            try:
+                for piece in news(self._client, since=self._position, deadline=deadline):
+                    self._take(piece)
+                    if self._detach and self._settled and not self._asked:
+                        return None
+            except NotInTimeError as error:
+                raise self._not_settled(deadline) from error
+            except TektonError as error:
+                if not may_pass(error):
+                    raise
+                self._check_patience(deadline)
+        return exit_code
+
+    def _take(self, piece: News) -> None:
+        self._position = piece.revision if piece.revision is not None else self._position
+        self._away = False
+        self._progress.apply(piece)
+        self._show.update(piece)
+        if not self._settled and not self._asked and self._progress.settled:
+            self._settled = True
+            self._show.finish()
+            self._tell_outcome()
+
+    def _check_patience(self, deadline: float | None) -> None:
+        """The control plane did not answer: say so, once, or give up."""
+        if self._asked:
+            return
+        now = SYSTEM_CLOCK.monotonic()
+        if deadline is not None and now >= deadline:
+            raise self._not_settled(deadline)
+        if self._position is None:
+            self._check_first_answer(now - self._began)
+        elif not self._away:
+            self._away = True
+            say("the control plane does not answer; its guard starts it again")
+
+    def _not_settled(self, deadline: float | None) -> NotInTimeError:
+        names = ", ".join(row.name for row in self._progress.pending)
+        what = f"{names} to be ready" if self._position is not None and names else "the control plane"
+        timeout = CONTROL_TIMEOUT if deadline is None else deadline - self._began
+        return NotInTimeError(str(self._instance.socket), round(timeout, 3), what)
+
+    def _check_first_answer(self, waited: float) -> None:
+        if waited >= CONTROL_TIMEOUT:
+            raise self._not_settled(None)
+        if waited >= _TELL_AFTER and not self._delay_told:
+            self._delay_told = True
+            say(f"the control plane does not answer yet; its log is {self._instance.log}")
+            for text in self._guard.evidence():
+                say(f"  {text}")
+
+    # What is told when the start has settled
+
+    def _tell_outcome(self) -> None:
+        for row in self._progress.failed:
+            self._tell_failure(row)
+        for row in self._progress.blocked:
+            needs = ", ".join(self._progress.waits_for(row))
+            say_problem("dependency_failed", f"{row.name} was not started: it needs {needs}")
+        if not self._quiet:
+            self._tell_summary()
+
+    def _tell_failure(self, row: Row) -> None:
+        try:
+            why = self._client.get(component_path(row.name, "why"))
+        except TektonError:
+            why = {"evidence": [], "dependents": []}
+        evidence = [clean(text) for text in why["evidence"]]
+        if why["dependents"]:
+            evidence.append(f"needed by {', '.join(why['dependents'])}")
+        reason = clean(row.reason or "no reason given")
+        advice = f"tekton logs {row.name}, then tekton restart {row.name}"
+        say_problem("component_failed", f"{row.name}: {reason}", evidence, advice)
+
+    def _tell_summary(self) -> None:
+        url = self._instance.url
+        say(f"  {summary(self._progress, SYSTEM_CLOCK.monotonic() - self._began)}")
+        say()
+        say(f"  API   {f'{url}  ' if url else ''}socket {self._instance.socket}")
+        say(f"  Logs  {self._instance.log_dir}")
+        say("  Try   tekton ps, tekton logs -f, tekton events -f, tekton why NAME")
+        say()
+        say("  tekton down stops everything" if self._detach else "  Ctrl-C stops everything")
+
+    # The end
+
+    def _abandon(self) -> None:
+        """End what nobody follows any more; does nothing when it has ended."""
+        self._guard.stop()
+        self._guard.wait()
+
+    def _ended(self, exit_code: int) -> int:
+        """The guard has ended: tell how, and return our exit status."""
+        if self._asked > 1:
+            return INTERRUPTED
+        # A guard that was asked before it could listen was ended by the signal, and has started nothing.
+        if exit_code and not (self._asked and exit_code == -signal.SIGTERM):
+            return report(self._guard.failure(exit_code))
+        say("stopped")
+        return DONE
+
+
+def _expected(config: "TektonConfig") -> list[Expected]:
+    return [
+        Expected(name, tuple(need.component for need in spec.dependencies), spec.port)
+        for name, spec in config.components.items()
+    ]

@@ -1,0 +1,155 @@
+"""What `tekton up` shows while it runs, on stderr: a live tree on a terminal, else one line per transition."""
+
+import os
+import sys
+from typing import TYPE_CHECKING, Protocol
+
+import click
+
+from tekton.cli.events import line
+from tekton.cli.progress import Progress, Row
+from tekton.cli.render import GUTTER, clean, elapsed, say
+from tekton.cli.watch import News
+from tekton.clock import SYSTEM_CLOCK, Clock
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+_STYLES = {"ready": "green", "degraded": "yellow", "failed": "red", "stopping": "yellow", "stopped": "bright_black"}
+
+
+class Show(Protocol):
+    """How progress is told. `finish` is called once, when the start has settled; news may still come after it."""
+
+    def update(self, piece: News) -> None:
+        """Something has changed; the progress knows it already."""
+        ...
+
+    def announce(self, text: str) -> None:
+        """Say *text*, from a signal handler: nothing that is buffered or locked may be touched."""
+        ...
+
+    def finish(self) -> None:
+        """Everything is ready, or has failed, or has ended."""
+        ...
+
+
+class Lines:
+    """One line per transition; and on a terminal what comes after the tree."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def update(self, piece: News) -> None:
+        if piece.change is not None:
+            row = self._progress.rows.get(piece.change["component_id"])
+            say(line(piece.change) + (_details(row) if row is not None and row.usable else ""))
+
+    def announce(self, text: str) -> None:
+        over_echo = "\r" if sys.stderr.isatty() else ""  # the terminal has just shown ^C there
+        try:
+            os.write(sys.stderr.fileno(), f"{over_echo}{text}\n".encode())
+        except OSError:
+            pass  # the terminal has gone
+
+    def finish(self) -> None:
+        """There is nothing to take away."""
+
+
+class Quiet:
+    """Nothing but errors."""
+
+    def update(self, piece: News) -> None:
+        """Not told."""
+
+    def announce(self, text: str) -> None:
+        """Not told."""
+
+    def finish(self) -> None:
+        """Not told."""
+
+
+class Tree:
+    """One row per component, redrawn in place until the start has settled; lines after that."""
+
+    def __init__(self, progress: Progress, clock: Clock = SYSTEM_CLOCK) -> None:
+        from rich.console import Console
+        from rich.live import Live
+        from rich.spinner import Spinner
+
+        no_color = click.get_current_context().color is False
+        console = Console(stderr=True, no_color=no_color or None, highlight=False)
+        self._progress = progress
+        self._clock = clock
+        self._lines: Lines | None = None
+        self._caption = ""
+        self._spinner = Spinner("dots", style="cyan")
+        self._live = Live(get_renderable=self._table, console=console, refresh_per_second=10)
+        self._live.start()
+
+    def update(self, piece: News) -> None:
+        if self._lines is not None:
+            self._lines.update(piece)
+
+    def announce(self, text: str) -> None:
+        if self._lines is not None:
+            self._lines.announce(text)
+        self._caption = text
+
+    def finish(self) -> None:
+        if self._lines is None:
+            self._lines = Lines(self._progress)
+            self._live.stop()
+
+    def _table(self) -> "RenderableType":
+        from rich.console import Group
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table.grid(padding=(0, 2, 0, 0))
+        for row in self._progress.rows.values():
+            style = _STYLES.get(row.state, "cyan")
+            turning = self._lines is None and not row.usable and not row.ended
+            mark = self._spinner if turning else Text(_mark(row), style)
+            port = f":{row.port}" if row.port else ""
+            cells = (Text(row.name), Text(_word(row), style), Text(self._took(row)), Text(port), Text(self._note(row)))
+            table.add_row(Text(""), mark, *cells)
+        return Group(table, Text(self._caption)) if self._caption else table
+
+    def _took(self, row: Row) -> str:
+        if row.began is None or row.took is None:
+            return ""
+        return elapsed(row.took if row.usable or row.ended else max(self._clock.time() - row.began, 0.0))
+
+    def _note(self, row: Row) -> str:
+        if row.reason and not row.usable:
+            return clean(row.reason)
+        waiting = self._progress.waits_for(row) if row.state == "unknown" else []
+        return f"waiting for {', '.join(waiting)}" if waiting else ""
+
+
+def choose(progress: Progress, *, quiet: bool) -> Show:
+    """The way to show *progress* that fits stderr."""
+    if quiet:
+        return Quiet()
+    return Tree(progress) if sys.stderr.isatty() else Lines(progress)
+
+
+def summary(progress: Progress, took: float) -> str:
+    """`5 ready in 1.8 s`, and what is not."""
+    others = (("finished", progress.finished), ("failed", progress.failed), ("not started", progress.blocked))
+    parts = [f"{len(progress.ready)} ready", *(f"{len(rows)} {what}" for what, rows in others if rows)]
+    return f"{', '.join(parts) if progress.rows else 'no components are configured; ready'} in {elapsed(took)}"
+
+
+def _details(row: Row) -> str:
+    took = f"{GUTTER}{elapsed(row.took)}" if row.took is not None else ""
+    return took + (f"{GUTTER}:{row.port}" if row.port else "")
+
+
+def _mark(row: Row) -> str:
+    return "✖" if row.failed else "●" if row.usable else "○"
+
+
+def _word(row: Row) -> str:
+    return "waiting" if row.state == "unknown" else row.state

@@ -1,0 +1,85 @@
+"""The command line against a control plane double that speaks real HTTP."""
+
+import importlib.util
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tekton.cli.app import cli
+
+Tekton = Callable[..., Result]
+
+
+def _load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+_double = _load("double")
+
+
+@pytest.fixture
+def double() -> ModuleType:
+    """The module `double`: records, views, changes and problems as the control plane would send them."""
+    return _double
+
+
+@pytest.fixture
+def reference() -> ModuleType:
+    """The module `reference`, which knows docs/reference/cli.md."""
+    return _load("reference")
+
+
+@pytest.fixture(autouse=True)
+def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No configuration of the machine gets into a test."""
+    for name in os.environ:
+        if name.startswith("TEKTON_") or name.endswith("_PORT") or name in ("NO_COLOR", "FORCE_COLOR"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    """A data directory as a control plane leaves it."""
+    directory = tmp_path / "data"
+    (directory / "run").mkdir(parents=True)
+    (directory / "logs").mkdir()
+    return directory
+
+
+@pytest.fixture
+def plane(data_dir: Path) -> Iterator[Any]:
+    """A control plane that serves on the socket of `data_dir`."""
+    plane = _double.ControlPlane()
+    _double.serve(plane, str(data_dir / "run" / "control.sock"))
+    yield plane
+    plane.leave()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A control plane that has gone away is not waited for."""
+    monkeypatch.setattr("tekton.cli.watch.PATIENCE", 0.0)
+
+
+@pytest.fixture
+def tekton(data_dir: Path) -> Tekton:
+    """`tekton(*arguments)`: run the command line on `data_dir`, in this process."""
+
+    def run(*arguments: str, **options: Any) -> Result:
+        return CliRunner().invoke(
+            cli, ["--data-dir", str(data_dir), *arguments], catch_exceptions=False, prog_name="tekton", **options
+        )
+
+    return run

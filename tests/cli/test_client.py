@@ -1,0 +1,193 @@
+"""The HTTP client of the command line."""
+
+import http.server
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tekton.cli.client import Client, UnixConnection, connect
+from tekton.cli.options import Target
+from tekton.cli.problems import NotInTimeError
+from tekton.clock import SYSTEM_CLOCK
+from tekton.utils.tekton_errors import (
+    ComponentNotFoundError,
+    ConfigurationError,
+    ProblemError,
+    StartTimeoutError,
+    TransportError,
+)
+
+
+@pytest.fixture
+def client(plane: Any, data_dir: Path) -> Client:
+    return connect(Target(data_dir))
+
+
+@pytest.fixture
+def tcp(double: Any) -> Iterator[Any]:
+    """A control plane on a port, with its address in `url`."""
+    plane = double.ControlPlane()
+    double.serve(plane, ("127.0.0.1", 0))
+    plane.url = f"http://127.0.0.1:{plane.server.server_address[1]}"
+    yield plane
+    plane.leave()
+
+
+def announce(data_dir: Path, url: str, credential: str = "secret") -> None:
+    (data_dir / "run" / "control.json").write_text(json.dumps({"pid": 1, "url": url}))
+    (data_dir / "run" / "credential").write_text(credential + "\n")
+
+
+def test_the_socket_in_the_data_directory_comes_first_and_needs_no_credential(
+    client: Client, plane: Any, data_dir: Path
+) -> None:
+    announce(data_dir, "http://127.0.0.1:1")
+
+    assert client.get("/api/health") == {"status": "ok"}
+    assert plane.authorizations == [None]
+
+
+def test_without_a_socket_the_announced_address_gets_the_credential(tcp: Any, data_dir: Path) -> None:
+    announce(data_dir, tcp.url)
+
+    assert connect(Target(data_dir)).get("/api/health") == {"status": "ok"}
+    assert tcp.authorizations == ["Bearer secret"]
+
+
+def test_an_address_that_nobody_announced_is_not_tried(tcp: Any, data_dir: Path, tmp_path: Path) -> None:
+    """Somebody else's control plane may listen on the configured port."""
+    settings = {"port": int(tcp.url.rpartition(":")[2]), "data_dir": str(data_dir)}
+    (tmp_path / "tekton.json").write_text(json.dumps({"tekton": settings}))
+
+    with pytest.raises(TransportError, match="no control plane runs in this data directory"):
+        connect(Target())
+    assert tcp.requests == []
+
+
+def test_a_url_gets_the_credential_only_of_a_data_directory_that_is_named(tcp: Any, data_dir: Path) -> None:
+    announce(data_dir, "http://127.0.0.1:1")
+
+    connect(Target(url=tcp.url)).get("/api/health")
+    connect(Target(data_dir, tcp.url)).get("/api/health")
+
+    assert tcp.authorizations == [None, "Bearer secret"]
+
+
+def test_a_url_may_have_a_path(tcp: Any) -> None:
+    with pytest.raises(ProblemError):
+        connect(Target(url=f"{tcp.url}/behind/a/proxy/")).get("/api/health")
+
+    assert tcp.requests == [("GET", "/behind/a/proxy/api/health")]
+
+
+@pytest.mark.parametrize("url", ["localhost:8010", "ftp://localhost", "http://", "http://localhost:port"])
+def test_a_url_that_is_none_is_a_mistake_in_the_configuration(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="is not an address"):
+        connect(Target(url=url))
+
+
+def test_a_socket_that_nobody_listens_on_is_unreachable(data_dir: Path) -> None:
+    path = data_dir / "run" / "control.sock"
+    with socket.socket(socket.AF_UNIX) as left_behind:
+        left_behind.bind(str(path))
+
+    with pytest.raises(TransportError, match="does not answer") as raised:
+        connect(Target(data_dir)).get("/api/health")
+    assert raised.value.hint == "tekton up"
+
+
+def test_a_refusal_is_the_error_that_the_control_plane_raised(client: Client, plane: Any, double: Any) -> None:
+    plane.answers["GET /api/system"] = double.problem(
+        404, "component_not_found", "no component 'hermse'", component_id="hermse", nearest="hermes"
+    )
+    plane.answers["POST /api/x"] = double.problem(
+        504, "start_timeout", "hermes: not ready after 5 s", component_id="hermes", timeout=5.0
+    )
+
+    with pytest.raises(ComponentNotFoundError) as missing:
+        client.get("/api/system")
+    assert missing.value.hint == "did you mean 'hermes'?"
+    with pytest.raises(StartTimeoutError):
+        client.post("/api/x")
+
+
+def test_a_refusal_without_a_class_keeps_its_code(client: Client, plane: Any, double: Any) -> None:
+    plane.answers["GET /api/system"] = double.problem(429, "too_many", "slow down", hint="later")
+
+    with pytest.raises(ProblemError) as raised:
+        client.get("/api/system")
+    assert (raised.value.code, str(raised.value), raised.value.hint) == ("too_many", "slow down", "later")
+
+
+def test_a_name_from_the_command_line_stays_one_segment_of_the_path(tekton: Any, plane: Any) -> None:
+    tekton("why", "../../admin?x=1")
+
+    assert plane.requests == [("GET", "/api/components/..%2F..%2Fadmin%3Fx%3D1/why")]
+
+
+class Raw(http.server.BaseHTTPRequestHandler):
+    """Answers every request with the bytes of the server, whatever they are."""
+
+    def do_GET(self) -> None:
+        self.wfile.write(self.server.answer)  # type: ignore[attr-defined]
+        self.close_connection = True
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"SSH-2.0-OpenSSH_9.6\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n<htm",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n<htm>",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    ],
+)
+def test_something_else_on_the_port_is_unreachable_not_a_traceback(answer: bytes) -> None:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Raw) as server:
+        server.answer = answer  # type: ignore[attr-defined]
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        with pytest.raises(TransportError):
+            connect(Target(url=f"http://127.0.0.1:{server.server_address[1]}")).get("/api/health")
+        server.shutdown()
+
+
+def test_a_request_that_takes_too_long_is_given_up(client: Client, plane: Any) -> None:
+    plane.delay = 5.0
+
+    with pytest.raises(NotInTimeError):
+        client.post("/api/system/stop", timeout=0.05)
+
+
+def test_a_stream_ends_at_its_deadline_though_the_server_still_talks(data_dir: Path) -> None:
+    """Keep-alive comments make no progress: they must not move the deadline."""
+    path = str(data_dir / "run" / "talks.sock")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+
+        def talk() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+                try:
+                    while True:
+                        connection.sendall(b": ping\n\n")
+                        threading.Event().wait(0.01)
+                except OSError:
+                    return
+
+        talker = threading.Thread(target=talk, daemon=True)
+        talker.start()
+        client = Client(lambda timeout: UnixConnection(path, timeout), path)
+        with pytest.raises(NotInTimeError):
+            list(client.stream("/events/components", deadline=SYSTEM_CLOCK.monotonic() + 0.1))
+        talker.join(timeout=5)

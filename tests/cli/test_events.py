@@ -1,0 +1,124 @@
+"""events: what happened, and what is happening."""
+
+import json
+from typing import Any
+
+import click
+import pytest
+
+from tekton.cli.events import FIELDS, line
+from tekton.cli.render import clock_time
+
+
+@pytest.fixture
+def past(plane: Any, double: Any) -> Any:
+    plane.components = [double.view("hermes"), double.view("engram"), double.view("fresh", "unknown", generation=0)]
+    plane.revision = 4
+
+    def entry(*arguments: Any, **fields: Any) -> Any:
+        change = double.change(*arguments, **fields)
+        return {name: change[name] for name in FIELDS}
+
+    plane.histories = {  # newest first, as the registry tells them
+        "hermes": [
+            entry(4, "hermes", "ready", "failed", reason="exited with code 1"),
+            entry(1, "hermes", None, "registering", kind="registered"),
+        ],
+        "engram": [entry(3, "engram", "starting", "ready"), entry(2, "engram", "initializing", "starting")],
+    }
+    return plane
+
+
+def test_events_of_all_components_stand_in_the_order_in_which_they_happened(
+    tekton: Any, past: Any, double: Any
+) -> None:
+    result = tekton("events")
+
+    times = [clock_time(double.AT + revision) for revision in (1, 2, 3, 4)]
+    assert result.stdout.splitlines() == [
+        f"{times[0]}  hermes        registered",
+        f"{times[1]}  engram        initializing → starting",
+        f"{times[2]}  engram        starting → ready",
+        f"{times[3]}  hermes        ready → failed  exited with code 1",
+    ]
+
+
+def test_a_stop_that_was_asked_for_needs_no_reason(double: Any) -> None:
+    asked_for = line(double.change(1, "hermes", "ready", "stopping", reason="stopped"))
+    broken = line(double.change(1, "hermes", "ready", "failed", reason="exit code 1"))
+
+    assert click.unstyle(asked_for).endswith("hermes        ready → stopping")
+    assert click.unstyle(broken).endswith("hermes        ready → failed  exit code 1")
+
+
+def test_events_can_be_limited_to_components_and_to_the_last_ones(tekton: Any, past: Any) -> None:
+    assert len(tekton("events", "engram").stdout.splitlines()) == 2
+    assert [line.split()[1] for line in tekton("events", "-n", "2").stdout.splitlines()] == ["engram", "hermes"]
+
+
+def test_events_since_a_time_leave_out_what_is_older(
+    tekton: Any, past: Any, double: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Frozen:
+        def time(self) -> float:
+            return double.AT + 5.0
+
+    monkeypatch.setattr("tekton.cli.events.SYSTEM_CLOCK", Frozen())
+
+    assert len(tekton("events", "--since", "2s").stdout.splitlines()) == 2
+
+
+def test_events_for_machines_have_fields_not_columns(tekton: Any, past: Any) -> None:
+    lines = [json.loads(line) for line in tekton("events", "-o", "jsonl").stdout.splitlines()]
+
+    assert [line["revision"] for line in lines] == [1, 2, 3, 4]
+    assert tuple(lines[0]) == FIELDS
+    assert json.loads(tekton("events", "--json").stdout) == {"events": lines}
+
+
+def test_following_tells_what_comes_and_nothing_twice(tekton: Any, past: Any, double: Any, impatient: None) -> None:
+    def restart() -> None:
+        past.publish(double.change(5, "hermes", "failed", "initializing"))
+        past.drop_streams()
+
+    def stop() -> None:
+        past.publish(double.change(6, "hermes", "initializing", "starting"))
+        past.leave()
+
+    past.publish(double.change(3, "engram", "starting", "ready"), double.change(4, "hermes", "ready", "failed"))
+    past.on_stream = [restart, stop]
+
+    result = tekton("events", "-f", "-n", "100", "-o", "jsonl")
+
+    assert [json.loads(line)["revision"] for line in result.stdout.splitlines()] == [1, 2, 3, 4, 5, 6]
+    assert result.exit_code == 3
+
+
+def test_following_alone_begins_now(tekton: Any, past: Any, double: Any, impatient: None) -> None:
+    past.publish(double.change(4, "hermes", "ready", "failed"))
+    past.on_stream = [lambda: (past.publish(double.change(5, "hermes", "failed", "starting")), past.leave())]
+
+    assert [line.split()[1:] for line in tekton("events", "-f").stdout.splitlines()] == [
+        ["hermes", "failed", "→", "starting"]
+    ]
+
+
+def test_following_some_components_leaves_out_the_others(tekton: Any, past: Any, double: Any, impatient: None) -> None:
+    changes = (double.change(5, "engram", "ready", "degraded"), double.change(6, "hermes", "failed", "starting"))
+    past.on_stream = [lambda: (past.publish(*changes), past.leave())]
+
+    assert [line.split()[1] for line in tekton("events", "-f", "hermes").stdout.splitlines()] == ["hermes"]
+
+
+def test_a_stream_cannot_be_one_json_document(tekton: Any, past: Any) -> None:
+    result = tekton("events", "-f", "--json")
+
+    assert result.exit_code == 2
+    assert "use -o jsonl" in result.stderr
+
+
+def test_events_of_a_mistyped_name_say_what_was_probably_meant(tekton: Any, past: Any) -> None:
+    result = tekton("events", "engrm")
+
+    assert result.exit_code == 5
+    assert "did you mean 'engram'?" in result.stderr

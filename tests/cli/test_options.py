@@ -1,0 +1,45 @@
+"""Options that several verbs share."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from tekton.cli.options import Target, duration
+
+
+def seconds(text: str) -> float | None:
+    context: Any = None
+    return duration(context, context, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("90", 90.0),
+        ("1.5", 1.5),
+        ("90s", 90.0),
+        ("500ms", 0.5),
+        ("1m30s", 90.0),
+        ("2h", 7200.0),
+        ("1d", 86400.0),
+        (" 5S ", 5.0),
+        ("0", 0.0),
+    ],
+)
+def test_a_length_of_time_is_read_into_seconds(text: str, expected: float) -> None:
+    assert seconds(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "s", "5x", "-5", "5 s", "1m 30s", "nan", "inf", "1e3"])
+def test_what_is_not_a_length_of_time_is_refused(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="is not a length of time"):
+        seconds(text)
+
+
+def test_a_target_is_completed_by_what_it_does_not_say() -> None:
+    mine = Target(url="http://here")
+    theirs = Target(data_dir=Path("/data"), url="http://there", config=Path("/tekton.json"))
+
+    assert mine.beside(theirs) == Target(Path("/data"), "http://here", Path("/tekton.json"))

@@ -1,0 +1,172 @@
+"""`tekton up` with a guard and a control plane that play a scenario.
+
+python up_double.py SCENARIO ARGUMENTS...          `tekton ARGUMENTS...`; whatever guard it starts is the one below
+python up_double.py --guard SCENARIO DATA_DIR      hold the data directory, serve, play, stop on SIGTERM
+"""
+
+import fcntl
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from double import ControlPlane, change, record, serve, why
+
+
+class Guard:
+    """A guard and a control plane in one process."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.data_dir = data_dir
+        self.run_dir = data_dir / "run"
+        self.run_dir.mkdir(parents=True, exist_ok=True)
+        (data_dir / "logs").mkdir(exist_ok=True)
+        self._lock = os.open(self.run_dir / "guard.lock", os.O_RDWR | os.O_CREAT)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        (self.run_dir / "guard.json").write_text(json.dumps({"pid": os.getpid()}))
+        self.plane = ControlPlane()
+        self.plane.on_stop = lambda: os.kill(os.getpid(), signal.SIGTERM)
+        self._revision = 0
+        self._watched = threading.Event()
+
+    def serve(self) -> None:
+        path = self.run_dir / "control.sock"
+        path.unlink(missing_ok=True)
+        self._watched.clear()
+        self.plane.on_stream = [self._watched.set]
+        serve(self.plane, str(path))
+        (self.run_dir / "control.json").write_text(json.dumps({"url": "http://127.0.0.1:8010"}))
+
+    def await_watcher(self) -> None:
+        """Return when somebody has got a snapshot and follows the changes."""
+        assert self._watched.wait(20)
+
+    def move(self, name: str, *states: str, **fields: Any) -> None:
+        """Let a component go through *states*, the first of which it has already."""
+        for previous, state in pairwise(states):
+            self._revision += 1
+            now = time.time()
+            after = {"registered_at": now, "changed_at": now + 0.25}
+            self.plane.publish(change(self._revision, name, previous, state, at=now, after=after, **fields))
+
+    def log(self, text: str) -> None:
+        with (self.data_dir / "logs" / "tekton.log").open("a") as file:
+            file.write(text + "\n")
+
+    def await_stop(self) -> None:
+        assert signal.sigwait({signal.SIGTERM, signal.SIGUSR1}) == signal.SIGTERM
+
+    def leave(self) -> None:
+        self.plane.leave(drain=True)
+        (self.run_dir / "control.sock").unlink()
+
+
+def ready(guard: Guard) -> int:
+    """hermes and engram come up; they stop in order."""
+    guard.serve()
+    guard.await_watcher()
+    guard.move("hermes", "initializing", "starting", "ready")
+    guard.move("engram", "starting", "ready")
+    guard.await_stop()
+    guard.move("engram", "ready", "stopping", "stopped")
+    guard.move("hermes", "ready", "stopping", "stopped")
+    guard.leave()
+    return 0
+
+
+def failing(guard: Guard) -> int:
+    """hermes fails, so that engram is not started."""
+    guard.plane.components = [record("hermes", "failed")]
+    guard.plane.components[0]["generation"] = 0  # not in the snapshot
+    guard.plane.whys["hermes"] = why("hermes", "failed", evidence=["OSError: no disk"], dependents=["engram"])
+    guard.serve()
+    guard.await_watcher()
+    guard.move("hermes", "starting", "failed")
+    guard.await_stop()
+    guard.leave()
+    return 0
+
+
+def restarting(guard: Guard) -> int:
+    """The control plane goes away and comes back."""
+    guard.serve()
+    guard.await_watcher()
+    guard.move("hermes", "starting", "ready")
+    guard.leave()
+    guard.log("the control plane was killed")
+    time.sleep(0.3)
+    plane, guard.plane = guard.plane, ControlPlane()
+    guard.plane.components = [record("hermes", registered_at=time.time())]
+    guard.plane.revision = plane.revision
+    guard.serve()
+    guard.await_watcher()
+    guard.move("engram", "starting", "ready")
+    guard.await_stop()
+    guard.leave()
+    return 0
+
+
+def stubborn(guard: Guard) -> int:
+    """It takes two signals."""
+    guard.serve()
+    guard.await_watcher()
+    guard.move("hermes", "initializing", "starting")
+    guard.await_stop()
+    guard.move("hermes", "starting", "failed", reason="stopped")
+    guard.await_stop()
+    return 143
+
+
+def in_use(guard: Guard) -> int:
+    """The control plane cannot have its port."""
+    guard.log("CRITICAL tekton.service: port 8010 is in use by python (4711)")
+    return 75
+
+
+def lost(guard: Guard) -> int:
+    """It ends without being asked."""
+    guard.serve()
+    guard.await_watcher()
+    guard.move("hermes", "starting", "ready")
+    guard.move("engram", "starting", "ready")
+    signal.sigwait({signal.SIGUSR1})
+    guard.log("CRITICAL the guard is gone")
+    return 70
+
+
+def silent(guard: Guard) -> int:
+    """It never answers."""
+    guard.log("still loading")
+    guard.await_stop()
+    return 0
+
+
+SCENARIOS: dict[str, Callable[[Guard], int]] = {
+    scenario.__name__: scenario for scenario in (ready, failing, restarting, stubborn, in_use, lost, silent)
+}
+
+
+def main(arguments: list[str]) -> int:
+    if arguments[0] == "--guard":
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGUSR1})
+        return SCENARIOS[arguments[1]](Guard(Path(arguments[2])))
+    from tekton.cli import launch, session
+    from tekton.cli import main as tekton
+
+    session.CONTROL_TIMEOUT, session._TELL_AFTER = 1.0, 0.3  # type: ignore[misc]
+
+    def command(instance: Any, _: Any) -> list[str]:
+        return [sys.executable, __file__, "--guard", arguments[0], str(instance.data_dir)]
+
+    launch._command = command
+    return tekton(arguments[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
