@@ -7,7 +7,7 @@ import signal
 import threading
 import uuid
 from contextlib import suppress
-from typing import Any
+from typing import Any, Self
 
 import psutil
 import pytest
@@ -31,7 +31,7 @@ class Writers:
         self.acknowledged: dict[str, str] = {}
         self._threads = [threading.Thread(target=self._write, args=(number,)) for number in range(WRITERS)]
 
-    def __enter__(self) -> "Writers":
+    def __enter__(self) -> Self:
         for thread in self._threads:
             thread.start()
         return self

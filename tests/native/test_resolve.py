@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from itertools import pairwise
 from types import MappingProxyType
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given, settings
@@ -184,6 +185,17 @@ def test_hash_and_equality_of_str_subclasses_are_not_called_for_dependencies() -
     assert resolve({"ergon": [Hostile("hermes")], "hermes": []})[0] == ["hermes", "ergon"]
 
 
+def test_subclasses_of_list_and_tuple_are_read_as_such() -> None:
+    class Names(list[str]):
+        pass
+
+    class Pair(NamedTuple):
+        first: str
+        second: str
+
+    assert resolve({"a": Names(["b"]), "c": Pair("b", "d")})[0] == ["b", "a", "d", "c"]
+
+
 def test_a_deep_chain_needs_no_recursion() -> None:
     names = [f"n{number}" for number in range(200_000)]
     chain: Graph = {name: [following] for name, following in pairwise(names)}
@@ -225,15 +237,20 @@ def test_a_lone_surrogate_that_has_to_be_compared_is_an_encode_error() -> None:
 
 
 def test_errors_of_a_callers_sequence_come_out_unchanged() -> None:
-    class Broken(Sequence[str]):
+    class BrokenLater(Sequence[str]):
         def __len__(self) -> int:
             return 1
 
         def __getitem__(self, index: object) -> str:
             raise ZeroDivisionError
 
-    with pytest.raises(ZeroDivisionError):
-        resolve({"a": Broken()})
+    class BrokenAtOnce(BrokenLater):
+        def __iter__(self) -> Iterator[str]:
+            raise ZeroDivisionError
+
+    for broken in (BrokenLater(), BrokenAtOnce()):
+        with pytest.raises(ZeroDivisionError):
+            resolve({"a": broken})
 
 
 def test_a_sequence_that_changes_the_graph_while_it_is_read_does_no_harm() -> None:

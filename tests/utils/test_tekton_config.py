@@ -373,26 +373,6 @@ def test_an_unknown_port_is_asked_for_with_the_nearest_name(folder: Any) -> None
         folder.load().get_port("my-app")
 
 
-@pytest.mark.parametrize(
-    ("enable_auth", "host", "required"),
-    [
-        ("auto", "127.0.0.1", False),
-        ("auto", "127.1.2.3", False),
-        ("auto", "localhost", False),
-        ("auto", "::1", False),
-        ("auto", "0.0.0.0", True),
-        ("auto", "::", True),
-        ("auto", "tekton.internal", True),
-        ("true", "127.0.0.1", True),
-        ("false", "0.0.0.0", False),
-    ],
-)
-def test_auto_asks_for_authentication_beyond_loopback(folder: Any, enable_auth: str, host: str, required: bool) -> None:
-    config = folder.load(overrides={"security.enable_auth": enable_auth, "host": host})
-
-    assert config.auth_required is required
-
-
 def test_show_tells_values_and_sources_and_no_secrets(folder: Any) -> None:
     folder.write("app.env", "DB_PASSWORD=canary-one\nLEVEL=3\n")
     folder.write("security.json", _SECURITY)

@@ -20,10 +20,15 @@ ANONYMOUS = frozenset({"components:read", "components:register", "components:hea
 
 
 class LocalPolicy:
-    """The policy of a control plane for one machine. Without *credential* only the Unix socket is the owner's."""
+    """The policy of a control plane for one machine.
 
-    def __init__(self, credential: str | None = None) -> None:
+    Without *credential* only the Unix socket is the owner's. With *anonymous* false, callers without one get what is
+    public and no more.
+    """
+
+    def __init__(self, credential: str | None = None, *, anonymous: bool = True) -> None:
         self._credential = credential.encode() if credential else None
+        self._granted = ANONYMOUS if anonymous else frozenset[str]()
 
     def __call__(self, request: Request, route: Route) -> None:
         permission = route.permission
@@ -31,7 +36,7 @@ class LocalPolicy:
             return
         if "authorization" in request.headers:
             self._check_credential(request.headers.get_all("authorization"))
-        elif not (request.peer_is_local and (permission in ANONYMOUS or request.through_socket)):
+        elif not (request.peer_is_local and (permission in self._granted or request.through_socket)):
             raise CredentialRequiredError(f"{permission} needs a credential")
 
     def _check_credential(self, values: Sequence[str]) -> None:

@@ -128,7 +128,7 @@ class ControlPlane:
             all_routes(system),
             allowed_hosts=[self._config.host, *self._config.allowed_hosts],
             allowed_origins=self._config.allowed_origins,
-            policy=LocalPolicy(run_directory.prepare()),
+            policy=LocalPolicy(run_directory.prepare(), anonymous=self._config.enable_auth is not True),
             websocket=ComponentSocket(change_source(system), system.monitor.beat),
         )
         return GatewayServer(gateway, self._config.host, self._config.port, uds=run_directory.socket)

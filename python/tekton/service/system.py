@@ -9,6 +9,7 @@ import logging
 import os
 import random
 from collections.abc import Callable
+from typing import Literal
 
 from tekton.background import BackgroundGroup, BackgroundTask
 from tekton.clock import SYSTEM_CLOCK, Clock
@@ -16,18 +17,20 @@ from tekton.core.component_lifecycle import ComponentRegistry
 from tekton.core.heartbeat_monitor import HeartbeatMonitor
 from tekton.core.lifecycle import ComponentRecord
 from tekton.core.recovery import Recovery
-from tekton.core.startup_coordinator import EnhancedStartUpCoordinator, StartResult
+from tekton.core.startup_coordinator import EnhancedStartUpCoordinator
 from tekton.service.explain import Explanation, RestartPlan, explain
 from tekton.service.views import ComponentView, show, unregistered
 from tekton.supervisor.guard_client import GuardClient
 from tekton.supervisor.supervisor import ControlPlaneAddress, Supervisor
 from tekton.utils.tekton_config import TektonConfig
-from tekton.utils.tekton_errors import StorageError
+from tekton.utils.tekton_errors import StorageError, TektonError
 from tekton.utils.tekton_ids import nearest_name
 
 _logger = logging.getLogger("tekton.system")
 
 _HISTORY = 12
+
+Operation = Literal["start", "stop", "restart"]
 
 
 class System:
@@ -150,14 +153,25 @@ class System:
         graph = {name: [need.component for need in spec.dependencies] for name, spec in self.config.components.items()}
         return graph | self.registry.graph()
 
-    def operate(self, operation: str, component_id: str) -> "asyncio.Task[StartResult]":
-        """Start, stop or restart a component; the operation goes on when nobody waits for it."""
+    def operate(self, operation: Operation, component_id: str) -> "asyncio.Task[TektonError | None]":
+        """Start, stop or restart a component; the operation goes on when nobody waits for it.
+
+        The task's result is what it failed with.
+        """
+        return self._operations.spawn(self._operate(operation, component_id), f"{operation} {component_id}")
+
+    async def _operate(self, operation: Operation, component_id: str) -> TektonError | None:
         operations = {
             "start": self.coordinator.start_component,
             "stop": self.coordinator.stop_component,
             "restart": self.coordinator.restart_component,
         }
-        return self._operations.spawn(operations[operation](component_id), f"{operation} {component_id}")
+        try:
+            await operations[operation](component_id)
+        except TektonError as error:
+            _logger.warning("%s of %s failed: %s", operation, component_id, error)
+            return error
+        return None
 
     async def _start_all(self) -> None:
         results = await self.coordinator.start_components(self.supervisor.startable())

@@ -79,6 +79,7 @@ class Supervisor:
         for child in self._guard.children:
             self._take_over(child)
         self._report_lost()
+        await self._forget_removed()
         self._watch.start()
 
     def startable(self) -> dict[str, ComponentConfig]:
@@ -159,6 +160,12 @@ class Supervisor:
         for record in self._registry.all_instances():
             if record.supervised and record.state not in ENDED and record.instance_uuid not in running:
                 self._registry.observe(record.component_id, record.instance_uuid, ComponentState.FAILED, LOST)
+
+    async def _forget_removed(self) -> None:
+        """What we ran once, but is not configured any more, leaves the registry; its history stays."""
+        for record in self._registry.all_instances():
+            if record.supervised and record.component_id not in self._components:
+                await self._registry.deregister(record.component_id, record.instance_uuid)
 
     def _is_stopped(self, component_id: str) -> bool:
         record = self._registry.find(component_id)

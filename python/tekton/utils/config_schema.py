@@ -68,7 +68,9 @@ class SecuritySettings(_Section, frozen=True, kw_only=True):
 
     enable_auth: Annotated[
         bool | Literal["auto"],
-        Meta(description="Whether callers must prove who they are. `auto`: yes, unless `host` is a loopback address."),
+        Meta(
+            description="`true`: every caller needs the credential or the Unix socket; else callers on this machine read."
+        ),
     ] = "auto"
     jwt_secret: Annotated[
         str | None,

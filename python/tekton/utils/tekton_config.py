@@ -56,8 +56,6 @@ __all__ = [
     "json_schema",
 ]
 
-_LOOPBACK = ("localhost", "::1", "[::1]")
-
 
 class ShownSetting(NamedTuple):
     """One row of `TektonConfig.show`: secrets are redacted in `value`, which is JSON."""
@@ -140,13 +138,6 @@ class TektonConfig:
         if component not in self.ports:
             raise _unknown_port(component, self.ports)
         return self.ports[component]
-
-    @property
-    def auth_required(self) -> bool:
-        """Whether callers must prove who they are: `enable_auth`, with `auto` decided by `host`."""
-        if self.enable_auth == "auto":
-            return self.host not in _LOOPBACK and not self.host.startswith("127.")
-        return self.enable_auth
 
     def redact(self, text: str) -> str:
         """*text* without the secrets that this configuration holds."""

@@ -224,7 +224,7 @@ class StorageCorruptError(StorageError):
     """Stored data is damaged, or acknowledged changes are missing. Nothing was served from it."""
 
     code = "storage_corrupt"
-    hint = "restore the newest backup"
+    hint = "put a backup of the data directory in its place, or move it away and start anew"
 
     def __init__(self, path: str, evidence: str) -> None:
         self.path = path

@@ -17,6 +17,7 @@ from tekton.utils.tekton_errors import (
     CursorExpiredError,
     IllegalTransitionError,
     InvalidIdError,
+    InvalidRegistrationError,
     StaleInstanceError,
     StorageFullError,
     StorageUnknownError,
@@ -145,7 +146,7 @@ def routes(system: System) -> list[Route]:
             response=RegisterAnswer,
             status=201,
             max_body=256 * 1024,
-            errors=(ComponentExistsError, InvalidIdError, *_STORAGE),
+            errors=(ComponentExistsError, InvalidRegistrationError, InvalidIdError, *_STORAGE),
         ),
         Route(
             "GET",

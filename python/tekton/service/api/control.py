@@ -1,21 +1,24 @@
 """Control: start, stop and restart components, and explain them."""
 
+import asyncio
+
 import msgspec
 
-from tekton.core.startup_coordinator import StartResult
 from tekton.gateway.request import Request, Response
 from tekton.gateway.router import Route
 from tekton.service.explain import Explanation
-from tekton.service.system import System
+from tekton.service.system import Operation, System
 from tekton.utils.tekton_errors import (
     ComponentError,
     ComponentNotFoundError,
     DependencyError,
     StartTimeoutError,
+    StorageFullError,
+    StorageUnknownError,
 )
 
 
-class Operation(msgspec.Struct, frozen=True):
+class OperationAnswer(msgspec.Struct, frozen=True):
     """An operation that was accepted (202), or has been carried out (200 with `wait=1`)."""
 
     operation: str
@@ -46,16 +49,16 @@ class Control:
         component_id = self._known(request)
         return await self._system.why(component_id)
 
-    async def _run(self, request: Request, operation: str) -> Response:
+    async def _run(self, request: Request, operation: Operation) -> Response:
         component_id = self._known(request)
         task = self._system.operate(operation, component_id)
         query: WaitQuery = request.query
         if not query.wait:
-            return Response.json(Operation(operation, component_id, done=False), status=202)
-        result: StartResult = await task
-        if not result.success:
-            raise ComponentError(component_id, result.error or f"{operation} failed")
-        return Response.json(Operation(operation, component_id, done=True))
+            return Response.json(OperationAnswer(operation, component_id, done=False), status=202)
+        failure = await asyncio.shield(task)
+        if failure is not None:
+            raise failure
+        return Response.json(OperationAnswer(operation, component_id, done=True))
 
     def _known(self, request: Request) -> str:
         component_id = request.params["component_id"]
@@ -68,7 +71,14 @@ def routes(system: System) -> list[Route]:
     """The routes that control components."""
     api = Control(system)
     one = "/api/components/{component_id}"
-    errors = (ComponentNotFoundError, DependencyError, StartTimeoutError, ComponentError)
+    errors = (
+        ComponentNotFoundError,
+        DependencyError,
+        StartTimeoutError,
+        ComponentError,
+        StorageFullError,
+        StorageUnknownError,
+    )
     verbs = [
         ("start", api.start, "Start a component"),
         ("stop", api.stop, "Stop a component"),
@@ -82,7 +92,7 @@ def routes(system: System) -> list[Route]:
             summary=summary,
             permission="components:control",
             query=WaitQuery,
-            response=Operation,
+            response=OperationAnswer,
             status=202,
             errors=errors,
         )

@@ -8,7 +8,21 @@ from tekton.core.heartbeat_monitor import ComponentHeartbeat, HeartbeatReply
 from tekton.gateway.request import Request
 from tekton.gateway.router import Route
 from tekton.service.system import System
-from tekton.utils.tekton_errors import IllegalTransitionError, StaleInstanceError
+from tekton.utils.tekton_errors import (
+    IllegalTransitionError,
+    InvalidRegistrationError,
+    StaleInstanceError,
+    StorageFullError,
+    StorageUnknownError,
+)
+
+_ERRORS = (
+    StaleInstanceError,
+    IllegalTransitionError,
+    InvalidRegistrationError,
+    StorageFullError,
+    StorageUnknownError,
+)
 
 
 class Beat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -75,7 +89,7 @@ def routes(system: System) -> list[Route]:
             permission="components:heartbeat",
             body=Beat,
             response=HeartbeatReply,
-            errors=(StaleInstanceError, IllegalTransitionError),
+            errors=_ERRORS,
         ),
         Route(
             "POST",
@@ -86,5 +100,6 @@ def routes(system: System) -> list[Route]:
             body=Beats,
             response=Replies,
             max_body=4 * 1024 * 1024,
+            errors=_ERRORS,
         ),
     ]

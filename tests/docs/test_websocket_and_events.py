@@ -1,0 +1,83 @@
+"""docs/reference/websocket-and-events.md has every frame and every event, as they are."""
+
+import inspect
+import json
+import re
+import typing
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from tekton.core.component_lifecycle import ComponentRegistry
+from tekton.core.lifecycle import ComponentRegistration
+from tekton.gateway import sockets, sse
+from tekton.gateway.changes import ChangeSource
+from tekton.gateway.decoding import decode_body
+
+Names = Callable[[str], list[str]]
+
+
+@pytest.fixture
+def watching(page: Callable[[str], Any]) -> Any:
+    return page("websocket-and-events")
+
+
+@pytest.fixture
+def frames(watching: Any) -> Callable[[str], list[dict[str, Any]]]:
+    """`frames("→")`: the frames after that arrow. An ellipsis stands for what is left out."""
+
+    def read(arrow: str) -> list[dict[str, Any]]:
+        lines = re.findall(rf"^{arrow} (\{{.*)$", watching.text, re.MULTILINE)
+        return [json.loads(line.replace("[…]", "[]").replace("{…}", "{}")) for line in lines]
+
+    return read
+
+
+def test_every_operation_is_documented_with_an_example(
+    watching: Any, frames: Callable[[str], list[dict[str, Any]]]
+) -> None:
+    operations = typing.get_args(sockets.Operation)
+    decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(sockets.Operation)
+
+    shown = {type(decode_body(decoder, json.dumps(frame).encode())) for frame in frames("→")}
+
+    assert shown == set(operations)
+    for operation in operations:
+        assert f"**`{operation.__struct_config__.tag}`**" in watching.sections(3)["Operations"].text
+
+
+def test_every_frame_of_the_server_is_documented_with_its_members(
+    watching: Any, frames: Callable[[str], list[dict[str, Any]]], names: Names
+) -> None:
+    sent = set(re.findall(r'"(?:t": ?|op":)"(\w+)"(?!,"id")', inspect.getsource(sockets._Session)))
+    sent |= set(re.findall(r'"t": "(\w+)"', inspect.getsource(sockets._error)))
+    documented = {names(row[0])[0]: set(names(row[1])) for row in watching.sections(3)["Frames of the server"].rows()}
+    shown = {kind: set(frame) for frame in frames("←") for kind in [frame.pop("t", None) or frame.pop("op")]}
+
+    assert set(documented) == set(shown) == sent
+    for kind, members in shown.items():
+        assert members <= documented[kind]
+
+
+async def test_every_event_is_documented(watching: Any, names: Names, registry: ComponentRegistry) -> None:
+    events = sse.ChangeEvents(ChangeSource(registry.feed, registry.all_instances)).stream("unknown").source
+    sent = await anext(events)
+    await registry.register(ComponentRegistration(component_id="x"))
+    sent += await anext(events) + sse.bye("stopping")
+
+    documented = [names(row[0])[0] for row in watching.sections(2)["Server-sent events"].rows()]
+    assert sorted(documented) == sorted(re.findall(r"^event: (\w+)$", sent.decode(), re.MULTILINE))
+
+
+def test_the_limits_are_documented(watching: Any) -> None:
+    limits = watching.sections(3)["Limits"].text
+    events = watching.sections(2)["Server-sent events"].text
+
+    assert f"{sockets.MAX_MESSAGE // 1024} KiB" in limits
+    assert f"{sockets.MAX_SUBSCRIPTIONS} subscriptions" in limits
+    assert f"{sockets.STALL_TIMEOUT:g} seconds" in limits
+    assert f"every {sockets.PING_INTERVAL:g} seconds" in watching.sections(3)["Operations"].text
+    assert f"every {sse.PING_INTERVAL:g} seconds" in events
+    assert f"{sse.BUDGET // 2**20} MiB" in events
