@@ -110,7 +110,8 @@ def main() -> None:
         finally:
             system.tekton("down")
     print(
-        f"kill -9 to FAILED in the feed   median {statistics.median(deaths):6.1f} ms   max {max(deaths):6.1f} ms   gate <= 100 ms"
+        f"kill -9 to FAILED in the feed   median {statistics.median(deaths):6.1f} ms   max {max(deaths):6.1f} ms   "
+        "gate <= 100 ms"
     )
     print(
         f"last heartbeat to FAILED        min {min(silences):.3f} s   max {max(silences):.3f} s   "

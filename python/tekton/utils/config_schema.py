@@ -68,9 +68,7 @@ class SecuritySettings(_Section, frozen=True, kw_only=True):
 
     enable_auth: Annotated[
         bool | Literal["auto"],
-        Meta(
-            description="`true`: every caller needs the credential or the Unix socket; else callers on this machine read."
-        ),
+        Meta(description="`true`: every caller needs the credential. Else callers on this machine may read."),
     ] = "auto"
     jwt_secret: Annotated[
         str | None,
