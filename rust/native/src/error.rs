@@ -51,5 +51,5 @@ pub fn no_uuid(text: &str) -> PyErr {
 
 /// The graph does not fit.
 pub fn too_large(_: TooLarge) -> PyErr {
-    PyOverflowError::new_err("a graph holds at most 2**32 - 1 nodes and as many edges")
+    PyOverflowError::new_err("a graph holds fewer than 2**32 - 1 nodes and 2**32 edges")
 }

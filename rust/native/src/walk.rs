@@ -58,15 +58,24 @@ fn private_tuple<'py>(
     name: &Bound<'py, PyAny>,
     dependencies: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyTuple>> {
-    // A str is a sequence of str: ["hermes"] without the brackets would become six dependencies.
-    if dependencies.is_instance_of::<PyString>() || dependencies.try_iter().is_err() {
-        let (name, found) = (name.repr()?, dependencies.get_type().name()?);
-        return Err(PyTypeError::new_err(format!(
-            "the dependencies of {name} must be a sequence, not {found}"
-        )));
+    let py = name.py();
+    // A str is a sequence of str: "hermes" in place of ["hermes"] would become six dependencies.
+    if dependencies.is_instance_of::<PyString>() {
+        return Err(not_a_sequence(name, dependencies));
     }
-    let items: Vec<Bound<'py, PyAny>> = dependencies.try_iter()?.collect::<PyResult<_>>()?;
-    PyTuple::new(name.py(), items)
+    let items = dependencies.try_iter().map_err(|error| {
+        if error.is_instance_of::<PyTypeError>(py) { not_a_sequence(name, dependencies) } else { error }
+    })?;
+    PyTuple::new(py, items.collect::<PyResult<Vec<_>>>()?)
+}
+
+fn not_a_sequence(name: &Bound<'_, PyAny>, found: &Bound<'_, PyAny>) -> PyErr {
+    match (name.repr(), found.get_type().name()) {
+        (Ok(name), Ok(kind)) => {
+            PyTypeError::new_err(format!("the dependencies of {name} must be a sequence, not {kind}"))
+        }
+        (Err(error), _) | (_, Err(error)) => error,
+    }
 }
 
 /// Why the walk stopped.
@@ -149,7 +158,7 @@ fn not_a_str(object: &Bound<'_, PyAny>) -> PyErr {
 struct Walk<'py, T> {
     py: Python<'py>,
     numbers: T,
-    /// Made when the first name is met that is not the key object itself.
+    /// Made when the first name is met that is not a key object.
     texts: Option<Texts>,
     names: Names,
     values: Vec<*mut ffi::PyObject>,
@@ -254,8 +263,8 @@ impl Text {
     }
 
     fn bytes(&self) -> &[u8] {
-        // SAFETY: a str object keeps its UTF-8 form, unchanged, as long as it lives. Texts are made of names that
-        // the walk owns, or are dropped before anything can run that would let go of theirs.
+        // SAFETY: a str object keeps its UTF-8 form, unchanged, as long as it lives. Either the walk owns it, or its
+        // text is dropped before anything could let go of it.
         unsafe { std::slice::from_raw_parts(self.start, self.length) }
     }
 }

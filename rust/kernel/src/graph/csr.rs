@@ -29,12 +29,6 @@ impl CsrBuilder {
         Self { offsets, targets: Vec::with_capacity(rows * 4) }
     }
 
-    /// Make room for `edges` more edges.
-    #[inline]
-    pub fn reserve(&mut self, edges: usize) {
-        self.targets.reserve(edges);
-    }
-
     /// Add an edge to the row that is being filled.
     #[inline]
     pub fn push(&mut self, target: u32) {
@@ -55,13 +49,13 @@ impl CsrBuilder {
     /// The graph of `nodes` nodes: rows that were not given are empty.
     ///
     /// # Errors
-    /// [`TooLarge`] with more than `u32::MAX` nodes.
+    /// [`TooLarge`] with `u32::MAX` nodes or more.
     ///
     /// # Panics
-    /// When an edge or a row lies outside.
+    /// When there are more rows than nodes. (An edge that leads outside panics when it is followed.)
     pub fn finish(mut self, nodes: usize) -> Result<Csr, TooLarge> {
         // The largest number is no node's: searches use it as a mark.
-        if u32::try_from(nodes).is_ok_and(|nodes| nodes == u32::MAX) || u32::try_from(nodes).is_err() {
+        if !u32::try_from(nodes).is_ok_and(|nodes| nodes < u32::MAX) {
             return Err(TooLarge);
         }
         assert!(self.offsets.len() <= nodes + 1, "more rows than nodes");
@@ -79,7 +73,7 @@ impl Csr {
     /// [`TooLarge`].
     ///
     /// # Panics
-    /// When an edge leads outside.
+    /// When an edge leads outside, at the latest when it is followed.
     pub fn from_rows(rows: &[Vec<u32>]) -> Result<Self, TooLarge> {
         let mut builder = CsrBuilder::with_capacity(rows.len());
         for row in rows {

@@ -13,7 +13,7 @@ const OPEN: u8 = 2;
 pub(super) fn postorder(graph: &Csr, mut states: Vec<u8>) -> Option<Vec<u32>> {
     let mut order = Vec::with_capacity(graph.len());
     // The open nodes but the last, each with the rest of its row.
-    let mut path = Vec::with_capacity(32);
+    let mut path = Vec::new();
     let mut root = 0;
     while let Some(found) = next_root(&states, root) {
         root = found;
