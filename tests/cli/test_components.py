@@ -125,7 +125,7 @@ def test_a_refusal_becomes_an_exit_status(
 
     result = tekton("start", "hermes")
 
-    assert result.exit_code == exit_code
+    assert result.exit_code == exit_code, result.output + result.stderr
     assert result.stderr == f"error[{code}]: it is so\nhelp: do that\n"
 
 

@@ -5,43 +5,14 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tekton.cli import tail
-from tekton.cli.tail import follow_file, last_lines
+from tekton.cli.tail import follow_file
 
 
 @pytest.fixture
 def log(tmp_path: Path) -> Path:
     return tmp_path / "hermes.log"
-
-
-@given(
-    lines=st.lists(
-        st.text(st.characters(exclude_characters="\n", exclude_categories=["Cs"]), max_size=30), max_size=20
-    ),
-    count=st.integers(0, 25),
-    block=st.integers(1, 40),
-    ended=st.booleans(),
-)
-def test_the_last_lines_are_those_of_the_whole_file(
-    tmp_path_factory: pytest.TempPathFactory, lines: list[str], count: int, block: int, ended: bool
-) -> None:
-    path = tmp_path_factory.mktemp("tail") / "log"
-    path.write_bytes(("\n".join(lines) + ("\n" if ended and lines else "")).encode())
-    whole = path.read_bytes().decode()
-    expected = whole.removesuffix("\n").split("\n") if whole else []
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tail, "_BLOCK", block)
-        assert last_lines(path, count) == (expected[-count:] if count else [])
-
-
-def test_bytes_that_are_not_text_are_replaced(log: Path) -> None:
-    log.write_bytes(b"a\xffb\n")
-
-    assert last_lines(log, 1) == ["a\ufffdb"]
 
 
 def following(path: Path, count: int, monkeypatch: pytest.MonkeyPatch, *writes: str) -> Iterator[str]:

@@ -31,8 +31,8 @@ def test_why_goes_down_to_the_first_cause_and_shows_its_evidence(
         ),
     }
     plane.whys["greeter"]["history"] = [
-        {"at": double.AT, "previous": "initializing", "state": "starting", "reason": None},
-        {"at": double.AT - 80.0, "previous": None, "state": "registering", "reason": "registered"},
+        {"kind": "state", "at": double.AT, "previous": "initializing", "state": "starting", "reason": None},
+        {"kind": "registered", "at": double.AT - 80.0, "previous": "unknown", "state": "registering", "reason": None},
     ]
 
     result = tekton("why", "greeter")
@@ -50,7 +50,7 @@ def test_why_goes_down_to_the_first_cause_and_shows_its_evidence(
         "",
         "Last transitions",
         "  10s ago  initializing → starting",
-        "  1m ago   registering              registered",
+        "  1m ago   registered",
     ]
     assert result.stderr == "help: tekton logs hermes, then tekton restart hermes\n"
 

@@ -12,7 +12,7 @@ import click
 from tekton.cli.client import Client, component_path, connect
 from tekton.cli.components import unknown_component
 from tekton.cli.options import Target, duration, output_options, target_options
-from tekton.cli.render import clean, clock_time, say, to_json, transition
+from tekton.cli.render import clean, clock_time, happening, say, to_json
 from tekton.cli.watch import watch
 from tekton.clock import SYSTEM_CLOCK
 from tekton.utils.tekton_errors import ComponentNotFoundError
@@ -66,8 +66,7 @@ def events(
 
 def line(entry: Entry) -> str:
     """One event for people: `10:44:01.002  billing       ready → failed  process exited: signal 9`."""
-    kind = entry["kind"]
-    what = transition(entry["previous"], entry["state"]) if kind == "state" else kind
+    what = happening(entry)
     reason = f"  {clean(entry['reason'])}" if entry["reason"] not in (None, entry["state"], _WANTED) else ""
     return f"{clock_time(entry['at'])}  {entry['component_id']:<{_NAME_WIDTH}}  {what}{reason}"
 

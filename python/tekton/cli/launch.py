@@ -9,7 +9,7 @@ from typing import IO
 
 from tekton.cli.instance import Instance
 from tekton.cli.problems import ControlPlaneError
-from tekton.cli.tail import last_lines
+from tekton.supervisor.logs import tail
 
 _EVIDENCE_LINES = 8
 
@@ -61,7 +61,7 @@ class GuardProcess:
     def _logged(self) -> list[str]:
         try:
             size = self._instance.log.stat().st_size
-            return last_lines(self._instance.log, _EVIDENCE_LINES) if size > self._logged_before else []
+            return tail(self._instance.log, _EVIDENCE_LINES) if size > self._logged_before else []
         except OSError:
             return []
 

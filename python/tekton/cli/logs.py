@@ -18,8 +18,9 @@ from tekton.cli.instance import Instance
 from tekton.cli.options import Target, target_options
 from tekton.cli.problems import NOT_FOUND, report
 from tekton.cli.render import paint_name, say
-from tekton.cli.tail import follow_file, last_lines
+from tekton.cli.tail import follow_file
 from tekton.cli.watch import reconnecting
+from tekton.supervisor.logs import tail
 from tekton.utils.tekton_errors import ComponentNotFoundError, TektonError, TransportError
 
 CONTROL_PLANE = "tekton"
@@ -91,10 +92,8 @@ class LogFiles:
         return sorted(path.stem for path in self._instance.log_dir.glob("*.log"))
 
     def tail(self, name: str, count: int) -> list[str] | None:
-        try:
-            return last_lines(self._instance.log_of(name), count)
-        except OSError:
-            return None
+        log = self._instance.log_of(name)
+        return tail(log, count) if log.exists() else None
 
     def follow(self, name: str, count: int) -> Iterator[str]:
         return follow_file(self._instance.log_of(name), count)

@@ -42,6 +42,8 @@ STATUS_BY_CODE: dict[str, int] = {
     "storage_locked": CONFLICT,
     "port_in_use": CONFLICT,
     "in_use": CONFLICT,
+    "unauthenticated": NOT_PERMITTED,
+    "forbidden": NOT_PERMITTED,
     "config_invalid": CONFIG_INVALID,
 }
 """Exit statuses by the `code` of an error."""

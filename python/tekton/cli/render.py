@@ -106,9 +106,11 @@ def clock_time(timestamp: float) -> str:
     return datetime.fromtimestamp(timestamp).astimezone().strftime("%H:%M:%S.%f")[:-3]
 
 
-def transition(previous: str | None, state: str) -> str:
-    """A change of state: `starting → ready`."""
-    return f"{previous} → {paint_state(state, state)}" if previous else paint_state(state, state)
+def happening(entry: Mapping[str, Any]) -> str:
+    """What a change or an entry of the history says: `starting → ready`, or `registered`, `updated`, `deregistered`."""
+    if entry["kind"] != "state":
+        return str(entry["kind"])
+    return f"{entry['previous']} → {paint_state(entry['state'], entry['state'])}"
 
 
 def counts(states: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ import click
 from tekton.cli.client import Client, component_path, connect
 from tekton.cli.options import Target, output_options, target_options
 from tekton.cli.problems import say_help
-from tekton.cli.render import Column, ago, clean, paint_state, short_duration, table, to_json, transition
+from tekton.cli.render import Column, ago, clean, happening, paint_state, short_duration, table, to_json
 from tekton.clock import SYSTEM_CLOCK
 from tekton.utils.tekton_errors import ComponentNotFoundError
 
@@ -118,8 +118,7 @@ def _restart(plan: Why | None) -> str | None:
 
 
 def _history_row(entry: dict[str, Any], now: float) -> list[str]:
-    change = transition(entry["previous"], entry["state"])
-    return [ago(now - entry["at"]), change, clean(entry["reason"] or "")]
+    return [ago(now - entry["at"]), happening(entry), clean(entry["reason"] or "")]
 
 
 def _advise(chain: list[Cause]) -> None:

@@ -3,7 +3,6 @@
 Logs are appended to by the processes themselves and may be rotated or truncated by anyone at any time.
 """
 
-import asyncio
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -39,14 +38,22 @@ async def follow(path: Path, lines: int = 0, *, poll: float = _POLL) -> AsyncIte
 
     Looks every *poll* seconds. When the file is replaced, the rest of the old one comes first.
     """
-    last, position = _tail(path, lines, complete=True)
+    import asyncio  # the rest of this file serves programs that have no event loop
+
+    last, cursor = tail_and_cursor(path, lines)
     for line in last:
         yield line
-    with LogCursor(path, position) as cursor:
+    with cursor:
         while True:
             for line in cursor.read():
                 yield line
             await asyncio.sleep(poll)
+
+
+def tail_and_cursor(path: Path, lines: int) -> tuple[list[str], "LogCursor"]:
+    """The last *lines* complete lines, and a cursor that continues after them."""
+    last, position = _tail(path, lines, complete=True)
+    return last, LogCursor(path, position)
 
 
 class LogCursor:
