@@ -5,6 +5,7 @@ from typing import Annotated
 import msgspec
 
 from tekton.core.heartbeat_monitor import ComponentHeartbeat, HeartbeatReply
+from tekton.core.lifecycle import ComponentState
 from tekton.gateway.request import Request
 from tekton.gateway.router import Route
 from tekton.service.system import System
@@ -16,13 +17,7 @@ from tekton.utils.tekton_errors import (
     StorageUnknownError,
 )
 
-_ERRORS = (
-    StaleInstanceError,
-    IllegalTransitionError,
-    InvalidRegistrationError,
-    StorageFullError,
-    StorageUnknownError,
-)
+_BATCH_ERRORS = (InvalidRegistrationError, StorageFullError, StorageUnknownError)
 
 
 class Beat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -70,11 +65,14 @@ class Heartbeats:
         return Replies([await self._forgiving(beat) for beat in beats.heartbeats])
 
     async def _forgiving(self, beat: ComponentHeartbeat) -> HeartbeatReply:
-        # One stale instance in a batch must not cost the others their beat.
+        # One of a batch must not cost the others their beat.
+        interval = self._monitor.next_interval
         try:
             return await self._monitor.process_heartbeat(beat)
-        except (StaleInstanceError, IllegalTransitionError):
-            return HeartbeatReply(known=False, state=None, next_interval=self._monitor.next_interval)
+        except StaleInstanceError:
+            return HeartbeatReply(known=False, state=None, next_interval=interval)
+        except IllegalTransitionError as refusal:
+            return HeartbeatReply(known=True, state=ComponentState(refusal.current), next_interval=interval)
 
 
 def routes(system: System) -> list[Route]:
@@ -89,7 +87,7 @@ def routes(system: System) -> list[Route]:
             permission="components:heartbeat",
             body=Beat,
             response=HeartbeatReply,
-            errors=_ERRORS,
+            errors=(StaleInstanceError, IllegalTransitionError, *_BATCH_ERRORS),
         ),
         Route(
             "POST",
@@ -100,6 +98,6 @@ def routes(system: System) -> list[Route]:
             body=Beats,
             response=Replies,
             max_body=4 * 1024 * 1024,
-            errors=_ERRORS,
+            errors=_BATCH_ERRORS,
         ),
     ]
