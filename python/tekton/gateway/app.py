@@ -6,7 +6,7 @@ TektonError is a 500, and logged.
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -70,12 +70,10 @@ class Gateway:
         """Take no more streams and sockets, end those that are open, return when all have ended."""
         await self.streams.close()
 
-    async def __rsgi__(self, scope: Any, proto: Any) -> None:
+    def __rsgi__(self, scope: Any, proto: Any) -> Coroutine[Any, Any, None]:
         """The entry point that the server calls with a `Scope` and an `HttpProtocol` or `SocketProtocol`."""
-        if scope.proto == "http":
-            await self._serve_request(scope, proto)
-        else:
-            await self._serve_socket(scope, proto)
+        # Not a coroutine itself: one that only awaits another costs as much as a header check.
+        return self._serve_request(scope, proto) if scope.proto == "http" else self._serve_socket(scope, proto)
 
     async def _serve_request(self, scope: Scope, proto: HttpProtocol) -> None:
         method, path, query = scope.method, scope.path, scope.query_string
