@@ -131,6 +131,53 @@ def test_listeners_hear_every_change_until_they_are_removed() -> None:
     assert heard == [1]
 
 
+def test_a_listener_that_raises_keeps_nothing_from_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    feed = ChangeFeed()
+    heard: list[int] = []
+    feed.add_listener(lambda _: 1 / 0 and None)
+    feed.add_listener(lambda one: heard.append(one.revision))
+
+    feed.publish(change(1))
+
+    assert heard == [1]
+    assert "a listener failed at revision 1" in caplog.text
+
+
+def test_what_a_listener_publishes_is_heard_by_all_after_what_it_heard() -> None:
+    feed = ChangeFeed()
+    heard: list[int] = []
+    feed.add_listener(lambda one: feed.publish(change(3)) if one.revision == 1 else None)
+    feed.add_listener(lambda one: heard.append(one.revision))
+
+    feed.publish(change(1), change(2))
+
+    assert heard == [1, 2, 3]
+
+
+async def test_subscribers_that_were_cancelled_leave_nothing_behind() -> None:
+    feed = ChangeFeed()
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(collect(feed, 0, 1)) for _ in range(3)]
+        await asyncio.sleep(0)
+        assert len(feed._waiting) == 3
+        for task in tasks:
+            task.cancel()
+
+    assert not feed._waiting
+
+
+def test_only_the_newest_encodings_are_kept() -> None:
+    feed = ChangeFeed()
+    changes = [change(revision) for revision in range(1, 2000)]
+    feed.publish(*changes)
+
+    for one in changes:
+        feed.encoded(one)
+
+    assert len(feed._encoded) < len(changes)
+    assert feed.encoded(changes[-1]) is feed.encoded(changes[-1])
+
+
 def test_a_change_is_encoded_once() -> None:
     feed = ChangeFeed()
     one = change(1)

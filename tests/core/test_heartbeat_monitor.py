@@ -7,16 +7,22 @@ import asyncio
 import math
 import random
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import pytest
 
 from tekton.core.component_lifecycle import ComponentRegistry
+from tekton.core.component_lifecycle.store import MemoryStore, Mutation
 from tekton.core.heartbeat_monitor import ComponentHeartbeat, HeartbeatMonitor
 from tekton.core.lifecycle import Change, ComponentRegistration, ComponentState
 from tekton.testing import ManualClock, current_clock, virtual_time
-from tekton.utils.tekton_errors import IllegalTransitionError, InvalidRegistrationError, StaleInstanceError
+from tekton.utils.tekton_errors import (
+    IllegalTransitionError,
+    InvalidRegistrationError,
+    StaleInstanceError,
+    StorageFullError,
+)
 
 TIMEOUT = 30.0
 
@@ -56,14 +62,18 @@ class Bench:
         return record.state
 
 
-@pytest.fixture
-async def bench(registry: ComponentRegistry) -> Bench:
+async def make_bench(registry: ComponentRegistry) -> Bench:
     clock = ManualClock()
     monitor = HeartbeatMonitor(registry, clock=clock)
     await monitor.start_monitoring(TIMEOUT)
     # The test ticks by itself; the monitor's own task would see the same clock, but at moments of its own.
     await monitor._task.stop()
     return Bench(registry, clock, monitor)
+
+
+@pytest.fixture
+async def bench(registry: ComponentRegistry) -> Bench:
+    return await make_bench(registry)
 
 
 # Expiry.
@@ -606,3 +616,73 @@ def test_a_monitor_outlives_the_event_loop_it_was_made_on(
 
     session()
     session()
+
+
+# When the store refuses.
+
+
+class FullStore(MemoryStore):
+    """A store that can be full."""
+
+    full = False
+
+    def commit(self, batch: Sequence[Mutation]) -> None:
+        if self.full:
+            raise StorageFullError("no space left")
+        super().commit(batch)
+
+
+async def test_a_component_whose_removal_was_refused_keeps_a_lease() -> None:
+    store = FullStore()
+    async with ComponentRegistry(store=store) as registry:
+        bench = await make_bench(registry)
+        instance = await bring_up(registry, "hermes")
+        store.full = True
+        with pytest.raises(StorageFullError):
+            await registry.deregister("hermes", instance)
+
+        assert bench.run(TIMEOUT - 0.25) == []
+        assert bench.run(0.5) == ["hermes"]
+        store.full = False
+
+
+async def test_a_lease_that_runs_out_while_a_refused_command_says_failed_is_not_lost() -> None:
+    store = FullStore()
+    async with ComponentRegistry(store=store) as registry:
+        bench = await make_bench(registry)
+        instance = await bring_up(registry, "hermes")
+        bench.run(TIMEOUT - 0.25)
+        store.full = True
+
+        async def run_out() -> list[str]:
+            return bench.run(0.5)
+
+        refused, failed = await asyncio.gather(
+            registry.set_state("hermes", instance, ComponentState.FAILED), run_out(), return_exceptions=True
+        )
+
+        assert isinstance(refused, StorageFullError)
+        assert failed == []
+        assert bench.state("hermes") is ComponentState.FAILED
+        store.full = False
+
+
+async def test_who_beats_before_its_registration_is_refused_gets_a_lease_with_the_next_one() -> None:
+    store = FullStore()
+    async with ComponentRegistry(store=store) as registry:
+        bench = await make_bench(registry)
+        registration = ComponentRegistration(component_id="hermes")
+        store.full = True
+
+        async def beat() -> None:
+            assert bench.monitor.beat("hermes", registration.instance_uuid).known
+
+        refused, _ = await asyncio.gather(registry.register(registration), beat(), return_exceptions=True)
+
+        assert isinstance(refused, StorageFullError)
+        assert not bench.monitor.leased("hermes", registration.instance_uuid)
+
+        store.full = False
+        await registry.register(registration)
+        await registry.make_ready("hermes", registration.instance_uuid)
+        assert bench.run(TIMEOUT + 0.25) == ["hermes"]

@@ -6,10 +6,12 @@ increasing and sparse: gaps between them mean nothing.
 """
 
 import asyncio
+import logging
 from bisect import bisect_right
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import msgspec
 
@@ -19,6 +21,16 @@ from tekton.utils.tekton_errors import CursorExpiredError
 _encode = msgspec.json.Encoder().encode
 
 Listener = Callable[[Change], None]
+
+_ENCODED = 1024
+"""How many changes are kept encoded: those that subscribers who keep up are sending."""
+
+_logger = logging.getLogger("tekton.events")
+
+
+def can_be_told(future: "asyncio.Future[Any]") -> bool:
+    """True when somebody may still wait for *future*: neither was it cancelled nor its event loop closed."""
+    return not future.done() and not future.get_loop().is_closed()
 
 
 class ChangeFeed:
@@ -35,7 +47,9 @@ class ChangeFeed:
         self._dropped = 0
         self._encoded: dict[int, bytes] = {}
         self._listeners: list[Listener] = []
-        self._waiting: list[asyncio.Future[None]] = []
+        self._undelivered: deque[Change] = deque()
+        self._delivering = False
+        self._waiting: dict[asyncio.Future[None], None] = {}
         self._revision = revision
 
     @property
@@ -48,22 +62,25 @@ class ChangeFeed:
         """The oldest position from which a subscriber can resume without a gap."""
         return self._first
 
-    def publish(self, change: Change) -> None:
-        """Append *change*, call the listeners in the order in which they were added, wake the subscribers."""
-        if change.revision <= self._revision:
-            raise ValueError(f"revision {change.revision} published after {self._revision}")
-        self._revision = change.revision
-        self._log.append(change)
+    def publish(self, *changes: Change) -> None:
+        """Append *changes*, call the listeners in the order in which they were added, wake the subscribers."""
+        for change in changes:
+            if change.revision <= self._revision:
+                raise ValueError(f"revision {change.revision} published after {self._revision}")
+            self._revision = change.revision
+            self._log.append(change)
         if len(self._log) >= 2 * self._capacity:
             self._trim()
-        for listener in tuple(self._listeners):
-            listener(change)
+        self._undelivered.extend(changes)
+        if not self._delivering:
+            self._deliver()
         self._wake()
 
     def add_listener(self, listener: Listener) -> Callable[[], None]:
         """Call *listener* synchronously with every change from now on; returns the function that removes it.
 
-        A listener must be quick and must not raise: it runs between a commit and its acknowledgement.
+        A listener must be quick: it runs between a commit and its acknowledgement. What it raises is logged. A change
+        that it causes in turn is published at once, and told when all have heard the present ones.
         """
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
@@ -81,9 +98,11 @@ class ChangeFeed:
         return Subscription(self, self._dropped + position)
 
     def encoded(self, change: Change) -> bytes:
-        """*change* as JSON, encoded once however many subscribers send it."""
+        """*change* as JSON, encoded once however many subscribers send it while it is news."""
         data = self._encoded.get(change.revision)
         if data is None:
+            if len(self._encoded) >= _ENCODED:
+                del self._encoded[next(iter(self._encoded))]
             data = self._encoded[change.revision] = _encode(change)
         return data
 
@@ -94,22 +113,39 @@ class ChangeFeed:
         return self._log[position - self._dropped :]
 
     def wait(self) -> "asyncio.Future[None]":
-        """A future that is done at the next publish."""
+        """A future that is done at the next publish; to be given back by `stop_waiting`."""
         future = asyncio.get_running_loop().create_future()
-        self._waiting.append(future)
+        self._waiting[future] = None
         return future
 
+    def stop_waiting(self, future: "asyncio.Future[None]") -> None:
+        """Forget *future*. Without an effect when it is done by a publish."""
+        self._waiting.pop(future, None)
+
+    def _deliver(self) -> None:
+        self._delivering = True
+        try:
+            while self._undelivered:
+                self._tell(self._undelivered.popleft())
+        finally:
+            self._delivering = False
+
+    def _tell(self, change: Change) -> None:
+        for listener in tuple(self._listeners):
+            try:
+                listener(change)
+            except Exception:
+                _logger.exception("a listener failed at revision %d", change.revision)
+
     def _wake(self) -> None:
-        waiting, self._waiting = self._waiting, []
+        waiting, self._waiting = self._waiting, {}
         for future in waiting:
-            if not future.done():
+            if can_be_told(future):
                 future.set_result(None)
 
     def _trim(self) -> None:
         gone = len(self._log) - self._capacity
         self._first = self._log[gone - 1].revision
-        for change in self._log[:gone]:
-            self._encoded.pop(change.revision, None)
         del self._log[:gone]
         self._dropped += gone
 
@@ -144,7 +180,10 @@ class Subscription:
                 self._position += len(batch)
                 return batch
             self._waiter = self._feed.wait()
-            await self._waiter
+            try:
+                await self._waiter
+            finally:
+                self._feed.stop_waiting(self._waiter)
         raise StopAsyncIteration
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ monotonic clock alone; the timestamp that a component sends is for people.
 
 import asyncio
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -77,7 +77,7 @@ class HeartbeatMonitor:
         self._metrics: dict[str, dict[str, float]] = {}
         self._task = BackgroundTask("heartbeat monitor")
         self._leased = asyncio.Event()
-        self._unlisten = _nothing
+        self._unlisten: list[Callable[[], None]] = []
         self._prepare_replies()
 
     async def __aenter__(self) -> Self:
@@ -103,16 +103,19 @@ class HeartbeatMonitor:
         self._last_heard = None
         self._leased = asyncio.Event()
         self._prepare_replies()
-        self._unlisten = self._registry.feed.add_listener(self._on_change)
-        for best in self._registry.components():
-            for record in self._registry.instances(best.component_id):
-                self._on_state(record)
+        self._unlisten = [
+            self._registry.feed.add_listener(self._on_change),
+            self._registry.add_undo_listener(self._on_undone),
+        ]
+        for record in self._registry.all_instances():
+            self._on_state(record)
         self._task.start(self._run(self._lease))
 
     async def stop_monitoring(self) -> None:
         """Stop watching and take all leases back. Heartbeats are still answered. Stopping twice does nothing."""
-        self._unlisten()
-        self._unlisten = _nothing
+        for unlisten in self._unlisten:
+            unlisten()
+        self._unlisten = []
         for key in list(self._leases):
             self._disarm(key)
         self._lease = None
@@ -224,6 +227,16 @@ class HeartbeatMonitor:
         elif record.state in USABLE and not record.supervised:
             self._arm(key)
 
+    def _on_undone(self, component_id: str, instance_uuid: str) -> None:
+        """The slot that carried the lease has been given back: a new one carries it, or none."""
+        key = (component_id, instance_uuid)
+        leased = key in self._leases
+        self._forget(key)
+        if leased:
+            self._arm(key)
+        elif (record := self._registry.instance(component_id, instance_uuid)) is not None:
+            self._on_state(record)
+
     def _heard(self, key: Key, state: ComponentState) -> None:
         if key not in self._leases:
             # The first heartbeat, or an instance id written in another case.
@@ -263,10 +276,6 @@ class HeartbeatMonitor:
         unknown = HeartbeatReply(False, None, interval)
         # Indexed by what the table answers: a state, or -1 for a component that it does not know.
         self._replies = (*(HeartbeatReply(state not in ENDED, state, interval) for state in STATES), unknown)
-
-
-def _nothing() -> None:
-    """The listener of a monitor that does not listen."""
 
 
 def _state_named(name: str | None) -> ComponentState | None:

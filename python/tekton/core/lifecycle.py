@@ -4,6 +4,7 @@ Everything here is plain data. `VALID_TRANSITIONS` is the table that the documen
 errors and the native kernel follow; importing this module fails if the kernel disagrees with it.
 """
 
+import re
 import uuid
 from enum import Enum
 from typing import Any
@@ -98,7 +99,7 @@ def new_instance_uuid() -> str:
 class ComponentRegistration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a component says about itself when it registers.
 
-    Lists are kept as tuples. `endpoint` is the base URL under which the component is reached,
+    Lists are kept as tuples, each name once. `endpoint` is the base URL under which the component is reached,
     `max_instances` how many live instances of the id may exist at once.
     """
 
@@ -114,45 +115,81 @@ class ComponentRegistration(msgspec.Struct, frozen=True, kw_only=True, forbid_un
     metadata: dict[str, Any] = {}
 
     def __post_init__(self) -> None:
-        # Callers pass lists; a frozen value must not change behind the registry's back.
-        msgspec.structs.force_setattr(self, "capabilities", tuple(self.capabilities))
-        msgspec.structs.force_setattr(self, "dependencies", tuple(self.dependencies))
+        # Callers pass lists; a frozen value must not change behind the registry's back. A name counts once.
+        msgspec.structs.force_setattr(self, "capabilities", tuple(dict.fromkeys(self.capabilities)))
+        msgspec.structs.force_setattr(self, "dependencies", tuple(dict.fromkeys(self.dependencies)))
 
 
 MAX_NAMES = 256
 MAX_METADATA_BYTES = 64 * 1024
+MAX_METADATA_DEPTH = 64
 _MAX_TEXT = 256
+_MAX_ENDPOINT = 2048
+_CANONICAL_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+_encode = msgspec.json.Encoder().encode
+_decode_registration = msgspec.json.Decoder(ComponentRegistration).decode
 
 
-def check_registration(registration: ComponentRegistration) -> None:
-    """Raise InvalidIdError or InvalidRegistrationError for the first field that cannot be accepted."""
+def check_registration(registration: ComponentRegistration) -> ComponentRegistration:
+    """Return *registration* as it is kept: a copy that shares nothing, with what JSON makes of its metadata.
+
+    Raises InvalidIdError or InvalidRegistrationError for the first field that cannot be accepted.
+    """
     check_id(registration.component_id)
     for field, names in (("capabilities", registration.capabilities), ("dependencies", registration.dependencies)):
         if len(names) > MAX_NAMES:
             raise InvalidRegistrationError(f"/{field}", f"{len(names)} names; at most {MAX_NAMES} are allowed")
         for position, name in enumerate(names):
             check_id(name, f"/{field}/{position}", dots=field == "capabilities")
-    for field in ("component_name", "component_type", "version"):
-        text: str = getattr(registration, field)
-        if len(text) > _MAX_TEXT or not text.isprintable():
-            raise InvalidRegistrationError(f"/{field}", f"must be printable and at most {_MAX_TEXT} characters")
+    _check_text("component_name", registration.component_name)
+    _check_text("component_type", registration.component_type)
+    _check_text("version", registration.version)
+    _check_text("endpoint", registration.endpoint or "", _MAX_ENDPOINT)
     if registration.max_instances < 1 or registration.max_instances > 10_000:
         raise InvalidRegistrationError("/max_instances", "must be between 1 and 10000")
     _check_instance_uuid(registration.instance_uuid)
-    if len(msgspec.json.encode(registration.metadata)) > MAX_METADATA_BYTES:
+    return _copy(registration)
+
+
+def _check_text(field: str, text: str, most: int = _MAX_TEXT) -> None:
+    if len(text) > most or not text.isprintable():
+        raise InvalidRegistrationError(f"/{field}", f"must be printable and at most {most} characters")
+
+
+def _copy(registration: ComponentRegistration) -> ComponentRegistration:
+    # What cannot come back from the disk must not get there: Python checks no types.
+    try:
+        data = _encode(registration)
+        copy = _decode_registration(data)
+    except msgspec.ValidationError as error:
+        problem, _, path = str(error).partition(" - at `$.")
+        raise InvalidRegistrationError(f"/{path.rstrip('`')}", problem) from None
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidRegistrationError("/metadata", f"cannot be JSON: {error}") from None
+    if len(data) > MAX_METADATA_BYTES and len(_encode(registration.metadata)) > MAX_METADATA_BYTES:
         raise InvalidRegistrationError("/metadata", f"larger than {MAX_METADATA_BYTES} bytes as JSON")
+    if data.count(b"{") + data.count(b"[") > MAX_METADATA_DEPTH and _is_deeper(copy.metadata, MAX_METADATA_DEPTH):
+        # One such record could not be written as part of a list, and so would spoil every list.
+        raise InvalidRegistrationError("/metadata", f"nested more than {MAX_METADATA_DEPTH} levels deep")
+    return copy
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    level = [value]
+    for _ in range(levels):
+        children = [one.values() if isinstance(one, dict) else one for one in level if isinstance(one, (dict, list))]
+        level = [child for some in children for child in some]
+    return any(isinstance(one, (dict, list)) for one in level)
 
 
 def _check_instance_uuid(value: str) -> None:
-    try:
-        canonical = str(uuid.UUID(value))
-    except ValueError:
-        canonical = None
-    if canonical != value:
+    if _CANONICAL_UUID.fullmatch(value) is None:
         raise InvalidRegistrationError("/instance_uuid", f"{value!r} is not a UUID in its canonical form")
 
 
-class ComponentRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
+# The garbage collector need not look at hundreds of thousands of records and changes: JSON values form no cycles.
+class ComponentRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One instance of a component as the registry knows it.
 
     `generation` counts the instances that held the id one after another, from 1. `revision` is that of the last
@@ -184,7 +221,7 @@ class ComponentRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=F
         return self.state in USABLE
 
 
-class Change(msgspec.Struct, frozen=True, kw_only=True):
+class Change(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One change of the registry, as watchers see it.
 
     `kind` is `registered`, `state`, `updated` (a registration repeated with other contents) or `deregistered`.

@@ -255,7 +255,7 @@ class EnhancedStartUpCoordinator:
                 if dependency in wanted:
                     dependents[dependency].append(name)
         results: dict[str, StartResult] = {}
-        await self._stop_in_order({**dependents}, results)
+        await self._stop_in_order(dependents, results)
         await self._stop_in_order({name: () for name in wanted if name not in results}, results)
         return {name: results[name] for name in wanted}
 
@@ -283,7 +283,7 @@ class EnhancedStartUpCoordinator:
             raise job.error
         return _SUCCESS
 
-    async def _stop_in_order(self, waits_for: dict[str, Sequence[str]], results: dict[str, StartResult]) -> None:
+    async def _stop_in_order(self, waits_for: Mapping[str, Sequence[str]], results: dict[str, StartResult]) -> None:
         graph = _native.DependencyGraph(waits_for)
 
         async def stop(name: str) -> None:

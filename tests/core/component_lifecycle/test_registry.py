@@ -1,15 +1,13 @@
-"""The registry: commands, fences, observations, and what the disk does to them."""
+"""The registry: commands, fences, observations. What the disk does to them is in test_commit.py."""
 
 import asyncio
-import threading
 import uuid
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from tekton.core.component_lifecycle import ComponentRegistry
-from tekton.core.component_lifecycle.store import MemoryStore, Mutation
+from tekton.core.component_lifecycle.store import Loaded, MemoryStore
 from tekton.core.lifecycle import (
     PATH_TO_READY,
     STATES,
@@ -21,35 +19,17 @@ from tekton.core.lifecycle import (
 from tekton.utils.tekton_errors import (
     ComponentExistsError,
     ComponentNotFoundError,
+    CursorExpiredError,
     IllegalTransitionError,
     InvalidIdError,
     InvalidRegistrationError,
     StaleInstanceError,
+    StorageCorruptError,
     StorageError,
-    StorageFullError,
-    StorageUnknownError,
 )
 
 READY = ComponentState.READY
 FAILED = ComponentState.FAILED
-
-
-class HeldStore(MemoryStore):
-    """A store whose commits can be held back and made to fail."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.free = threading.Event()
-        self.free.set()
-        self.entered = threading.Event()
-        self.error: StorageError | None = None
-
-    def commit(self, batch: Sequence[Mutation]) -> None:
-        self.entered.set()
-        assert self.free.wait(10)
-        if self.error is not None:
-            raise self.error
-        super().commit(batch)
 
 
 def registration(component_id: str = "x", **fields: object) -> ComponentRegistration:
@@ -68,16 +48,22 @@ async def ready(registry: ComponentRegistry, component_id: str = "x", **fields: 
     return one
 
 
+def nested(levels: int) -> dict[str, object]:
+    value: dict[str, object] = {}
+    for _ in range(levels - 1):
+        value = {"in": value}
+    return value
+
+
+def state_of(registry: ComponentRegistry) -> ComponentState | None:
+    record = registry.find("x")
+    return None if record is None else record.state
+
+
 def record_changes(registry: ComponentRegistry) -> list[Change]:
     changes: list[Change] = []
     registry.feed.add_listener(changes.append)
     return changes
-
-
-async def held(store: HeldStore) -> None:
-    """Wait until the store has a batch in its hands."""
-    await asyncio.to_thread(store.entered.wait, 5)
-    assert store.entered.is_set()
 
 
 # Registration
@@ -206,6 +192,13 @@ async def test_an_invalid_id_is_refused_with_the_nearest_valid_one(
         ({"max_instances": 0}, "/max_instances"),
         ({"instance_uuid": "not-a-uuid"}, "/instance_uuid"),
         ({"metadata": {"big": "x" * 70_000}}, "/metadata"),
+        ({"metadata": {"no": object()}}, "/metadata"),
+        ({"metadata": nested(65)}, "/metadata"),
+        ({"metadata": nested(50_000)}, "/metadata"),
+        ({"metadata": {"no": "\ud800"}}, "/metadata"),
+        ({"endpoint": "http://\ud800"}, "/endpoint"),
+        ({"max_instances": 1.5}, "/max_instances"),
+        ({"instance_uuid": "6BA7B810-9DAD-41D1-80B4-00C04FD430C8"}, "/instance_uuid"),
     ],
 )
 async def test_an_invalid_field_is_refused_by_its_pointer(
@@ -218,10 +211,34 @@ async def test_an_invalid_field_is_refused_by_its_pointer(
     assert registry.components() == []
 
 
+async def test_metadata_may_be_nested_64_levels_deep(registry: ComponentRegistry) -> None:
+    await registered(registry, metadata={"wide": [{}] * 200, **nested(64)})
+
+    assert registry.find("x") is not None
+
+
 async def test_capabilities_may_have_dots(registry: ComponentRegistry) -> None:
     await ready(registry, capabilities=["text.generation"])
 
     assert [one.component_id for one in registry.by_capability("text.generation")] == ["x"]
+
+
+async def test_a_name_that_is_given_twice_counts_once(registry: ComponentRegistry) -> None:
+    one = await ready(registry, capabilities=["c", "c"], dependencies=["y", "y"])
+
+    assert (registry.capabilities(), registry.graph()) == ({"c": ["x"]}, {"x": ["y"]})
+    await registry.deregister("x", one.instance_uuid)
+    assert registry.capabilities() == {}
+
+
+async def test_what_the_caller_does_to_its_metadata_afterwards_does_not_matter(registry: ComponentRegistry) -> None:
+    metadata = {"list": [1]}
+    one = await ready(registry, metadata=metadata)
+    metadata["list"].append(2)
+
+    assert registry.find("x").metadata == {"list": [1]}  # type: ignore[union-attr]
+    await registry.register(one)
+    assert registry.find("x").metadata == {"list": [1, 2]}  # type: ignore[union-attr]
 
 
 # Transitions
@@ -340,100 +357,24 @@ async def test_deregistering_forgets_the_component_but_not_its_history(registry:
     assert [entry.revision for entry in history] == sorted((entry.revision for entry in history), reverse=True)
 
 
-# The committed view
+async def test_an_instance_that_is_written_in_another_way_is_not_observed(registry: ComponentRegistry) -> None:
+    one = await ready(registry, instance_uuid="6ba7b810-9dad-41d1-80b4-00c04fd430c8")
+
+    assert not registry.observe("x", one.instance_uuid.upper(), FAILED, "exit 1")
+    assert registry.table.state(registry.table.find("x", one.instance_uuid)) == READY.index
 
 
-async def test_a_command_is_visible_only_when_it_is_durable() -> None:
-    store = HeldStore()
-    async with ComponentRegistry(store=store) as registry, asyncio.TaskGroup() as group:
-        store.free.clear()
-        command = group.create_task(registry.register(registration()))
-        await held(store)
+async def test_a_reason_may_have_what_utf_8_cannot_carry(registry: ComponentRegistry) -> None:
+    one = await ready(registry)
 
-        assert registry.find("x") is None
-        assert registry.revision == 0
+    registry.observe("x", one.instance_uuid, FAILED, b"caf\xe9".decode(errors="surrogateescape"))
+    await registry.set_state("x", one.instance_uuid, ComponentState.STOPPING, "\ud800")
 
-        store.free.set()
-        record, _ = await command
-        assert registry.find("x") is record
+    history = await registry.get_history("x")
+    assert [entry.reason for entry in history[:2]] == ["\\ud800", "caf\\udce9"]
 
 
-async def test_a_repeated_registration_is_acknowledged_only_when_the_first_is_durable() -> None:
-    store = HeldStore()
-    async with ComponentRegistry(store=store) as registry, asyncio.TaskGroup() as group:
-        store.free.clear()
-        one = registration()
-        first = group.create_task(registry.register(one))
-        await held(store)
-        second = group.create_task(registry.register(one))
-        for _ in range(5):
-            await asyncio.sleep(0)
-
-        assert not second.done()
-
-        store.free.set()
-        assert (await first).created
-        assert not (await second).created
-
-
-async def test_an_observation_does_not_wait_for_the_disk_and_keeps_revisions_in_order() -> None:
-    store = HeldStore()
-    async with ComponentRegistry(store=store) as registry:
-        one = await ready(registry, "a")
-        changes = record_changes(registry)
-        store.free.clear()
-        store.entered.clear()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(registry.register(registration("b")))
-            await held(store)
-
-            registry.observe("a", one.instance_uuid, FAILED, "killed by signal 9")
-
-            assert registry.find("a").state is FAILED  # type: ignore[union-attr]
-            assert registry.find("b") is None
-            store.free.set()
-
-        assert [change.component_id for change in changes] == ["a", "b"]
-        assert changes[0].revision < changes[1].revision
-
-
-async def test_an_observation_about_a_component_with_a_command_underway_takes_its_turn() -> None:
-    store = HeldStore()
-    async with ComponentRegistry(store=store) as registry:
-        one = await ready(registry)
-        changes = record_changes(registry)
-        store.free.clear()
-        store.entered.clear()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(registry.set_state("x", one.instance_uuid, ComponentState.STOPPING))
-            await held(store)
-            assert registry.observe("x", one.instance_uuid, FAILED, "exit 1")
-            assert changes == []
-            store.free.set()
-        await registry.flush()
-
-        assert [change.state for change in changes] == [ComponentState.STOPPING, FAILED]
-
-
-async def test_more_observations_than_the_revision_gap_holds_still_come_in_order() -> None:
-    store = HeldStore()
-    async with ComponentRegistry(store=store) as registry:
-        names = [f"c{number}" for number in range(1500)]
-        instances = await asyncio.gather(*(registered(registry, name) for name in names))
-        changes = record_changes(registry)
-        store.free.clear()
-        store.entered.clear()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(registry.register(registration("late")))
-            await held(store)
-            for one in instances:
-                registry.observe(one.component_id, one.instance_uuid, FAILED, "gone")
-            store.free.set()
-        await registry.flush()
-
-        revisions = [change.revision for change in changes]
-        assert revisions == sorted(set(revisions))
-        assert len(revisions) == 1501
+# Waiting
 
 
 async def test_waiting_for_a_state_ends_with_the_change_that_brings_it(registry: ComponentRegistry) -> None:
@@ -448,94 +389,17 @@ async def test_waiting_for_a_state_ends_with_the_change_that_brings_it(registry:
     assert waiting.result().state is READY  # type: ignore[union-attr]
 
 
-# What the disk does
-
-
-async def test_a_full_disk_refuses_commands_and_undoes_them() -> None:
-    store = HeldStore()
-    async with ComponentRegistry(store=store) as registry:
-        one = await ready(registry)
-        failed = await ready(registry, "y")
-        registry.observe("y", failed.instance_uuid, FAILED, "exit 1")
-        await registry.flush()
-        before = registry.components()
-        store.error = StorageFullError("no space left")
-
-        outcomes = await asyncio.gather(
-            registry.register(registration("new")),
-            registry.set_state("x", one.instance_uuid, ComponentState.STOPPING),
-            registry.deregister("x", one.instance_uuid),
-            registry.register(registration("y")),
+async def test_a_predicate_that_raises_fails_only_who_waits_with_it(registry: ComponentRegistry) -> None:
+    async with asyncio.timeout(5):
+        failed, found, _ = await asyncio.gather(
+            registry.wait_until("x", lambda best: best is not None and 1 / 0 > 0),
+            registry.wait_until("x", lambda best: best is not None),
+            registered(registry),
             return_exceptions=True,
         )
 
-        assert [type(outcome) for outcome in outcomes] == [StorageFullError] * 4
-        assert registry.components() == before
-        assert registry.storage_full
-
-        store.error = None
-        await registry.set_state("x", one.instance_uuid, ComponentState.STOPPING)
-        await registry.register(registration("new"))
-        await registry.register(registration("y"))
-        assert not registry.storage_full
-
-
-async def test_observations_and_reads_go_on_while_the_disk_is_full() -> None:
-    store = HeldStore()
-    async with ComponentRegistry(store=store) as registry:
-        one = await ready(registry)
-        store.error = StorageFullError("no space left")
-        with pytest.raises(StorageFullError):
-            await registry.register(registration("new"))
-
-        assert registry.observe("x", one.instance_uuid, FAILED, "exit 1")
-
-        assert registry.find("x").state is FAILED  # type: ignore[union-attr]
-        store.error = None
-        await registry.register(registration("new"))
-        await registry.flush()
-        assert (await registry.get_history("x"))[0].state is FAILED
-
-
-async def test_an_observation_made_during_a_refused_command_stays() -> None:
-    store = HeldStore()
-    async with ComponentRegistry(store=store) as registry:
-        one = await ready(registry)
-        store.free.clear()
-        store.entered.clear()
-        store.error = StorageFullError("no space left")
-
-        async def fail_meanwhile() -> None:
-            await held(store)
-            registry.observe("x", one.instance_uuid, FAILED, "exit 1")
-            store.free.set()
-
-        refused, _ = await asyncio.gather(
-            registry.set_state("x", one.instance_uuid, ComponentState.STOPPING),
-            fail_meanwhile(),
-            return_exceptions=True,
-        )
-
-        assert isinstance(refused, StorageFullError)
-        assert registry.find("x").state is FAILED  # type: ignore[union-attr]
-        store.error = None
-
-
-async def test_after_a_commit_of_unknown_outcome_nothing_more_is_accepted() -> None:
-    store = HeldStore()
-    registry = ComponentRegistry(store=store)
-    await registered(registry)
-    store.error = StorageUnknownError("fsync failed")
-
-    with pytest.raises(StorageUnknownError):
-        await registry.register(registration("y"))
-    store.error = None
-    with pytest.raises(StorageUnknownError):
-        await registry.register(registration("z"))
-
-    assert isinstance(registry.failure, StorageUnknownError)
-    assert registry.find("x") is not None
-    await registry.close()
+    assert isinstance(failed, ZeroDivisionError)
+    assert found is registry.find("x")
 
 
 # Durability and sharing
@@ -576,6 +440,37 @@ async def test_observations_are_durable_after_a_flush(tmp_path: Path) -> None:
         record = registry.find("x")
         assert record is not None
         assert (record.state, record.reason) == (FAILED, "exit 1")
+
+
+async def test_positions_of_an_incarnation_that_crashed_are_unknown_to_the_next() -> None:
+    store = MemoryStore()
+    registry = ComponentRegistry(store=store)
+    one = await ready(registry)
+    positions = [registry.revision]
+    for times in range(1, 4):
+        # Seen by watchers, but lost with the process.
+        registry.observe("x", one.instance_uuid, FAILED, "exit 1")
+        positions.append(registry.revision)
+        registry._finalizer()
+        registry = ComponentRegistry(store=store)
+        assert state_of(registry) is READY
+        for state in (ComponentState.DEGRADED, READY) * times:
+            registry.observe("x", one.instance_uuid, state, "slow, for a moment")
+        for position in positions:
+            with pytest.raises(CursorExpiredError):
+                registry.feed.subscribe(position)
+    await registry.close()
+
+
+async def test_records_that_cannot_be_read_leave_the_store_closed() -> None:
+    class Damaged(MemoryStore):
+        def open(self) -> Loaded:
+            return super().open()._replace(records=['{"component_id": 1}'])
+
+    store = Damaged()
+    for _ in range(2):
+        with pytest.raises(StorageCorruptError, match="component_id"):
+            ComponentRegistry(store=store)
 
 
 def test_a_registry_serves_one_event_loop_after_another(tmp_path: Path) -> None:

@@ -94,6 +94,22 @@ def test_changed_capabilities_replace_the_old_ones_in_the_index() -> None:
     assert view.capabilities() == {"kept": ["x"], "new": ["x"]}
 
 
+def test_a_name_that_a_stored_record_has_twice_is_no_trouble() -> None:
+    twice = record("x", capabilities=("c", "c"))
+    view = view_of(twice)
+
+    view.drop(twice)
+
+    assert view.capabilities() == {}
+
+
+def test_the_nearest_name_is_another_one() -> None:
+    view = view_of(*(record(f"c{number:04}") for number in range(2000)))
+
+    assert view.nearest("c1999x") == "c1999"
+    assert view.nearest("c1000") not in (None, "c1000")
+
+
 def test_pages_give_every_component_once_while_others_come_and_go() -> None:
     names = [f"c{number:03}" for number in range(100)]
     view = view_of(*(record(name) for name in names))

@@ -32,7 +32,8 @@ class CapabilityIndex:
         return {name: sorted({key[0] for key in offers}) for name, offers in sorted(self._offers.items())}
 
     def _remove(self, capability: str, key: tuple[str, str]) -> None:
-        offers = self._offers[capability]
+        offers = self._offers.get(capability, {})
         offers.pop(key, None)
         if not offers:
-            del self._offers[capability]
+            # Also for a name that a record has twice.
+            self._offers.pop(capability, None)

@@ -5,56 +5,77 @@ Rules of this file:
 * One batch is with the store at a time; what arrives meanwhile is the next batch (group commit).
 * Commands are published when their batch is durable, in order, each before its caller is answered.
 * Observations are published at once and made durable behind. The batch in flight leaves a gap of revisions below
-  itself for them, so revisions stay in publication order. An observation about a component with a command on
+  itself for them, so revisions stay in publication order. An observation about an instance with a command on
   its way takes its turn behind that command.
-* A batch that the store refused (disk full) is undone newest first, with everything queued behind it.
+* What the store refused (disk full) is undone newest first, with everything queued behind it. Observations among it
+  are facts: they are then made again, in order, in a world in which the refused commands never were.
 * A batch whose outcome is unknown stops the queue for good.
 
-All methods run on one event loop; only `_write` runs in the worker thread.
+All methods run on one event loop at a time; only `_write` runs in the worker thread.
 """
 
 import asyncio
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future as WorkerFuture
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from contextlib import suppress
+from typing import NamedTuple, Protocol
 
-import msgspec
-
-from tekton.core.component_lifecycle.store import HistoryEntry, Mutation, RegistryStore
-from tekton.core.events import ChangeFeed
-from tekton.core.lifecycle import Change, ComponentRecord, ComponentState
+from tekton.core.component_lifecycle.steps import Before, Fact, Key, Step, change_of, mutation_of
+from tekton.core.component_lifecycle.store import HistoryEntry, RegistryStore
+from tekton.core.events import ChangeFeed, can_be_told
+from tekton.core.lifecycle import Change
 from tekton.utils.tekton_errors import StorageError, StorageFullError, StorageUnknownError
 
 MAX_BATCH = 512
 REVISION_GAP = 1024
 """Revisions left free below a batch for observations that are published while it is being written."""
+RETRY_AFTER = 5.0
+"""Seconds after which what the store refused to save is offered to it again, if no command has come before."""
 
-Key = tuple[str, str]
 
+class Head(Protocol):
+    """What the queue asks of its owner."""
 
-class Step(NamedTuple):
-    """One change to be: `record` is the component after it, its revision still to be given."""
+    def show(self, change: Change) -> None:
+        """Put *change* into the committed view."""
+        ...
 
-    kind: str
-    previous: ComponentState | None
-    record: ComponentRecord
+    def undo(self, before: Iterable[Before]) -> None:
+        """Make the head what it was. *before* is newest first."""
+        ...
+
+    def take(self, fact: Fact) -> bool:
+        """Observe *fact* again; False when it is not legal."""
+        ...
 
 
 class _Entry:
-    """Steps that become visible together: a command with its caller, or an observation that waits its turn."""
+    """Steps that become visible together: a command with its callers, or an observation (*fact*) that has to wait."""
 
-    __slots__ = ("changes", "done", "key", "steps", "undo")
+    __slots__ = ("before", "callers", "changes", "fact", "key", "steps")
 
-    def __init__(
-        self, key: Key, steps: Sequence[Step], undo: Callable[[], None] | None, done: "asyncio.Future[None] | None"
-    ) -> None:
+    def __init__(self, key: Key, steps: Sequence[Step], before: Sequence[Before], fact: Fact | None = None) -> None:
         self.key = key
         self.steps = steps
-        self.undo = undo
-        self.done = done
+        self.before = before
+        self.fact = fact
+        self.callers: list[asyncio.Future[None]] = []
         self.changes: list[Change] = []
+
+    def new_caller(self) -> "asyncio.Future[None]":
+        caller = asyncio.get_running_loop().create_future()
+        self.callers.append(caller)
+        return caller
+
+    def answer(self, error: StorageError | None) -> None:
+        for caller in self.callers:
+            if not can_be_told(caller):
+                continue
+            if error is None:
+                caller.set_result(None)
+            else:
+                caller.set_exception(error)
 
 
 class _Flight(NamedTuple):
@@ -67,29 +88,20 @@ class _Flight(NamedTuple):
 
 
 class CommitQueue:
-    """Carries steps to the store and publishes them to the view (*apply*) and the feed.
+    """Carries steps to the store and publishes them to the view (of *head*) and the feed."""
 
-    *exists* tells whether the head still knows an instance, after an undo.
-    """
-
-    def __init__(
-        self,
-        store: RegistryStore,
-        feed: ChangeFeed,
-        apply: Callable[[Change], None],
-        exists: Callable[[Key], bool],
-    ) -> None:
+    def __init__(self, store: RegistryStore, feed: ChangeFeed, head: Head) -> None:
         self._store = store
         self._feed = feed
-        self._apply = apply
-        self._exists = exists
+        self._head = head
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tekton-store")
         self._pending: list[_Entry] = []
         self._unsaved: list[Change] = []
-        self._underway: Counter[Key] = Counter()
+        self._underway: dict[Key, int] = {}
         self._flight: _Flight | None = None
         self._scheduled: asyncio.AbstractEventLoop | None = None
-        self._idle: list[asyncio.Future[None]] = []
+        self._attending: asyncio.AbstractEventLoop | None = None
+        self._retry: asyncio.TimerHandle | None = None
         self._failure: StorageError | None = None
         self._failure_listeners: list[Callable[[StorageError], None]] = []
         self._full = False
@@ -101,65 +113,74 @@ class CommitQueue:
 
     @property
     def full(self) -> bool:
-        """True after the store refused a batch for want of space, until one succeeds."""
+        """True after the store refused a batch for want of space, until one succeeds or nothing is left to save."""
         return self._full
 
     def add_failure_listener(self, listener: Callable[[StorageError], None]) -> None:
         """Call *listener* when a commit of unknown outcome has stopped the queue."""
         self._failure_listeners.append(listener)
 
-    def underway(self, key: Key) -> bool:
-        """True when a command about *key* has not been published yet."""
-        return self._underway[key] > 0
-
-    async def command(self, key: Key, steps: Sequence[Step], undo: Callable[[], None]) -> None:
+    async def command(self, key: Key, steps: Sequence[Step], before: Sequence[Before]) -> None:
         """Make *steps* durable and visible; return when both are true.
 
-        Raises StorageFullError after calling *undo*, and StorageUnknownError when the outcome is not known.
-        Cancelling the caller does not take the command back.
+        Raises StorageFullError after the head was made what it was *before*, and StorageUnknownError when the
+        outcome is not known. Cancelling the caller does not take the command back.
         """
-        if self._failure is not None:
-            undo()
-            raise self._failure
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._enqueue(_Entry(key, steps, undo, done))
-        await done
+        self._check_running(before)
+        entry = _Entry(key, steps, before)
+        caller = entry.new_caller()
+        self._enqueue(entry)
+        await caller
 
     async def settled(self, key: Key) -> None:
         """Wait until every command about *key* has been published; raise if the last of them was refused."""
+        if key not in self._underway:
+            return
         entries = [*(self._flight.entries if self._flight else ()), *self._pending]
-        for entry in reversed(entries):
-            if entry.key == key and entry.done is not None:
-                await asyncio.shield(entry.done)
-                return
+        command = next((entry for entry in reversed(entries) if entry.key == key and entry.fact is None), None)
+        if command is not None:
+            self.carry_on()
+            await command.new_caller()
 
-    def observe(self, key: Key, step: Step) -> None:
-        """Publish *step* now and make it durable behind, or queue it behind the commands about *key*."""
+    def observe(self, fact: Fact, step: Step, before: Before) -> None:
+        """Publish *step* now and make it durable behind, or queue it behind the commands about its instance."""
         revision = self._feed.revision + 1
-        in_gap = self._flight is None or revision < self._flight.base
-        if self.underway(key) or not in_gap:
-            self._enqueue(_Entry(key, (step,), None, None))
-        else:
-            self._publish_observation(step)
-            self._schedule()
+        if fact.key in self._underway or (self._flight is not None and revision >= self._flight.base):
+            self._enqueue(_Entry(fact.key, (step,), (before,), fact))
+            return
+        change = change_of(step, revision)
+        self._unsaved.append(change)
+        self._head.show(change)
+        self._feed.publish(change)
+        self.carry_on()
+
+    def remember(self, fact: Fact) -> None:
+        """Keep *fact*, which is not legal now, for the case that a command that made it so is refused."""
+        if fact.key in self._underway:
+            self._enqueue(_Entry(fact.key, (), (), fact))
 
     async def flush(self) -> None:
-        """Wait until nothing is on its way to the store."""
-        self._collect_orphan()
-        while self._flight or self._pending or (self._unsaved and not self._full and not self._failure):
-            self._schedule()
-            idle = asyncio.get_running_loop().create_future()
-            self._idle.append(idle)
-            await idle
+        """Wait until what is on its way to the store now has got there, or has been refused."""
+        if self._failure is None and (self._flight or self._pending or self._unsaved):
+            last = _Entry(_NOBODY, (), ())
+            caller = last.new_caller()
+            self._enqueue(last)
+            with suppress(StorageError):
+                await caller
 
     async def history(self, component_id: str, limit: int, before: int | None) -> list[HistoryEntry]:
         """Read the history of a component from the store, newest first."""
+        self._check_running()
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._worker, self._store.history, component_id, limit, before)
 
     def close(self) -> None:
-        """Close the store after what it is doing now. Nothing may be submitted afterwards."""
+        """Close the store after what it is doing now. Commands that it has not got are refused, observations saved."""
         self._failure = self._failure or _closed()
+        self._refuse([], self._failure)
+        unsaved, self._unsaved = self._unsaved, []
+        if unsaved:
+            self._worker.submit(self._write, unsaved)
         self._worker.submit(self._store.close)
         self._worker.shutdown(wait=True)
 
@@ -176,113 +197,114 @@ class CommitQueue:
         else:
             flight.written.add_done_callback(lambda _: self._store.close())
 
-    def _enqueue(self, entry: _Entry) -> None:
-        self._underway[entry.key] += 1
-        self._pending.append(entry)
-        self._schedule()
+    def carry_on(self) -> None:
+        """Let the running loop see to what is pending and in flight. A loop that did so before may be closed by now.
 
-    def _schedule(self) -> None:
-        """Start the next batch at the end of this turn of the loop, so that what is submitted in one turn shares it."""
-        self._collect_orphan()
+        The next batch starts at the end of this turn of the loop, so that what is submitted in one turn shares it.
+        """
         loop = asyncio.get_running_loop()
-        if self._flight is None and self._scheduled is not loop:
+        if self._flight is not None:
+            if self._attending is not loop:
+                self._attend(self._flight, loop)
+        elif self._scheduled is not loop:
             self._scheduled = loop
             loop.call_soon(self._start, loop)
 
+    def _check_running(self, before: Sequence[Before] = ()) -> None:
+        if self._failure is not None:
+            self._head.undo(before)
+            # Without the frames that earlier callers have left on it.
+            raise self._failure.with_traceback(None)
+
+    def _enqueue(self, entry: _Entry) -> None:
+        self._underway[entry.key] = self._underway.get(entry.key, 0) + 1
+        self._pending.append(entry)
+        self.carry_on()
+
     def _start(self, loop: asyncio.AbstractEventLoop) -> None:
         self._scheduled = None
-        if self._flight is not None or self._failure is not None:
+        if self._flight is not None or self._failure is not None or not (self._pending or self._unsaved):
             return
         entries, self._pending = self._pending[:MAX_BATCH], self._pending[MAX_BATCH:]
-        observed = [] if self._full and not entries else self._unsaved
-        if not entries and not observed:
-            return
-        if observed:
-            self._unsaved = []
+        observed, self._unsaved = self._unsaved, []
         base = self._feed.revision + REVISION_GAP
-        changes = _give_revisions(entries, base)
-        written = self._worker.submit(self._write, [*observed, *changes])
-        self._flight = flight = _Flight(entries, observed, base, written)
-        written.add_done_callback(lambda _: _call_soon(loop, self._finish, flight))
+        written = self._worker.submit(self._write, [*observed, *_give_revisions(entries, base)])
+        self._flight = _Flight(entries, observed, base, written)
+        self._attend(self._flight, loop)
 
     def _write(self, changes: list[Change]) -> None:
-        self._store.commit([_mutation(change) for change in changes])
+        self._store.commit([mutation_of(change) for change in changes])
+
+    def _attend(self, flight: _Flight, loop: asyncio.AbstractEventLoop) -> None:
+        self._attending = loop
+        flight.written.add_done_callback(lambda _: _call_soon(loop, self._finish, flight))
 
     def _finish(self, flight: _Flight) -> None:
         if self._flight is not flight:
             return
-        self._flight = None
         error = flight.written.exception()
+        self._flight = None
         if error is None:
             self._full = False
             self._publish(flight.entries)
-        elif isinstance(error, StorageError) and not isinstance(error, StorageUnknownError):
-            self._full = isinstance(error, StorageFullError)
-            self._unsaved = flight.observed + self._unsaved
-            self._refuse(flight.entries, error)
         else:
-            self._stop(flight.entries, error)
-        if self._pending or (self._unsaved and not self._full):
-            self._schedule()
-        elif self._flight is None:
-            self._wake_idle()
+            self._fail(flight, error)
+        if self._pending or (self._unsaved and error is None):
+            self.carry_on()
 
     def _publish(self, entries: list[_Entry]) -> None:
         for entry in entries:
             self._leave(entry)
             for change in entry.changes:
-                self._show(change)
-            if entry.done is not None and not entry.done.done():
-                entry.done.set_result(None)
+                self._head.show(change)
+        self._feed.publish(*(change for entry in entries for change in entry.changes))
+        for entry in entries:
+            entry.answer(None)
 
-    def _refuse(self, entries: list[_Entry], error: StorageError) -> None:
-        refused, self._pending = [*entries, *self._pending], []
-        for entry in reversed(refused):
-            if entry.undo is not None:
-                entry.undo()
-        for entry in refused:
-            self._leave(entry)
-            if entry.done is None:
-                if self._exists(entry.key):
-                    self._publish_observation(entry.steps[0])
-            elif not entry.done.done():
-                entry.done.set_exception(error)
-
-    def _stop(self, entries: list[_Entry], error: BaseException) -> None:
+    def _fail(self, flight: _Flight, error: BaseException) -> None:
+        self._unsaved = flight.observed + self._unsaved
+        if isinstance(error, StorageError) and not isinstance(error, StorageUnknownError):
+            self._full = isinstance(error, StorageFullError)
+            self._refuse(flight.entries, error)
+            self._try_later()
+            return
         failure = error if isinstance(error, StorageError) else StorageUnknownError(f"commit failed: {error!r}")
         self._failure = failure
+        self._refuse(flight.entries, failure)
         for listener in self._failure_listeners:
             listener(failure)
-        abandoned, self._pending = [*entries, *self._pending], []
-        for entry in abandoned:
+
+    def _refuse(self, entries: list[_Entry], error: StorageError) -> None:
+        """Undo *entries* and what is pending, which all came later."""
+        refused, self._pending = [*entries, *self._pending], []
+        self._head.undo(before for entry in reversed(refused) for before in entry.before)
+        for entry in refused:
             self._leave(entry)
-            if entry.done is not None and not entry.done.done():
-                entry.done.set_exception(failure)
+            entry.answer(error)
+        for entry in refused:
+            if entry.fact is not None:
+                self._head.take(entry.fact)
 
-    def _publish_observation(self, step: Step) -> None:
-        change = _change(step, self._feed.revision + 1)
-        self._show(change)
-        self._unsaved.append(change)
+    def _try_later(self) -> None:
+        if self._retry is not None:
+            self._retry.cancel()
+        loop = asyncio.get_running_loop()
+        self._retry = loop.call_later(RETRY_AFTER, self._try_again, loop)
 
-    def _show(self, change: Change) -> None:
-        self._apply(change)
-        self._feed.publish(change)
+    def _try_again(self, loop: asyncio.AbstractEventLoop) -> None:
+        # With nothing to save there is no telling whether there is room.
+        self._full = self._full and bool(self._unsaved)
+        self._start(loop)
 
     def _leave(self, entry: _Entry) -> None:
-        self._underway[entry.key] -= 1
-        if not self._underway[entry.key]:
+        left = self._underway[entry.key] - 1
+        if left:
+            self._underway[entry.key] = left
+        else:
             del self._underway[entry.key]
 
-    def _wake_idle(self) -> None:
-        idle, self._idle = self._idle, []
-        for future in idle:
-            if not future.done():
-                future.set_result(None)
 
-    def _collect_orphan(self) -> None:
-        """Finish a batch whose event loop was closed before it could be told (two `asyncio.run` in a row)."""
-        if self._flight is not None and self._flight.written.done():
-            self._finish(self._flight)
+_NOBODY: Key = ("", "")
 
 
 def _closed() -> StorageError:
@@ -292,56 +314,14 @@ def _closed() -> StorageError:
 def _give_revisions(entries: list[_Entry], base: int) -> list[Change]:
     changes: list[Change] = []
     for entry in entries:
-        entry.changes = [_change(step, base + len(changes) + offset) for offset, step in enumerate(entry.steps)]
+        entry.changes = [change_of(step, base + len(changes) + offset) for offset, step in enumerate(entry.steps)]
         changes.extend(entry.changes)
     return changes
-
-
-def _change(step: Step, revision: int) -> Change:
-    record = step.record
-    # Nobody but the head has seen this record yet; its revision is known only now.
-    msgspec.structs.force_setattr(record, "revision", revision)
-    return Change(
-        revision=revision,
-        at=record.changed_at,
-        kind=step.kind,
-        component_id=record.component_id,
-        instance_uuid=record.instance_uuid,
-        previous=step.previous,
-        state=record.state,
-        reason=record.reason,
-        record=record,
-    )
-
-
-_encode = msgspec.json.Encoder().encode
-
-
-def _mutation(change: Change) -> Mutation:
-    entry = HistoryEntry(
-        revision=change.revision,
-        at=change.at,
-        kind=change.kind,
-        component_id=change.component_id,
-        instance_uuid=change.instance_uuid,
-        previous=change.previous,
-        state=change.state,
-        reason=change.reason,
-    )
-    return Mutation(
-        revision=change.revision,
-        at=change.at,
-        kind=change.kind,
-        component_id=change.component_id,
-        instance_uuid=change.instance_uuid,
-        change=_encode(entry).decode(),
-        record=None if change.kind == "deregistered" else _encode(change.record).decode(),
-    )
 
 
 def _call_soon(loop: asyncio.AbstractEventLoop, callback: Callable[[_Flight], None], flight: _Flight) -> None:
     try:
         loop.call_soon_threadsafe(callback, flight)
     except RuntimeError:
-        # That loop is closed; the next one finds the finished batch in `_collect_orphan`.
+        # That loop is closed; the next one attends to the batch in `carry_on`.
         pass

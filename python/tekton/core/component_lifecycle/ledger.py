@@ -5,17 +5,18 @@ committed view (what may be read) and the feed. A command changes the head at on
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
 
 from tekton import _native
 from tekton.clock import Clock
-from tekton.core.component_lifecycle.commit import REVISION_GAP, CommitQueue, Key, Step
+from tekton.core.component_lifecycle.commit import CommitQueue
+from tekton.core.component_lifecycle.steps import Before, Fact, Key, Step
 from tekton.core.component_lifecycle.store import Loaded, RegistryStore
 from tekton.core.component_lifecycle.view import CommittedView
-from tekton.core.events import ChangeFeed
+from tekton.core.events import ChangeFeed, can_be_told
 from tekton.core.lifecycle import (
     ENDED,
     PATH_TO_READY,
@@ -24,9 +25,11 @@ from tekton.core.lifecycle import (
     ComponentRecord,
     ComponentRegistration,
     ComponentState,
+    can_transition,
     check_registration,
 )
 from tekton.utils.tekton_errors import (
+    ComponentExistsError,
     ComponentNotFoundError,
     IllegalTransitionError,
     StaleInstanceError,
@@ -34,6 +37,10 @@ from tekton.utils.tekton_errors import (
 )
 
 Predicate = Callable[[ComponentRecord | None], bool]
+UndoListener = Callable[[str, str], None]
+
+INCARNATION_GAP = 1 << 18
+"""Revisions left free for observations of one incarnation that were published but never saved."""
 
 _replace = msgspec.structs.replace
 
@@ -48,16 +55,21 @@ class Ledger:
         self.incarnation = loaded.incarnation
         self.table = _native.ComponentTable()
         self.view = CommittedView()
-        # Observations that were published but never saved may have used revisions above the last durable one.
-        self.feed = ChangeFeed(loaded.revision + REVISION_GAP if loaded.revision else 0)
+        # Times the incarnation: several in a row may have published without saving anything.
+        self.feed = ChangeFeed(loaded.revision + INCARNATION_GAP * loaded.incarnation if loaded.revision else 0)
         self._head: dict[Key, ComponentRecord] = {}
         self._waiters: dict[str, list[tuple[Predicate, asyncio.Future[ComponentRecord | None]]]] = {}
-        self.commits = CommitQueue(store, self.feed, self._apply, self._head.__contains__)
-        self._load(loaded)
+        self._undo_listeners: list[UndoListener] = []
+        self.commits = CommitQueue(store, self.feed, self)
+        try:
+            self._load(loaded)
+        except BaseException:
+            store.close()
+            raise
 
     async def register(self, registration: ComponentRegistration, supervised: bool) -> tuple[ComponentRecord, bool]:
         """Register an instance; see `ComponentRegistry.register`."""
-        check_registration(registration)
+        registration = check_registration(registration)
         key = (registration.component_id, registration.instance_uuid)
         known = self._head.get(key)
         if known is not None and known.state not in ENDED:
@@ -65,12 +77,12 @@ class Ledger:
         return await self._register_new(key, registration, supervised), True
 
     async def transition(self, key: Key, states: Sequence[ComponentState], reason: str | None) -> ComponentRecord:
-        """Walk *key* through *states*; every step is recorded. All or nothing."""
-        before = self._current(key)
+        """Walk *key* through *states*, a legal path after its first step; every step is recorded. All or nothing."""
+        reason = _storable(reason)
+        before = record = self._current(key)
         steps: list[Step] = []
-        record = before
         for state in states:
-            slot, _ = self._move(key, state)
+            self._move(key, state)
             changed = _replace(record, state=state, reason=reason, changed_at=self._clock.time())
             steps.append(Step("state", record.state, changed))
             record = changed
@@ -78,7 +90,7 @@ class Ledger:
             await self.commits.settled(key)
             return record
         self._head[key] = record
-        await self.commits.command(key, steps, lambda: self._undo_state(key, slot, record, before))
+        await self.commits.command(key, steps, ((key, before),))
         return record
 
     async def make_ready(self, key: Key) -> ComponentRecord:
@@ -95,19 +107,22 @@ class Ledger:
         record = self._current(key)
         self._remove(key)
         gone = _replace(record, changed_at=self._clock.time())
-        await self.commits.command(key, (Step("deregistered", record.state, gone),), lambda: self._restore(key, record))
+        await self.commits.command(key, (Step("deregistered", record.state, gone),), ((key, record),))
         return gone
 
     def observe(self, key: Key, state: ComponentState, reason: str) -> bool:
         """Record what has happened to *key*; see `ComponentRegistry.observe`."""
-        try:
-            self._move(key, state)
-        except (StaleInstanceError, ComponentNotFoundError, IllegalTransitionError):
+        return self.take(Fact(key, state, _storable(reason), self._clock.time()))
+
+    def take(self, fact: Fact) -> bool:
+        """Make *fact* the state of the head, and published as soon as it can be. False when it is not legal."""
+        record = self._head.get(fact.key)
+        if record is None or not can_transition(record.state, fact.state):
+            self.commits.remember(fact)
             return False
-        record = self._head[key]
-        changed = _replace(record, state=state, reason=reason, changed_at=self._clock.time())
-        self._head[key] = changed
-        self.commits.observe(key, Step("state", record.state, changed))
+        changed = _replace(record, state=fact.state, reason=fact.reason, changed_at=fact.at)
+        self._put(fact.key, changed)
+        self.commits.observe(fact, Step("state", record.state, changed), (fact.key, record))
         return True
 
     async def wait_until(self, component_id: str, predicate: Predicate) -> ComponentRecord | None:
@@ -115,6 +130,7 @@ class Ledger:
         best = self.view.find(component_id)
         if predicate(best):
             return best
+        self.commits.carry_on()
         future: asyncio.Future[ComponentRecord | None] = asyncio.get_running_loop().create_future()
         waiter = (predicate, future)
         self._waiters.setdefault(component_id, []).append(waiter)
@@ -123,9 +139,38 @@ class Ledger:
         finally:
             self._stop_waiting(component_id, waiter)
 
-    def head(self, key: Key) -> ComponentRecord | None:
-        """The newest record of an instance, published or not."""
-        return self._head.get(key)
+    def add_undo_listener(self, listener: UndoListener) -> Callable[[], None]:
+        """See `ComponentRegistry.add_undo_listener`."""
+        self._undo_listeners.append(listener)
+        return lambda: self._undo_listeners.remove(listener)
+
+    # What the commit queue asks for.
+
+    def show(self, change: Change) -> None:
+        """Put *change* into the committed view, and tell those who wait for it."""
+        if change.kind == "deregistered":
+            self.view.drop(change.record)
+        else:
+            self.view.put(change.record)
+        waiting = self._waiters.get(change.component_id)
+        if waiting:
+            best = self.view.find(change.component_id)
+            for predicate, future in waiting:
+                _tell(predicate, future, best)
+
+    def undo(self, before: Iterable[Before]) -> None:
+        """Make the head what it was; *before* is newest first."""
+        moved: dict[Key, None] = {}
+        for key, record in before:
+            if (record is None) is (key in self._head):
+                moved[key] = None
+            if record is None:
+                self._remove(key)
+            else:
+                self._put(key, record)
+        for key in moved:
+            for listener in self._undo_listeners:
+                listener(*key)
 
     def _load(self, loaded: Loaded) -> None:
         decoder = msgspec.json.Decoder(ComponentRecord)
@@ -134,7 +179,7 @@ class Ledger:
                 record = decoder.decode(text)
             except msgspec.DecodeError as error:
                 raise StorageCorruptError("tekton.db", f"unreadable component record: {error}") from error
-            self._restore((record.component_id, record.instance_uuid), record)
+            self._put(_key(record), record)
             self.view.put(record)
 
     def _current(self, key: Key) -> ComponentRecord:
@@ -149,9 +194,9 @@ class Ledger:
             return StaleInstanceError(component_id, instance_uuid)
         return ComponentNotFoundError(component_id, self.view.nearest(component_id))
 
-    def _move(self, key: Key, state: ComponentState) -> tuple[int, int]:
+    def _move(self, key: Key, state: ComponentState) -> None:
         try:
-            return self.table.transition(*key, state.index)
+            self.table.transition(*key, state.index)
         except StaleInstanceError:
             raise self._unknown(key) from None
 
@@ -164,23 +209,14 @@ class Ledger:
             return known
         updated = _replace(updated, changed_at=self._clock.time())
         self._head[key] = updated
-        await self.commits.command(
-            key, (Step("updated", known.state, updated),), lambda: self._undo_update(key, updated, known)
-        )
+        await self.commits.command(key, (Step("updated", known.state, updated),), ((key, known),))
         return updated
 
     async def _register_new(self, key: Key, registration: ComponentRegistration, supervised: bool) -> ComponentRecord:
-        instances = [self._head[(key[0], self.table.identity(slot)[1])] for slot in self.table.slots(key[0])]
-        ended = [record for record in instances if record.state in ENDED]
-        live = [record for record in instances if record.state not in ENDED]
-        allowed = min([registration.max_instances, *(record.max_instances for record in live)])
-        for record in ended:
-            self._remove((record.component_id, record.instance_uuid))
-        try:
-            self.table.add(*key, ComponentState.REGISTERING.index, allowed)
-        except BaseException:
-            self._restore_all(ended)
-            raise
+        instances = [self._head[self.table.identity(slot)] for slot in self.table.slots(key[0])]
+        if instances:
+            _check_room(registration, instances)
+        replaced = [record for record in instances if record.state in ENDED and _key(record) != key]
         now = self._clock.time()
         record = ComponentRecord(
             component_id=registration.component_id,
@@ -194,24 +230,15 @@ class Ledger:
             changed_at=now,
             **_described(registration),
         )
-        self._head[key] = record
+        before = [(key, self._head.get(key)), *((_key(old), old) for old in replaced)]
+        self._put(key, record)
+        for old in replaced:
+            self._remove(_key(old))
         # The new instance first: nobody may see a moment in which the component does not exist.
         steps = [Step("registered", ComponentState.UNKNOWN, record)]
-        steps += [Step("deregistered", old.state, _replace(old, changed_at=now)) for old in ended if _key(old) != key]
-        await self.commits.command(key, steps, lambda: self._undo_register(key, ended))
+        steps += [Step("deregistered", old.state, _replace(old, changed_at=now)) for old in replaced]
+        await self.commits.command(key, steps, before)
         return record
-
-    def _apply(self, change: Change) -> None:
-        if change.kind == "deregistered":
-            self.view.drop(change.record)
-        else:
-            self.view.put(change.record)
-        waiting = self._waiters.get(change.component_id)
-        if waiting:
-            best = self.view.find(change.component_id)
-            for predicate, future in waiting:
-                if not future.done() and predicate(best):
-                    future.set_result(best)
 
     def _stop_waiting(
         self, component_id: str, waiter: tuple[Predicate, "asyncio.Future[ComponentRecord | None]"]
@@ -221,34 +248,17 @@ class Ledger:
         if not waiting:
             del self._waiters[component_id]
 
-    def _undo_state(self, key: Key, slot: int, refused: ComponentRecord, before: ComponentRecord) -> None:
-        # An observation that came later is a fact and stays.
-        if self._head.get(key) is refused:
-            self._head[key] = before
-            self.table.set_state(slot, before.state.index)
-
-    def _undo_update(self, key: Key, refused: ComponentRecord, before: ComponentRecord) -> None:
-        if self._head.get(key) is refused:
-            self._head[key] = before
-
-    def _undo_register(self, key: Key, ended: list[ComponentRecord]) -> None:
-        self._remove(key)
-        self._restore_all(ended)
-
-    def _restore_all(self, records: Sequence[ComponentRecord]) -> None:
-        for record in records:
-            self._restore(_key(record), record)
-
-    def _restore(self, key: Key, record: ComponentRecord) -> None:
-        slot = self.table.add(*key, record.state.index, _UNLIMITED)
-        self.table.set_state(slot, record.state.index)
+    def _put(self, key: Key, record: ComponentRecord) -> None:
+        slot = self.table.find(*key)
+        if slot < 0:
+            self.table.add(*key, record.state.index, _UNLIMITED)
+        else:
+            self.table.set_state(slot, record.state.index)
         self._head[key] = record
 
     def _remove(self, key: Key) -> None:
-        slot = self.table.find(*key)
-        if slot >= 0:
-            self.table.remove(slot)
-        self._head.pop(key, None)
+        self.table.remove(self.table.find(*key))
+        del self._head[key]
 
 
 _UNLIMITED = 2**31 - 1
@@ -256,6 +266,12 @@ _UNLIMITED = 2**31 - 1
 
 def _key(record: ComponentRecord) -> Key:
     return record.component_id, record.instance_uuid
+
+
+def _check_room(registration: ComponentRegistration, instances: Sequence[ComponentRecord]) -> None:
+    live = [record for record in instances if record.state not in ENDED]
+    if live and len(live) >= min(registration.max_instances, *(record.max_instances for record in live)):
+        raise ComponentExistsError(registration.component_id, live[0].instance_uuid)
 
 
 def _described(registration: ComponentRegistration) -> dict[str, Any]:
@@ -270,3 +286,19 @@ def _described(registration: ComponentRegistration) -> dict[str, Any]:
         "metadata": registration.metadata,
         "max_instances": registration.max_instances,
     }
+
+
+def _storable(reason: str | None) -> str | None:
+    """*reason* without what UTF-8 cannot carry, such as undecodable output of a process."""
+    return reason if reason is None or reason.isascii() else reason.encode(errors="backslashreplace").decode()
+
+
+def _tell(predicate: Predicate, future: "asyncio.Future[ComponentRecord | None]", best: ComponentRecord | None) -> None:
+    if not can_be_told(future):
+        return
+    try:
+        if predicate(best):
+            future.set_result(best)
+    except Exception as error:
+        # It is the waiter's mistake, not that of whoever publishes.
+        future.set_exception(error)

@@ -14,7 +14,7 @@ from typing import NamedTuple, Self
 from tekton import _native
 from tekton.clock import SYSTEM_CLOCK, Clock
 from tekton.core.component_lifecycle.commit import CommitQueue
-from tekton.core.component_lifecycle.ledger import Ledger, Predicate
+from tekton.core.component_lifecycle.ledger import Ledger, Predicate, UndoListener
 from tekton.core.component_lifecycle.store import HistoryEntry, MemoryStore, RegistryStore
 from tekton.core.component_lifecycle.view import Filter, Page
 from tekton.core.events import ChangeFeed
@@ -84,11 +84,12 @@ class ComponentRegistry:
         """Finish what is on its way to the store and give the handle back. Closing twice does nothing."""
         if self._finalizer.alive:
             await self._ledger.commits.flush()
-            self._finalizer.detach()
-            _give_back(self._shared, CommitQueue.close)
+            # Another task may have closed it meanwhile.
+            if self._finalizer.detach() is not None:
+                _give_back(self._shared, CommitQueue.close)
 
     async def flush(self) -> None:
-        """Wait until everything visible is durable."""
+        """Wait until what is visible now is durable, or the store has refused to save it (`storage_full`)."""
         await self._ledger.commits.flush()
 
     @property
@@ -124,6 +125,14 @@ class ComponentRegistry:
     def storage_full(self) -> bool:
         """True while the store refuses commands for want of space."""
         return self._ledger.commits.full
+
+    def add_undo_listener(self, listener: UndoListener) -> Callable[[], None]:
+        """Call *listener* with the id and instance of whoever was refused a registration or removal by the store.
+
+        The head is what it was before. But what its slot in `table` carried, a lease, is lost. Returns the function
+        that removes the listener.
+        """
+        return self._ledger.add_undo_listener(listener)
 
     # Commands, with the specification's names.
 
@@ -205,7 +214,8 @@ class ComponentRegistry:
     def observe(self, component_id: str, instance_uuid: str, state: ComponentState, reason: str) -> bool:
         """Record what has happened (an exit, an expired lease): visible at once, durable behind.
 
-        Returns False, and changes nothing, when the instance is stale or the step is not legal.
+        Returns False, and changes nothing, when the instance is stale or the step is not legal. If that is because
+        of a command that the store then refuses, the observation counts after all.
         """
         return self._ledger.observe((component_id, instance_uuid), state, reason)
 

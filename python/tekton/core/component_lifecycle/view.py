@@ -6,7 +6,7 @@ memory and return immutable records.
 
 import base64
 import binascii
-from bisect import bisect_right, insort
+from bisect import bisect_left, bisect_right, insort
 from typing import NamedTuple
 
 import msgspec
@@ -15,6 +15,8 @@ from tekton.core.component_lifecycle.capability import CapabilityIndex
 from tekton.core.lifecycle import ENDED, ComponentRecord, ComponentState
 from tekton.utils.tekton_errors import CursorExpiredError
 from tekton.utils.tekton_ids import nearest_name
+
+_NEIGHBOURS = 500
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -124,8 +126,10 @@ class CommittedView:
         return Page(items, None, revision)
 
     def nearest(self, component_id: str) -> str | None:
-        """The known id that looks most like *component_id*, for error messages."""
-        return nearest_name(component_id, self._ids)
+        """The known id that looks most like *component_id*, for error messages. Of many, neighbours are looked at."""
+        place = bisect_left(self._ids, component_id)
+        neighbours = self._ids[max(0, place - _NEIGHBOURS) : place + _NEIGHBOURS]
+        return nearest_name(component_id, (name for name in neighbours if name != component_id))
 
     def _choose(self, component_id: str, instances: dict[str, ComponentRecord]) -> None:
         records = instances.values()
