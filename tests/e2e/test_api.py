@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import re
 import signal
 import subprocess
 import uuid
@@ -215,6 +216,38 @@ def test_anonymous_callers_may_not_control(system: Any) -> None:
     assert system.state("worker") == "ready"
 
 
+def test_anonymous_callers_may_not_speak_for_a_component_that_tekton_runs(system: Any) -> None:
+    instance = system.component("worker")["instance_uuid"]
+    who = {"instance_uuid": instance}
+    beat = {"component_id": "worker", **who, "state": "failed"}
+    attempts: list[tuple[str, str, Any]] = [
+        ("PUT", "/api/components/worker/state", {**who, "state": "failed"}),
+        ("POST", "/api/components/worker/ready", who),
+        ("POST", "/api/components/worker/heartbeat", {**who, "state": "failed"}),
+        ("POST", "/api/heartbeats", {"heartbeats": [beat]}),
+        ("POST", "/api/components", {"component_id": "worker", **who, "endpoint": "http://elsewhere"}),
+        ("DELETE", f"/api/components/worker?instance_uuid={instance}", None),
+    ]
+
+    for method, path, body in attempts:
+        status, problem = raw(system, method, path, b"" if body is None else json.dumps(body).encode())
+        assert (status, problem["code"]) == (401, "unauthenticated"), (method, path)
+
+    worker = system.component("worker")
+    assert (worker["state"], worker["instance_uuid"], worker["endpoint"]) == ("ready", instance, None)
+
+
+def test_a_component_that_tekton_does_not_run_is_neither_started_nor_stopped(
+    system: Any, name: str, instance: str
+) -> None:
+    for verb in ("start", "stop", "restart"):
+        status, problem = system.request("POST", f"/api/components/{name}/{verb}?wait=1")
+        assert status == 409
+        assert "does not run" in problem["detail"]
+
+    assert system.get(f"/api/components/{name}")["state"] == "registering"
+
+
 def test_the_credential_of_the_run_directory_opens_the_port(system: Any) -> None:
     credential = (system.data_dir / "run" / "credential").read_text()
 
@@ -280,6 +313,9 @@ def test_the_openapi_document_lists_every_route_and_its_problems(system: Any) ->
     document = system.get("/openapi.json")
 
     assert document["openapi"].startswith("3.1")
+    references = set(re.findall(r'"\$ref": *"#/components/schemas/([^"]+)"', json.dumps(document)))
+    assert references <= set(document["components"]["schemas"])
+    assert "$defs" not in json.dumps(document)
     register = document["paths"]["/api/components"]["post"]
     assert {"201", "409", "422"} <= set(register["responses"])
     states = document["components"]["schemas"]["ComponentState"]["enum"]

@@ -63,6 +63,7 @@ class Service:
                 env={**kept, **environment, "PORT": str(self.port), "PYTHONDONTWRITEBYTECODE": "1"},
                 stdout=output,
                 stderr=output,
+                start_new_session=True,
             )
 
     @property
@@ -109,7 +110,9 @@ def running(name: str, directory: Path, environment: dict[str, str]) -> Iterator
         service.await_health()
         yield service
     finally:
-        service.process.kill()
+        # All of it: a shell service has a server of its own.
+        with suppress(ProcessLookupError):
+            os.killpg(service.process.pid, signal.SIGKILL)
         service.process.wait()
 
 

@@ -152,7 +152,10 @@ def post(path, **body):
     request = urllib.request.Request(
         os.environ["TEKTON_URL"] + "/api/components" + path,
         json.dumps({"instance_uuid": os.environ["TEKTON_INSTANCE_UUID"], **body}).encode(),
-        {"content-type": "application/json"},
+        {
+            "content-type": "application/json",
+            "authorization": "Bearer " + open(os.environ["TEKTON_CREDENTIAL_FILE"]).read(),
+        },
     )
     return json.load(urllib.request.urlopen(request))
 

@@ -62,9 +62,11 @@ class Client:
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._clock = clock
 
-    def get(self, path: str, query: Mapping[str, object] | None = None) -> Any:
-        """The JSON answer to a GET request."""
-        return self._answer("GET", path, query, ANSWER_TIMEOUT)
+    def get(
+        self, path: str, query: Mapping[str, object] | None = None, *, timeout: float | None = ANSWER_TIMEOUT
+    ) -> Any:
+        """The JSON answer to a GET request. *timeout* in seconds; None waits for ever."""
+        return self._answer("GET", path, query, timeout)
 
     def post(
         self, path: str, query: Mapping[str, object] | None = None, *, timeout: float | None = ANSWER_TIMEOUT

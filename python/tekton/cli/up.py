@@ -22,6 +22,7 @@ from tekton.clock import SYSTEM_CLOCK
 from tekton.utils.tekton_errors import TektonError, TransportError
 
 _LOOK_EVERY = 0.02
+_HUNG_AFTER = 5.0
 
 
 @click.command()
@@ -101,16 +102,23 @@ def down(timeout: float, target: Target) -> None:
 
 
 def _stop(target: Target, instance: Instance | None, deadline: float) -> None:
-    try:
-        _ask_to_stop(target, deadline)
-    except TransportError as error:
-        if error.code != "unreachable" or instance is None:
-            raise
+    if instance is not None and not _answers(target):
         _signal_owner(instance)
+    else:
+        _ask_to_stop(target, deadline)
     while _runs(target, instance):
         if SYSTEM_CLOCK.monotonic() >= deadline:
             raise NotInTimeError(str(target.url), 0.0)
         pause(_LOOK_EVERY)
+
+
+def _answers(target: Target) -> bool:
+    """False for a control plane that cannot be reached, or that hangs."""
+    try:
+        connect(target).get("/api/health", timeout=_HUNG_AFTER)
+    except TransportError:
+        return False
+    return True
 
 
 def _ask_to_stop(target: Target, deadline: float) -> None:
@@ -152,5 +160,5 @@ def _not_stopped(target: Target, instance: Instance | None, timeout: float) -> N
     place = str(instance.data_dir) if instance is not None else str(target.url)
     error = NotInTimeError(place, timeout, "everything to stop")
     if instance is not None and instance.owner_pid:
-        error.hint = f"kill {instance.owner_pid}, which ends at once what is left"
+        error.hint = f"kill {instance.owner_pid}; a second time, it ends at once what is left"
     return error

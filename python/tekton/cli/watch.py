@@ -22,6 +22,7 @@ Record = dict[str, Any]
 PATIENCE = 5.0
 """Seconds within which a control plane that went away is expected back: its guard restarts it."""
 
+_CONNECTED_AFTER = 1.0
 _RETRY_EVERY = 0.1
 _USABLE = ("ready", "degraded")
 
@@ -74,11 +75,14 @@ def reconnecting(stream: Callable[[], Iterator[_T]], clock: Clock = SYSTEM_CLOCK
     give_up_at = clock.monotonic()
     told = False
     while True:
+        began = clock.monotonic()
         try:
             for item in stream():
                 told = True
                 yield item
         except TektonError as error:
+            # What lasted a while had been connected, even if there was nothing to tell.
+            told = told or clock.monotonic() - began > _CONNECTED_AFTER
             if not may_pass(error) or (not told and clock.monotonic() >= give_up_at):
                 raise
         if told:

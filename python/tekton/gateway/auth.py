@@ -36,7 +36,10 @@ class LocalPolicy:
             return
         if "authorization" in request.headers:
             self._check_credential(request.headers.get_all("authorization"))
-        elif not (request.peer_is_local and (permission in self._granted or request.through_socket)):
+            request.owner = True
+        elif request.through_socket:
+            request.owner = True
+        elif not (permission in self._granted and request.peer_is_local):
             raise CredentialRequiredError(f"{permission} needs a credential")
 
     def _check_credential(self, values: Sequence[str]) -> None:

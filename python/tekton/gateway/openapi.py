@@ -28,12 +28,16 @@ class Problem(msgspec.Struct):
     pointer: str | None = None
 
 
+_REF = "#/components/schemas/{name}"
+
+
 def document(routes: Iterable[Route], info: Mapping[str, str]) -> Json:
     """The document for *routes*; *info* has at least `title` and `version`."""
     routes = list(routes)
     types = [kind for route in routes for kind in (route.body, route.response) if _has_schema(kind)]
-    schemas, components = msgspec.json.schema_components([*types, Problem], ref_template="#/components/schemas/{name}")
-    schema_of = dict(zip(map(_key, [*types, Problem]), schemas, strict=True))
+    queries = [route.query for route in routes if route.query is not None]
+    schemas, components = msgspec.json.schema_components([*types, Problem, *queries], ref_template=_REF)
+    schema_of = dict(zip(map(_key, [*types, Problem, *queries]), schemas, strict=True))
     paths: dict[str, Json] = {}
     for route in routes:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, schema_of)
@@ -74,7 +78,7 @@ def _path_parameters(route: Route) -> list[Json]:
 def _query_parameters(route: Route) -> list[Json]:
     if route.query is None:
         return []
-    (_,), components = msgspec.json.schema_components([route.query])
+    (_,), components = msgspec.json.schema_components([route.query], ref_template=_REF)
     schema = components[route.query.__name__]
     required = schema.get("required", [])
     return [

@@ -14,9 +14,12 @@ encode = msgspec.json.Encoder().encode
 
 
 class Request:
-    """One request, checked: `params` are the path's, `query` and `body` are decoded as the route says."""
+    """One request, checked: `params` are the path's, `query` and `body` are decoded as the route says.
 
-    __slots__ = ("_proto", "_scope", "body", "headers", "method", "params", "path", "query")
+    `owner` is True when the policy has found that the caller owns the control plane.
+    """
+
+    __slots__ = ("_proto", "_scope", "body", "headers", "method", "owner", "params", "path", "query")
 
     def __init__(self, scope: Scope, proto: HttpProtocol | None, headers: Headers, method: str, path: str) -> None:
         self._scope = scope
@@ -24,6 +27,7 @@ class Request:
         self.headers = headers
         self.method = method
         self.path = path
+        self.owner = False
         self.params: dict[str, str] = {}
         self.query: Any = None
         self.body: Any = None

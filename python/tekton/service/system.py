@@ -116,6 +116,10 @@ class System:
         """True for a component that is registered or configured."""
         return self.registry.find(component_id) is not None or component_id in self.config.components
 
+    def runs(self, component_id: str) -> bool:
+        """True for a component whose process is ours."""
+        return component_id in self.config.components
+
     def nearest(self, component_id: str) -> str | None:
         """The known or configured id that looks most like *component_id*."""
         return nearest_name(component_id, self._ids())

@@ -47,6 +47,11 @@ class InMemoryControlPlane:
         """True for a component that is registered."""
         return self.registry.find(component_id) is not None
 
+    def runs(self, component_id: str) -> bool:
+        """False: no processes are started here."""
+        del component_id
+        return False
+
     def nearest(self, component_id: str) -> str | None:
         """The registered id that looks most like *component_id*."""
         return self.registry.nearest(component_id)

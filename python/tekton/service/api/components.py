@@ -9,6 +9,7 @@ from tekton.core.component_lifecycle.view import Page
 from tekton.core.lifecycle import ComponentRecord, ComponentRegistration, ComponentState
 from tekton.gateway.request import Request, Response
 from tekton.gateway.router import Route
+from tekton.service.api.fence import check_speaker
 from tekton.service.system import System
 from tekton.service.views import ComponentView
 from tekton.utils.tekton_errors import (
@@ -79,6 +80,7 @@ class Components:
 
     async def register(self, request: Request) -> Response:
         registration: ComponentRegistration = request.body
+        check_speaker(self._system, request, registration.component_id)
         record, created = await self._registry.register(registration)
         monitor = self._system.monitor
         answer = RegisterAnswer(record, Lease(monitor.heartbeat_timeout, monitor.next_interval))
@@ -112,16 +114,21 @@ class Components:
 
     async def set_state(self, request: Request) -> ComponentRecord:
         change: StateChange = request.body
-        component_id = request.params["component_id"]
+        component_id = self._spoken_for(request)
         return await self._registry.set_state(component_id, change.instance_uuid, change.state, change.reason)
 
     async def make_ready(self, request: Request) -> ComponentRecord:
         name: InstanceName = request.body
-        return await self._registry.make_ready(request.params["component_id"], name.instance_uuid)
+        return await self._registry.make_ready(self._spoken_for(request), name.instance_uuid)
 
     async def deregister(self, request: Request) -> ComponentRecord:
         name: InstanceName = request.query
-        return await self._registry.deregister(request.params["component_id"], name.instance_uuid)
+        return await self._registry.deregister(self._spoken_for(request), name.instance_uuid)
+
+    def _spoken_for(self, request: Request) -> str:
+        component_id = request.params["component_id"]
+        check_speaker(self._system, request, component_id)
+        return component_id
 
     def _known(self, request: Request) -> ComponentRecord:
         component_id = request.params["component_id"]

@@ -51,6 +51,8 @@ class Control:
 
     async def _run(self, request: Request, operation: Operation) -> Response:
         component_id = self._known(request)
+        if not self._system.runs(component_id):
+            raise ComponentError(component_id, "Tekton does not run its process; it registered itself")
         task = self._system.operate(operation, component_id)
         query: WaitQuery = request.query
         if not query.wait:

@@ -8,6 +8,7 @@ from tekton.core.heartbeat_monitor import ComponentHeartbeat, HeartbeatReply
 from tekton.core.lifecycle import ComponentState
 from tekton.gateway.request import Request
 from tekton.gateway.router import Route
+from tekton.service.api.fence import check_speaker
 from tekton.service.system import System
 from tekton.utils.tekton_errors import (
     IllegalTransitionError,
@@ -43,6 +44,7 @@ class Heartbeats:
     """Handlers over the heartbeat monitor."""
 
     def __init__(self, system: System) -> None:
+        self._system = system
         self._monitor = system.monitor
 
     async def one(self, request: Request) -> HeartbeatReply:
@@ -50,6 +52,7 @@ class Heartbeats:
         component_id = request.params["component_id"]
         if beat.state is None:
             return self._monitor.beat(component_id, beat.instance_uuid, beat.metrics)
+        check_speaker(self._system, request, component_id)
         return await self._monitor.process_heartbeat(
             ComponentHeartbeat(
                 component_id=component_id,
@@ -62,6 +65,9 @@ class Heartbeats:
 
     async def many(self, request: Request) -> Replies:
         beats: Beats = request.body
+        for beat in beats.heartbeats:
+            if beat.state is not None:
+                check_speaker(self._system, request, beat.component_id)
         return Replies([await self._forgiving(beat) for beat in beats.heartbeats])
 
     async def _forgiving(self, beat: ComponentHeartbeat) -> HeartbeatReply:
