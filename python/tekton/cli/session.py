@@ -167,21 +167,27 @@ class Session:
             self._tell_failure(row)
         for row in self._progress.blocked:
             needs = ", ".join(self._progress.waits_for(row))
-            say_problem("dependency_failed", f"{row.name} was not started: it needs {needs}")
+            # The control plane can tell a cycle, or a name that nobody has, from a dependency that failed.
+            reason = self._why(row.name).get("reason") or f"{row.name} was not started: it needs {needs}"
+            say_problem("dependency_failed", clean(reason))
         if not self._quiet:
             self._tell_summary()
 
     def _tell_failure(self, row: Row) -> None:
-        try:
-            why = self._client.get(component_path(row.name, "why"))
-        except TektonError:
-            why = {"evidence": [], "dependents": []}
-        evidence = [clean(text) for text in why["evidence"]]
-        if why["dependents"]:
+        why = self._why(row.name)
+        evidence = [clean(text) for text in why.get("evidence", ())]
+        if why.get("dependents"):
             evidence.append(f"needed by {', '.join(why['dependents'])}")
         reason = clean(row.reason or "no reason given")
         advice = f"tekton logs {row.name}, then tekton restart {row.name}"
         say_problem("component_failed", f"{row.name}: {reason}", evidence, advice)
+
+    def _why(self, name: str) -> dict[str, Any]:
+        try:
+            why: dict[str, Any] = self._client.get(component_path(name, "why"))
+        except TektonError:
+            return {}
+        return why
 
     def _tell_summary(self) -> None:
         url = self._instance.url
