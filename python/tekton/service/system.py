@@ -114,7 +114,7 @@ class System:
 
     def knows(self, component_id: str) -> bool:
         """True for a component that is registered or configured."""
-        return self.registry.find(component_id) is not None or component_id in self.config.components
+        return self.runs(component_id) or self.registry.find(component_id) is not None
 
     def runs(self, component_id: str) -> bool:
         """True for a component whose process is ours."""

@@ -36,21 +36,29 @@ class Lease(msgspec.Struct, frozen=True):
 
 
 class RegisterAnswer(msgspec.Struct, frozen=True):
+    """The registered instance, and the lease it lives on."""
+
     component: ComponentRecord
     lease: Lease
 
 
 class StateChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The state that an instance is to be in, and why."""
+
     instance_uuid: str
     state: ComponentState
     reason: Annotated[str, msgspec.Meta(max_length=1024)] | None = None
 
 
 class InstanceName(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The instance that a command is about: another one is refused."""
+
     instance_uuid: str
 
 
 class ListQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What to list, how many at once, and the cursor of the page before."""
+
     capability: str | None = None
     state: ComponentState | None = None
     type: str | None = None
@@ -59,15 +67,21 @@ class ListQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class HistoryQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How many changes, and the revision to continue from."""
+
     limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 100
     before: int | None = None
 
 
 class History(msgspec.Struct, frozen=True):
+    """Changes, newest first."""
+
     items: list[HistoryEntry]
 
 
 class Instances(msgspec.Struct, frozen=True):
+    """Instances of one component, best first."""
+
     items: list[ComponentRecord]
 
 

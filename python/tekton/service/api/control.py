@@ -27,6 +27,8 @@ class OperationAnswer(msgspec.Struct, frozen=True):
 
 
 class WaitQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whether to answer only when the operation is done."""
+
     wait: bool = False
 
 

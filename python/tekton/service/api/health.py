@@ -12,6 +12,8 @@ from tekton.service.views import ComponentView
 
 
 class Health(msgspec.Struct, frozen=True):
+    """`status` is always `ok`: whoever can answer is alive."""
+
     status: str
 
 
@@ -23,6 +25,8 @@ class Readiness(msgspec.Struct, frozen=True):
 
 
 class Version(msgspec.Struct, frozen=True):
+    """The versions of Tekton and Python, and the process id of the control plane."""
+
     version: str
     python: str
     pid: int
@@ -41,6 +45,8 @@ class SystemView(msgspec.Struct, frozen=True):
 
 
 class Accepted(msgspec.Struct, frozen=True):
+    """The operation that has begun."""
+
     operation: str
 
 

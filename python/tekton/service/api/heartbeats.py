@@ -31,6 +31,8 @@ class Beat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Beats(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Heartbeats of many components."""
+
     heartbeats: Annotated[list[ComponentHeartbeat], msgspec.Meta(max_length=10_000)]
 
 
