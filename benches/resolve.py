@@ -4,10 +4,9 @@
 
 Random graphs, three dependencies a node, dict in shuffled order, the same str objects as keys and dependencies
 (`json`: every str fresh from a parser). Libraries are timed with the conversion of the dict, as a caller would need
-it. Exits with 1 when a gate is missed. `--full` adds a graph of a million nodes (minutes, 2 GiB).
+it.  `--full` adds a graph of a million nodes (minutes, 2 GiB).
 """
 
-import argparse
 import graphlib
 import random
 import sys
@@ -17,7 +16,7 @@ import networkx as nx  # type: ignore[import-untyped]
 import orjson
 import rustworkx as rx
 
-from _measure import Contender, Gate, compare, report
+from _measure import Contender, Gate, compare, parser, report, verdict
 from tekton import _native
 
 Graph = dict[str, list[str]]
@@ -229,13 +228,14 @@ SIZES = (10, 100, 1_000, 10_000, 100_000)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--full", action="store_true", help="also a million nodes")
-    parser.add_argument("--only", default=",".join(PARTS), help="parts to run")
-    arguments = parser.parse_args()
-    sizes = (*SIZES, 1_000_000) if arguments.full else SIZES
-    verdicts = [PARTS[part](nodes, 1.0) for part in arguments.only.split(",") for nodes in sizes]
-    return 0 if all(verdicts) else 1
+    arguments = parser(__doc__)
+    arguments.add_argument("--only", default=",".join(PARTS), help="parts to run")
+    options = arguments.parse_args()
+    sizes = (*SIZES, 1_000_000) if options.full else SIZES
+    for part in options.only.split(","):
+        for nodes in sizes:
+            PARTS[part](nodes, 1.0)
+    return verdict()
 
 
 if __name__ == "__main__":

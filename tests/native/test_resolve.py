@@ -320,7 +320,7 @@ def test_no_references_are_lost_or_kept() -> None:
     assert [sys.getrefcount(name) for name in [*names, other]] == before
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**32))
 def test_larger_random_graphs_are_in_order(seed: int) -> None:
     names = [f"component-{number}" for number in range(500)]

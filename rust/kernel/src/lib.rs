@@ -4,14 +4,18 @@
 //! |---|---|
 //! | [`graph`] | in which order can components start, what is cyclic, what may start now |
 //! | [`lifecycle`] | which state may follow which |
+//! | [`bulk`] | the same for millions of pairs |
 //! | [`lease`] | whose heartbeat is overdue |
+//! | [`wheel`] | which timers are due |
 //! | [`table`] | the head of the registry: who exists, in which state, with which lease |
 //!
 //! Nothing here knows Python, files, sockets, threads or clocks: instants are arguments, answers are values.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
+pub mod bulk;
 pub mod graph;
 pub mod lease;
 pub mod lifecycle;
 pub mod table;
 pub mod uuid;
+pub mod wheel;

@@ -101,28 +101,3 @@ impl State {
         matches!(self, Failed | Stopped)
     }
 }
-
-/// Check many transitions at once: `pairs` is (from, to) codes, the answer one byte (1 legal, 0 not) per pair.
-///
-/// Unknown codes are not legal. A trailing odd byte is ignored.
-#[must_use]
-pub fn check_pairs(pairs: &[u8]) -> Vec<u8> {
-    pairs.as_chunks::<2>().0.iter().map(|&[from, to]| legal_code(from, to)).collect()
-}
-
-/// [`MASKS`] padded to a power of two, so that a masked index needs no bounds check.
-const PADDED: [u16; 16] = {
-    let mut padded = [0; 16];
-    let mut code = 0;
-    while code < MASKS.len() {
-        padded[code] = MASKS[code];
-        code += 1;
-    }
-    padded
-};
-
-fn legal_code(from: u8, to: u8) -> u8 {
-    let known = u8::from((from | to) < 16);
-    let bits = PADDED[usize::from(from & 15)] >> (to & 15);
-    known & u8::from(bits & 1 == 1)
-}

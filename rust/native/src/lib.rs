@@ -9,6 +9,7 @@ mod graph;
 mod names;
 mod table;
 mod walk;
+mod wheel;
 
 /// The native module of the Python package `tekton`.
 #[pyo3::pymodule(gil_used = false)]
@@ -22,6 +23,9 @@ mod _native {
 
     #[pymodule_export]
     use crate::table::ComponentTable;
+
+    #[pymodule_export]
+    use crate::wheel::TimerWheel;
 
     #[pymodule_init]
     fn constants(module: &Bound<'_, PyModule>) -> PyResult<()> {

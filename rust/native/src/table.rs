@@ -5,7 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
-use tekton_kernel::lifecycle::{self, State};
+use tekton_kernel::bulk;
+use tekton_kernel::lifecycle::State;
 use tekton_kernel::table::{Beat, Table, TransitionError};
 use tekton_kernel::uuid;
 
@@ -139,8 +140,11 @@ impl ComponentTable {
     }
 
     #[staticmethod]
-    fn transitions_legal<'py>(py: Python<'py>, pairs: &[u8]) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, &lifecycle::check_pairs(pairs))
+    fn transitions_legal<'py>(py: Python<'py>, pairs: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
+        PyBytes::new_with(py, pairs.len() / 2, |legal| {
+            bulk::check_pairs(pairs, legal);
+            Ok(())
+        })
     }
 }
 

@@ -176,10 +176,14 @@ impl<'py, T: IdentityTable> Walk<'py, T> {
     }
 
     fn run(mut self) -> Result<(Names, Csr), Halt> {
-        for row in std::mem::take(&mut self.values) {
+        let values = std::mem::take(&mut self.values);
+        for (place, row) in values.iter().enumerate() {
+            if let Some(later) = values.get(place + AHEAD) {
+                prefetch(*later);
+            }
             // SAFETY: the values are borrowed from the dict, which has not changed since `Keys::of`: no Python code
             // ran in between (see the module).
-            unsafe { self.row(row) }?;
+            unsafe { self.row(*row) }?;
         }
         let graph = self.edges.finish(self.names.len()).map_err(error::too_large)?;
         Ok((self.names, graph))
@@ -247,6 +251,22 @@ impl<'py, T: IdentityTable> Walk<'py, T> {
         self.names.push(name.to_owned().unbind());
         Ok(number)
     }
+}
+
+/// So many rows are on their way from memory while one is read.
+const AHEAD: usize = 8;
+
+/// Ask for the head of an object that will be looked at soon.
+#[inline]
+fn prefetch(object: *const ffi::PyObject) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch may be given any address; it reads nothing that the program could see.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(object.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = object;
 }
 
 /// The UTF-8 text of a str object that outlives it.

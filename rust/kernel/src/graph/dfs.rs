@@ -8,12 +8,15 @@ pub(super) const CLOSED: u8 = 0;
 pub(super) const NEW: u8 = 1;
 const OPEN: u8 = 2;
 
+/// Room for a path that is seldom longer; a longer one grows.
+const USUAL_DEPTH: usize = 64;
+
 /// The nodes that are [`NEW`] in postorder (dependencies first, roots ascending), or `None` when an edge leads back
 /// to an open node. `states` has a byte for each node; all that are not [`NEW`] are [`CLOSED`].
 pub(super) fn postorder(graph: &Csr, mut states: Vec<u8>) -> Option<Vec<u32>> {
     let mut order = Vec::with_capacity(graph.len());
     // The open nodes but the last, each with the rest of its row.
-    let mut path = Vec::new();
+    let mut path = Vec::with_capacity(graph.len().min(USUAL_DEPTH));
     let mut root = 0;
     while let Some(found) = next_root(&states, root) {
         root = found;
