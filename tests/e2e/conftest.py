@@ -194,3 +194,57 @@ def start_tekton() -> type[Tekton]:
 def eventually_fixture() -> Callable[..., Any]:
     """`eventually(condition, what)`: wait for a condition, fail when it never holds."""
     return eventually
+
+
+class Crowd:
+    """Many components in a process of their own (`crowd.py`), which beat at a system. Its clocks are the true ones."""
+
+    def __init__(self, port: int, count: int, interval: float, connections: int) -> None:
+        numbers = [str(number) for number in (port, count, interval, connections)]
+        self.process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).parent / "crowd.py"), *numbers],
+            env={name: value for name, value in os.environ.items() if name != "LD_PRELOAD"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._line() == "up"
+
+    def ask(self, command: str) -> Any:
+        """The answer to a command of `crowd.py`."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{command}\n")
+        self.process.stdin.flush()
+        return json.loads(self._line())
+
+    def _line(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+@pytest.fixture
+def gather(tekton: Tekton) -> Iterator[Callable[..., Crowd]]:
+    """`gather(count)`: a crowd that beats at the system, every 0.1 s by default; it is up when this returns."""
+    crowds: list[Crowd] = []
+
+    def make(count: int, *, interval: float = 0.1, connections: int = 20) -> Crowd:
+        crowds.append(Crowd(tekton.port, count, interval, connections))
+        return crowds[-1]
+
+    yield make
+    for crowd in crowds:
+        crowd.end()
+
+
+def _failed(tekton: Tekton) -> set[str]:
+    return {item["component_id"] for item in tekton.get("/api/components?state=failed&limit=1000")["items"]}
+
+
+@pytest.fixture(scope="session")
+def failed() -> Callable[[Tekton], set[str]]:
+    """`failed(tekton)`: the ids of the components that are FAILED."""
+    return _failed

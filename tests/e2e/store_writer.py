@@ -18,7 +18,8 @@ def mutation(revision: int, rng: Random) -> Mutation:
         previous=None, state=ComponentState.READY, reason=None,
     )  # fmt: skip
     record = None if rng.random() < 0.1 else '{"text":"' + "x" * rng.choice((10, 500, 9000)) + '"}'
-    return Mutation(revision, 1.0, "state", component, "one", msgspec.json.encode(entry).decode(), record)
+    kind = "state" if record else "deregistered"
+    return Mutation(revision, 1.0, kind, component, "one", msgspec.json.encode(entry).decode(), record)
 
 
 def main(directory: Path, seed: int, history_limit: int) -> None:
@@ -34,6 +35,8 @@ def main(directory: Path, seed: int, history_limit: int) -> None:
         store.commit(batch)
         say.write(b"done\n")
         say.flush()
+        if rng.random() < 0.2:
+            store.tidy()
 
 
 if __name__ == "__main__":

@@ -30,6 +30,9 @@ def kill_a_writer(directory: Path, seed: int) -> tuple[Batches, list[Mutation]]:
         patience = Random(seed).randrange(1, 120)
         for line in writer.stdout:
             # What was said before the killing counts; it may still come out of the pipe after it.
+            if not line.endswith(b"\n"):
+                # Killed while it said what it was going to try: it has not begun.
+                break
             word, _, batch = line.partition(b" ")
             if word == b"try":
                 tried = decode_batch(batch)

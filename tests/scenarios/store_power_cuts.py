@@ -4,14 +4,15 @@
 
 A program of its own because the simulated disk has to be SQLite's default file system before the checksum layer is
 loaded over it. Each seed is a life of one disk: several cuts one after another, each at a random operation of opening,
-committing, checkpointing or closing. After each, every acknowledged batch must be there, and the batch that was under
-way must be there wholly or not at all. An in-memory store that gets the same batches says what "there" means.
+migrating, committing, checkpointing or closing. After each, every acknowledged batch must be there, and the batch that
+was under way must be there wholly or not at all. An in-memory store that gets the same batches says what "there" means.
 
 With `--lies`, syncs are skipped now and then. Then changes may be missing, but the store must say so.
 """
 
 import argparse
 import json
+import logging
 import sys
 import tempfile
 from collections import Counter
@@ -19,8 +20,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
+import apsw
 import msgspec
 
+from tekton.core.component_lifecycle import database, log_keeper
 from tekton.core.component_lifecycle.sqlite_store import SqliteStore
 from tekton.core.component_lifecycle.store import HistoryEntry, MemoryStore, Mutation
 from tekton.core.lifecycle import ComponentState
@@ -29,6 +32,13 @@ from tekton.utils.tekton_errors import StorageCorruptError, StorageError
 
 HISTORY_LIMIT = 60
 COMPONENTS = 12
+UPGRADE = """
+    UPDATE components SET record = record || ' ';
+    UPDATE changes SET at = at + 1;
+    CREATE TABLE upgraded AS SELECT revision FROM changes;
+    UPDATE components SET record = rtrim(record);
+"""
+"""A migration that touches every page and changes nothing that can be read."""
 
 State = tuple[list[str], list[list[HistoryEntry]]]
 
@@ -48,18 +58,26 @@ class Life:
         self.underway: list[Mutation] = []
         self.revision = 0
         self.witnesses: list[bytes] = []
+        self.migrations = [*database.MIGRATIONS]
+        self.doing = "nothing"
+        log_keeper.IDLE_PAGES = self.rng.choice((1, 30, 200))
+        log_keeper.BUSY_PAGES = 2 * log_keeper.IDLE_PAGES
         disk.clear(seed)
         disk.powersafe = self.rng.random() < 0.5
 
     def run_until_cut(self) -> None:
         """Use the store until the power goes off, somewhere."""
+        if self.rng.random() < 0.3:
+            self.migrations = [*database.MIGRATIONS, UPGRADE]
         self.disk.cut_after(self.rng.randrange(1, self.rng.choice((12, 60, 400))))
         store = self.make_store()
         try:
             while not self.disk.off:
+                self.doing = "opening" if self.is_upgraded() else "migrating"
                 store.open()
                 self.witnesses = [self.witness()]
                 self.commit_some(store)
+                self.doing = "closing"
                 store.close()
         except StorageError:
             if not self.disk.off:
@@ -69,11 +87,15 @@ class Life:
 
     def commit_some(self, store: SqliteStore) -> None:
         for _ in range(self.rng.randrange(1, 80)):
+            self.doing = "committing"
             self.underway = self.make_batch()
             store.commit(self.underway)
             self.acknowledged.append(self.underway)
             self.underway = []
             self.witnesses.append(self.witness())
+            if self.rng.random() < 0.2:
+                self.doing = "checkpointing"
+                store.tidy()
 
     def lose_power(self, *, keep_witness: bool) -> None:
         """Of the witness, whose writes are not synced, each sector may be as it was at any time since the opening."""
@@ -119,27 +141,45 @@ class Life:
         text = msgspec.json.encode(entry).decode()
         record = json.dumps({"of": self.revision, "text": "x" * self.rng.choice((10, 400, 6000))})
         kept = None if self.rng.random() < 0.2 else record
-        return Mutation(self.revision, 1.0, "state", component, instance, text, kept)
+        kind = "state" if kept else "deregistered"
+        return Mutation(self.revision, 1.0, kind, component, instance, text, kept)
 
     def make_store(self) -> SqliteStore:
-        return SqliteStore(self.directory, history_limit=HISTORY_LIMIT, exclusive=True)
+        # What a cut has left of the copy that is made before a migration.
+        self.disk.files.pop(str(self.directory / f"tekton.db.v{len(database.MIGRATIONS)}.new"), None)
+        return SqliteStore(
+            self.directory, history_limit=HISTORY_LIMIT, exclusive=True, migrations=tuple(self.migrations)
+        )
+
+    def is_upgraded(self) -> bool:
+        """False when the next opening has to migrate (or to make) a database."""
+        header = self.disk.content(self.directory / "tekton.db")[60:64]
+        return int.from_bytes(header, "big") == len(self.migrations)
 
     def witness(self) -> bytes:
         return (self.directory / "witness").read_bytes()
+
+
+def vacuum_into(connection: apsw.Connection, path: Path) -> None:
+    """The copy that is made before a migration. apsw cannot make it as the store does (it crashes when the backup
+    interface meets an error of a disk that is written in Python)."""
+    connection.execute("VACUUM INTO ?", (f"{path}.new",))
 
 
 def name(number: int) -> str:
     return f"component-{number}"
 
 
-def run(disk: PowerCutDisk, seed: int, cuts: int, outcomes: Counter[str]) -> None:
-    """Live through up to *cuts* power cuts and count the outcomes."""
+def run(disk: PowerCutDisk, seed: int, cuts: int, outcomes: Counter[str], places: Counter[str]) -> None:
+    """Live through up to *cuts* power cuts and count the outcomes, and what was being done."""
     with tempfile.TemporaryDirectory() as directory:
         life = Life(disk, Path(directory), seed)
         for _ in range(cuts):
-            life.run_until_cut()
-            life.lose_power(keep_witness=disk.lies > 0)
             try:
+                # A lie may come out only when the page that it has cost is used again.
+                life.run_until_cut()
+                places[life.doing] += 1
+                life.lose_power(keep_witness=disk.lies > 0)
                 life.verify()
             except StorageCorruptError as error:
                 if not disk.lies:
@@ -156,17 +196,20 @@ def main() -> int:
     arguments.add_argument("--lies", type=float, default=0.0)
     options = arguments.parse_args()
     disk = PowerCutDisk("simulated", default=True)
+    database.copy_to = vacuum_into
     disk.lies = options.lies
     outcomes: Counter[str] = Counter()
+    places: Counter[str] = Counter()
+    logging.disable()
     violations: list[str] = []
     seed = options.seed
     while outcomes.total() + len(violations) < options.cuts:
         try:
-            run(disk, seed, 4, outcomes)
+            run(disk, seed, 4, outcomes, places)
         except (ViolationError, StorageError) as error:
             violations.append(f"seed {seed}: {error}")
         seed += 1
-    print(json.dumps({**outcomes, "operations": disk.operations, "violations": violations}))
+    print(json.dumps({**outcomes, "while": places, "operations": disk.operations, "violations": violations}))
     return 1 if violations else 0
 
 

@@ -16,6 +16,7 @@ disk SQLite's default (`default=True`) before that is loaded, in a process of it
 
 # ruff: noqa: N802 (the names of the methods are SQLite's)
 
+import os
 from dataclasses import dataclass, field
 from random import Random
 
@@ -103,6 +104,11 @@ class PowerCutDisk(apsw.VFS):
     def cut_after(self, operations: int) -> None:
         """Cut the power at the *operations*-th change or sync from now."""
         self._cut = self.operations + operations
+
+    def content(self, path: str | os.PathLike[str]) -> bytes:
+        """What a reader of the file at *path* sees; nothing when there is none."""
+        file = self.files.get(os.fspath(path))
+        return bytes(file.current) if file is not None else b""
 
     @property
     def off(self) -> bool:

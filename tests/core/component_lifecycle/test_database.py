@@ -1,12 +1,23 @@
 """The database file: settings, schema, migration."""
 
+import hashlib
+import json
+import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import apsw
+import msgspec
 import pytest
 
-from tekton.core.component_lifecycle import database
-from tekton.utils.tekton_errors import StorageError
+from tekton.core.component_lifecycle import ComponentRegistry, database
+from tekton.core.component_lifecycle.sqlite_store import SqliteStore
+from tekton.utils.tekton_errors import SchemaVersionError, StorageCorruptError, StorageError
+
+RELEASED = sorted((Path(__file__).parents[2] / "fixtures").glob("schema-*"))
 
 
 def created(path: Path) -> apsw.Connection:
@@ -71,6 +82,157 @@ def test_a_migration_that_fails_changes_nothing(tmp_path: Path) -> None:
     assert database.schema_version(again, path, 1) == 1
     assert again.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'added'").get == 0
     again.close()
+
+
+MIGRATOR = """
+import os, signal, sys
+from pathlib import Path
+from tekton.core.component_lifecycle import database
+
+path = Path(sys.argv[1])
+connection = database.connect(path)
+connection.create_scalar_function("die", lambda: os.kill(os.getpid(), signal.SIGKILL), 0)
+added = "CREATE TABLE added AS SELECT * FROM changes; UPDATE components SET record = 'half'; SELECT die()"
+database.prepare(connection, path, 1, [*database.MIGRATIONS, added])
+"""
+
+
+def test_a_migration_that_is_killed_leaves_the_old_schema_and_its_data(tmp_path: Path) -> None:
+    shutil.copytree(RELEASED[0], tmp_path / "data")
+    path = tmp_path / "data" / "tekton.db"
+    before = rows(path)
+
+    killed = subprocess.run([sys.executable, "-c", MIGRATOR, path], check=False)
+
+    assert killed.returncode == -signal.SIGKILL
+    assert rows(path) == before
+    with database.reading(path) as connection:
+        assert database.schema_version(connection, path, 1) == 1
+        assert not connection.table_exists("main", "added")
+        database.check(connection, path)
+
+
+def test_a_migration_without_room_leaves_the_old_schema_and_its_data(tmp_path: Path) -> None:
+    shutil.copytree(RELEASED[0], tmp_path / "data")
+    path = tmp_path / "data" / "tekton.db"
+    before = rows(path)
+    connection = database.connect(path)
+    connection.pragma("max_page_count", connection.pragma("page_count") + 1)
+
+    with pytest.raises(apsw.FullError):
+        database.prepare(connection, path, 1, [*database.MIGRATIONS, "CREATE TABLE added AS SELECT * FROM changes"])
+    connection.close()
+
+    assert rows(path) == before
+
+
+@pytest.mark.parametrize("script", ["DELETE FROM components WHERE component_id = 'hermes'", "DELETE FROM changes"])
+def test_a_migration_that_would_lose_rows_is_undone(tmp_path: Path, script: str) -> None:
+    shutil.copytree(RELEASED[0], tmp_path / "data")
+    path = tmp_path / "data" / "tekton.db"
+    before = rows(path)
+    connection = database.connect(path)
+
+    with pytest.raises(StorageError, match="the migration to schema 2 would turn"):
+        database.prepare(connection, path, 1, [*database.MIGRATIONS, script])
+    connection.close()
+
+    assert rows(path) == before
+
+
+def test_the_steps_of_a_migration_are_taken_one_by_one(tmp_path: Path) -> None:
+    path = tmp_path / "tekton.db"
+    created(path).close()
+    connection = database.connect(path)
+    steps = ["CREATE TABLE second (x)", "CREATE TABLE third (x); SELECT no_such_function()"]
+
+    with pytest.raises(apsw.SQLError):
+        database.prepare(connection, path, 1, [*database.MIGRATIONS, *steps])
+
+    assert database.schema_version(connection, path, 2) == 2
+    assert connection.table_exists("main", "second")
+    assert not connection.table_exists("main", "third")
+    connection.close()
+
+
+def rows(path: Path) -> list[Any]:
+    with database.reading(path) as connection:
+        return [connection.execute(f"SELECT * FROM {table}").fetchall() for table in ("components", "changes", "meta")]
+
+
+@pytest.mark.parametrize("released", RELEASED, ids=lambda path: path.name)
+async def test_a_database_of_every_released_schema_opens_with_all_that_is_in_it(released: Path, tmp_path: Path) -> None:
+    shutil.copytree(released, tmp_path / "data")
+    expected = json.loads((released / "contents.json").read_bytes())
+
+    async with ComponentRegistry(tmp_path / "data") as registry:
+        records = registry.all_instances()
+        histories = {name: await registry.get_history(name, 1000) for name in expected["histories"]}
+        assert registry.incarnation == expected["incarnation"] + 1
+        assert registry.revision >= expected["revision"]
+
+    assert_contained(expected["records"], msgspec.to_builtins(records))
+    assert_contained(expected["histories"], msgspec.to_builtins(histories))
+
+
+def assert_contained(expected: Any, found: Any) -> None:
+    """Everything expected is there; a later Tekton may say more about it."""
+    if isinstance(expected, dict):
+        for name, value in expected.items():
+            assert_contained(value, found[name])
+    elif isinstance(expected, list):
+        assert len(expected) == len(found)
+        for one, other in zip(expected, found, strict=True):
+            assert_contained(one, other)
+    else:
+        assert expected == found
+
+
+def test_every_schema_has_a_fixture() -> None:
+    assert [path.name for path in RELEASED] == [f"schema-{number + 1}" for number in range(len(database.MIGRATIONS))]
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_newer_schema_is_refused_and_not_touched(tmp_path: Path) -> None:
+    shutil.copytree(RELEASED[-1], tmp_path / "data")
+    path = tmp_path / "data" / "tekton.db"
+    newest = len(database.MIGRATIONS)
+    with database.reading(path) as connection:
+        connection.pragma("journal_mode", "delete")
+        connection.pragma("user_version", newest + 1)
+    before = digest(path), digest(path.with_name("witness"))
+
+    with pytest.raises(SchemaVersionError, match=f"schema {newest + 1}; this Tekton reads up to {newest}"):
+        SqliteStore(tmp_path / "data").open()
+
+    assert (digest(path), digest(path.with_name("witness"))) == before
+
+
+def test_a_foreign_database_is_refused_and_not_touched(tmp_path: Path) -> None:
+    path = tmp_path / "tekton.db"
+    foreign = apsw.Connection(str(path))
+    foreign.execute("PRAGMA application_id = 7; CREATE TABLE components (x)")
+    foreign.close()
+    before = digest(path)
+
+    with pytest.raises(StorageCorruptError, match="not a database of Tekton"):
+        SqliteStore(tmp_path).open()
+
+    assert digest(path) == before
+
+
+def test_a_copy_is_for_its_owner_and_replaces_an_unfinished_one(tmp_path: Path) -> None:
+    connection = created(tmp_path / "tekton.db")
+    (tmp_path / "copy.new").write_text("half")
+
+    database.copy_to(connection, tmp_path / "copy")
+    connection.close()
+
+    assert (tmp_path / "copy").stat().st_mode & 0o777 == 0o600
+    assert not (tmp_path / "copy.new").exists()
 
 
 def test_an_sqlite_with_the_log_reset_bug_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

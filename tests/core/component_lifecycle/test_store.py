@@ -40,7 +40,7 @@ def upsert(revision: int, component_id: str = "rhetor", instance: str = "one", t
 
 
 def deletion(revision: int, component_id: str = "rhetor", instance: str = "one") -> Mutation:
-    return msgspec.structs.replace(upsert(revision, component_id, instance), record=None)
+    return msgspec.structs.replace(upsert(revision, component_id, instance), kind="deregistered", record=None)
 
 
 def encode(value: object) -> str:

@@ -11,22 +11,27 @@ What Tekton asks of SQLite, and why:
 """
 
 import errno
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import apsw
 import apsw.sqlite_extra
 
+from tekton.core.component_lifecycle.witness import Mark, sync_directory
+from tekton.failpoints import reach
 from tekton.utils.tekton_errors import SchemaVersionError, StorageCorruptError, StorageError, StorageFullError
 
 APPLICATION_ID = 0x54454B54  # "TEKT"
 CHECKSUM_VFS = "cksmvfs"
 BUSY_TIMEOUT = 2.0
 _OLDEST_SQLITE = (3, 51, 3)
-_WAL_PAGES = 1000
 _WAL_KEPT_BYTES = 8 * 1024 * 1024
 _CACHE_KIB = 16 * 1024
+_PAGES_AT_ONCE = 1024
+STEPS_AT_ONCE = 10_000
+"""Steps of SQLite's machine between two questions whether to go on: a few milliseconds."""
 
 _VERSION_1 = """
     CREATE TABLE components (
@@ -58,8 +63,12 @@ _VERSION_1 = """
 """
 
 MIGRATIONS: tuple[str, ...] = (_VERSION_1,)
-"""The script at position n takes schema n to n + 1. Released scripts are never changed."""
+"""The script at position n takes schema n to n + 1. Released scripts are never changed.
 
+None of them adds or removes rows of `components` and `changes`: that is verified before a step is committed.
+"""
+
+_MARK = "SELECT sequence, revision, incarnation, identity, chain FROM meta"
 _SOUND = (
     ("PRAGMA integrity_check(1)", "ok"),
     (
@@ -75,6 +84,20 @@ _SOUND = (
             SELECT revision FROM changes
             WHERE component_id = components.component_id AND instance_uuid = components.instance_uuid
             ORDER BY revision DESC LIMIT 1
+        ) LIMIT 1
+        """,
+        None,
+    ),
+    (
+        """
+        SELECT 'the record of ' || component_id || ' is missing' FROM changes
+        WHERE kind NOT IN ('deregistered', 'restored') AND NOT EXISTS (
+            SELECT 1 FROM components
+            WHERE component_id = changes.component_id AND instance_uuid = changes.instance_uuid
+        ) AND NOT EXISTS (
+            SELECT 1 FROM changes AS later
+            WHERE later.component_id = changes.component_id AND later.revision > changes.revision
+                AND later.instance_uuid = changes.instance_uuid
         ) LIMIT 1
         """,
         None,
@@ -106,10 +129,27 @@ def connect(path: Path, *, exclusive: bool = False, vfs: str = CHECKSUM_VFS) -> 
     load_checksums()
     connection = apsw.Connection(str(path), vfs=vfs)
     keep_log_on_close(connection, keep=True)
+    # SQLite would not say that it has failed; see `log_keeper`.
+    connection.wal_autocheckpoint(0)
     connection.set_busy_timeout(int(BUSY_TIMEOUT * 1000))
     if exclusive:
         connection.pragma("locking_mode", "exclusive")
     return connection
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[apsw.Connection]:
+    """A connection for reading a database that exists: a log beside it is read, too, and left as it is."""
+    connection = connect(path)
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def mark_of(connection: apsw.Connection) -> Mark:
+    """The mark in a database that has a schema."""
+    return Mark._make(connection.execute(_MARK).fetchall()[0])
 
 
 def load_checksums() -> None:
@@ -141,23 +181,31 @@ def schema_version(connection: apsw.Connection, path: Path, supported: int) -> i
     return int(version)
 
 
-def prepare(connection: apsw.Connection, path: Path, version: int, migrations: Sequence[str] = MIGRATIONS) -> None:
+def prepare(
+    connection: apsw.Connection,
+    path: Path,
+    version: int,
+    migrations: Sequence[str] | None = None,
+    *,
+    save: "Callable[[apsw.Connection, Path], None] | None" = None,
+) -> None:
     """Bring the database from schema *version* to the newest one, and set it up for writing.
 
-    A database that exists is copied to `<path>.v<version>` before it is migrated.
+    A database that exists is copied to `<path>.v<version>` before it is migrated, by *save* (`copy_to` if it is not
+    given). Each step is one transaction: whatever interrupts it leaves the schema before it.
     """
+    migrations = MIGRATIONS if migrations is None else migrations
     connection.pragma("synchronous", "full")
     connection.pragma("fullfsync", True)
     if version == 0:
         connection.reserve_bytes("main", 8)
         connection.pragma("auto_vacuum", 0)
     elif version < len(migrations):
-        copy_to(connection, path.with_name(f"{path.name}.v{version}"))
+        (save or copy_to)(connection, path.with_name(f"{path.name}.v{version}"))
     for number in range(version, len(migrations)):
-        _migrate(connection, migrations[number], number + 1)
+        _migrate(connection, path, migrations[number], number + 1)
     if connection.pragma("journal_mode", "wal") != "wal":
         raise StorageError(f"{path}: the file system does not support SQLite's write-ahead log")
-    connection.wal_autocheckpoint(_WAL_PAGES)
     connection.pragma("journal_size_limit", _WAL_KEPT_BYTES)
     connection.pragma("temp_store", "memory")
     connection.pragma("cache_size", -_CACHE_KIB)
@@ -176,12 +224,45 @@ def check(connection: apsw.Connection, path: Path) -> None:
             raise StorageCorruptError(str(path), str(found))
 
 
-def copy_to(connection: apsw.Connection, path: Path) -> None:
-    """Write a compact, checksummed copy of the database to *path*, which is replaced if it exists."""
+def copy_to(connection: apsw.Connection, path: Path, interrupted: Callable[[], bool] = lambda: False) -> None:
+    """Write a compact, checksummed copy of the database to *path*, durably and for its owner only.
+
+    The copy shows one moment, whatever is committed meanwhile. What was at *path* is replaced when it is complete.
+    Raises apsw.InterruptError soon after *interrupted* answers True.
+    """
     unfinished = path.with_name(path.name + ".new")
     unfinished.unlink(missing_ok=True)
-    connection.execute("VACUUM INTO ?", (str(unfinished),))
-    unfinished.replace(path)
+    descriptor = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        _copy_pages(connection, unfinished, interrupted)
+        os.fsync(descriptor)
+        unfinished.replace(path)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(descriptor)
+    sync_directory(path.parent)
+
+
+def _copy_pages(connection: apsw.Connection, path: Path, interrupted: Callable[[], bool]) -> None:
+    # Not by VACUUM INTO. The checksums are made when a page is written to a file whose first page says so: pages in the
+    # log have none, and pages that a full cache writes before the first one get none.
+    with reading(path) as copy:
+        copy.pragma("synchronous", "off")
+        copy.reserve_bytes("main", 8)
+        copy.execute("CREATE TABLE first_page (x)")
+        copy.set_progress_handler(interrupted, STEPS_AT_ONCE)
+        with connection, copy.backup("main", connection, "main") as backup:
+            # The transaction keeps the moment for all the steps.
+            connection.execute("SELECT 1 FROM sqlite_schema").fetchall()
+            while not backup.done:
+                if interrupted():
+                    raise apsw.InterruptError
+                backup.step(_PAGES_AT_ONCE)
+        copy.pragma("journal_mode", "delete")
+        if copy.pragma("freelist_count") > copy.pragma("page_count") // 10:
+            copy.execute("VACUUM")
 
 
 @contextmanager
@@ -197,29 +278,50 @@ def opening(path: Path) -> Iterator[None]:
 
 
 def is_full(error: apsw.Error, system_errno: int) -> bool:
-    """True when a failed write says that there is no room, and that nothing of it can come back.
+    """True when a failed write says that there is no room or no permission, and that nothing of it can come back.
 
     Not when the failure came from a sync: then a complete commit may be in the log already.
     """
-    if isinstance(error, apsw.FullError):
+    if isinstance(error, (apsw.FullError, apsw.ReadOnlyError)):
         return True
-    return isinstance(error, apsw.IOError) and _detail(error) not in _SYNCS and system_errno in _NO_ROOM
+    return isinstance(error, apsw.IOError) and _detail(error) not in _SYNCS and system_errno in _CANNOT_WRITE
 
 
 def is_no_room(error: OSError) -> bool:
-    """True when the system says that the disk, the quota or the file size limit is exhausted."""
-    return error.errno in _NO_ROOM
+    """True when the system says that disk, quota or file size limit are exhausted, or that writing is forbidden."""
+    return error.errno in _CANNOT_WRITE
 
 
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EFBIG, errno.EDQUOT})
+_CANNOT_WRITE = _NO_ROOM | {errno.EROFS, errno.EACCES, errno.EPERM}
 _SYNCS = frozenset({apsw.SQLITE_IOERR_FSYNC, apsw.SQLITE_IOERR_DIR_FSYNC})
 _DAMAGE = frozenset({apsw.SQLITE_IOERR_DATA, apsw.SQLITE_IOERR_SHORT_READ, apsw.SQLITE_IOERR_CORRUPTFS})
 
 
-def _migrate(connection: apsw.Connection, script: str, version: int) -> None:
-    connection.execute(
-        f"BEGIN IMMEDIATE; {script}; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {version}; COMMIT"
-    )
+_KEPT_TABLES = ("components", "changes")
+
+
+def _migrate(connection: apsw.Connection, path: Path, script: str, version: int) -> None:
+    reach("migrate.each_step")
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        before = _count_rows(connection)
+        connection.execute(script)
+        after = _count_rows(connection)
+        if before and before != after:
+            raise StorageError(f"{path}: the migration to schema {version} would turn {before} rows into {after}")
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {version}; COMMIT")
+    except BaseException:
+        with suppress(apsw.Error):
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _count_rows(connection: apsw.Connection) -> dict[str, int]:
+    """The number of rows in each table that no migration adds to or takes from; empty before there are tables."""
+    if not connection.table_exists("main", _KEPT_TABLES[0]):
+        return {}
+    return {table: connection.execute(f"SELECT count(*) FROM {table}").get for table in _KEPT_TABLES}
 
 
 def _detail(error: apsw.Error) -> int:

@@ -10,12 +10,15 @@ Rules of this file:
   interval for a busy event loop to let go of the interpreter. The batch travels as one JSON array; a temporary
   trigger, which is not in the file, takes it apart. SQLite's own transaction around the statement is the commit.
 * The commit is acknowledged after the witness is written.
-* No room: the batch is rolled back and the store goes on. Any other failure of reading or writing: the store
-  stops for good. A failed sync is never repeated, for the system may have forgotten what it did not write.
+* What cannot be written for want of room or of permission is rolled back, and the store goes on. Any other failure
+  of reading or writing: the store stops for good. A failed sync is never repeated, for the system may have forgotten
+  what it did not write.
 """
 
 import ctypes
+import errno
 import logging
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -23,15 +26,21 @@ from pathlib import Path
 import apsw
 import msgspec
 
-from tekton.core.component_lifecycle import database
+from tekton.core.component_lifecycle import database, lock_holders
 from tekton.core.component_lifecycle.directory_lock import DirectoryLock
+from tekton.core.component_lifecycle.log_keeper import LogKeeper
+from tekton.core.component_lifecycle.restore import finish_restore
 from tekton.core.component_lifecycle.store import HistoryEntry, Loaded, Mutation, decode_history_entry
 from tekton.core.component_lifecycle.witness import ORIGIN, Mark, Witness, sync_directory, verify
+from tekton.failpoints import reach
 from tekton.utils.tekton_errors import StorageError, StorageFullError, StorageUnknownError
 
 _logger = logging.getLogger("tekton.store")
 
 HISTORY_LIMIT = 200_000
+_MAX_PRUNED = 256
+"""How many changes a batch takes from a history that is too long, beside those that it adds: a limit that was lowered
+must not hold up a commit."""
 
 # The columns of a Mutation, by position. Everything below reads them with `value ->> n`.
 # An upsert that comes late (its revision is below what was committed before) asks the history whether a later change
@@ -86,8 +95,9 @@ _encode = msgspec.json.Encoder().encode
 class SqliteStore:
     """The store in *data_dir*, which is created if it is missing.
 
-    Keeps the newest *history_limit* changes. *exclusive* shuts out read-only shells too; it is for file systems
-    on which processes cannot share memory. *vfs* names SQLite's layer of files, for tests with failing disks.
+    Keeps the newest *history_limit* changes; a limit that was lowered is reached step by step. *exclusive* shuts out
+    read-only shells too; it is for file systems on which processes cannot share memory. *vfs* names SQLite's layer of
+    files, *migrations* are the steps to the newest schema: both are for tests, with failing disks and future schemas.
     """
 
     def __init__(
@@ -97,15 +107,18 @@ class SqliteStore:
         history_limit: int = HISTORY_LIMIT,
         exclusive: bool = False,
         vfs: str = database.CHECKSUM_VFS,
+        migrations: Sequence[str] = database.MIGRATIONS,
     ) -> None:
         self._directory = data_dir
         self._path = data_dir / "tekton.db"
         self._history_limit = history_limit
         self._exclusive = exclusive
         self._vfs = vfs
+        self._migrations = migrations
         self._lock = DirectoryLock(data_dir)
         self._witness = Witness(data_dir / "witness")
         self._connection: apsw.Connection | None = None
+        self._log: LogKeeper | None = None
         self._mark = ORIGIN
         self._kept = 0
         self._failure: StorageUnknownError | None = None
@@ -117,6 +130,7 @@ class SqliteStore:
             self._lock.acquire()
         try:
             with database.opening(self._path):
+                finish_restore(self._directory)
                 return self._open()
         except BaseException:
             self.close()
@@ -125,12 +139,17 @@ class SqliteStore:
     def commit(self, batch: Sequence[Mutation]) -> None:
         """See RegistryStore."""
         connection = self._usable()
-        if not batch:
-            return
+        self._move_log(connection, idle=False)
         content = _encode(batch)
-        revision = max(mutation.revision for mutation in batch)
+        revision = max((mutation.revision for mutation in batch), default=0)
         mark = self._mark.after(content, revision=revision, incarnation=self._mark.incarnation)
-        self._write(connection, content.decode(), mark, self._kept + len(batch))
+        self._write(connection, content.decode(), mark, len(batch))
+
+    def tidy(self) -> None:
+        """See RegistryStore. Moves the log into the database when it has got long enough for that."""
+        connection = self._usable()
+        self._move_log(connection, idle=True)
+        self._check_files(connection)
 
     def history(self, component_id: str, limit: int, before: int | None) -> list[HistoryEntry]:
         """See RegistryStore. One index range; reads *limit* rows."""
@@ -140,15 +159,6 @@ class SqliteStore:
             rows = connection.execute(_HISTORY, (component_id, bound, max(0, limit))).fetchall()
         return [decode_history_entry(str(change)) for (change,) in rows]
 
-    def backup(self, path: Path) -> None:
-        """Write a consistent, compact copy of the database to *path*, replacing what is there.
-
-        Blocks commits for as long as it takes (about 3 s per GB).
-        """
-        connection = self._usable()
-        with database.opening(self._path):
-            database.copy_to(connection, path)
-
     def close(self) -> None:
         """See RegistryStore. Moves the log into the database, unless the store has stopped."""
         connection, self._connection = self._connection, None
@@ -156,6 +166,7 @@ class SqliteStore:
             # What an error left behind is evidence, and the next start's to recover.
             with suppress(apsw.Error):
                 connection.close()
+        self._log = None
         self._witness.close()
         self._lock.release()
 
@@ -163,10 +174,10 @@ class SqliteStore:
         self._failure = None
         witnessed = self._witness.newest()
         self._connection = connection = database.connect(self._path, exclusive=self._exclusive, vfs=self._vfs)
-        version = database.schema_version(connection, self._path, len(database.MIGRATIONS))
+        version = database.schema_version(connection, self._path, len(self._migrations))
         if version == 0:
             verify(ORIGIN, witnessed, self._path)
-        database.prepare(connection, self._path, version)
+        database.prepare(connection, self._path, version, self._migrations)
         database.check(connection, self._path)
         *mark, kept = connection.execute(_META).fetchall()[0]
         self._mark, self._kept = Mark._make(mark), msgspec.convert(kept, int)
@@ -175,6 +186,7 @@ class SqliteStore:
             _logger.warning("%s has no witness: taking it at revision %d", self._path, self._mark.revision)
         database.keep_log_on_close(connection, keep=False)
         connection.execute(_WRITER)
+        self._log = LogKeeper(connection, self._path)
         self._count_incarnation(connection)
         records = [record for (record,) in connection.execute(_RECORDS)]
         return Loaded(records, self._mark.revision, self._mark.incarnation)
@@ -186,28 +198,56 @@ class SqliteStore:
         self._mark = mark
         self._witness.open(mark)
 
-    def _write(self, connection: apsw.Connection, mutations: str, mark: Mark, changes: int) -> None:
-        kept = min(changes, self._history_limit)
+    def _write(self, connection: apsw.Connection, mutations: str, mark: Mark, added: int) -> None:
+        surplus = max(0, min(self._kept + added - self._history_limit, added + _MAX_PRUNED))
+        kept = self._kept + added - surplus
         try:
-            connection.execute(_WRITE, (mutations, *mark, kept, changes - kept))
-        except apsw.Error as error:
+            reach("store.before_begin")
+            connection.execute(_WRITE, (mutations, *mark, kept, surplus))
+        except (apsw.Error, OSError) as error:
             raise self._refused(connection, error) from error
         try:
+            reach("store.after_commit")
             self._witness.write(mark)
+            reach("store.after_witness")
         except OSError as error:
             # The commit stands. A witness that lags behind it is allowed, one on a failing disk is not.
             if not database.is_no_room(error):
                 raise self._stop(connection, f"the witness could not be written: {error}") from error
-            _logger.warning("no room for the witness of revision %d", mark.revision)
+            _logger.warning("the witness of revision %d could not be written: %s", mark.revision, error)
         self._mark, self._kept = mark, kept
+        if self._log is not None:
+            self._log.wrote(added, len(mutations))
         if _was_removed(connection):
             raise self._stop(connection, "the database file was moved or deleted")
 
-    def _refused(self, connection: apsw.Connection, error: apsw.Error) -> Exception:
-        if database.is_full(error, connection.system_errno):
-            return StorageFullError(f"{self._path}: no room ({error}); nothing was changed")
+    def _move_log(self, connection: apsw.Connection, *, idle: bool) -> None:
+        if self._log is None or not self._log.is_due(idle=idle):
+            return
+        try:
+            self._log.move()
+        except (apsw.Error, OSError) as error:
+            # With neither a sync failed nor a page damaged, the log is as good as it was.
+            if not isinstance(error, apsw.BusyError) and not _cannot_be_written(connection, error):
+                raise self._stop(connection, f"moving the log into the database failed: {error}") from error
+            _logger.warning("%s: the log could not be moved into the database: %s", self._path, error)
+
+    def _check_files(self, connection: apsw.Connection) -> None:
+        if _was_removed(connection):
+            raise self._stop(connection, "the database file was moved or deleted")
+        if self._log is not None and self._log.was_removed():
+            # Nobody else can read it any more, so what is in it goes where the next start will find it.
+            with suppress(apsw.Error, OSError):
+                self._log.move()
+            raise self._stop(connection, "its log was moved or deleted")
+
+    def _refused(self, connection: apsw.Connection, error: apsw.Error | OSError) -> Exception:
+        if _cannot_be_written(connection, error):
+            return _full(self._path, connection.system_errno if isinstance(error, apsw.Error) else error.errno)
         if isinstance(error, apsw.BusyError):
-            return StorageError(f"{self._path}: busy, another process is writing to it; nothing was changed")
+            who = ", ".join(lock_holders.writers(self._path)) or "another process"
+            _logger.warning("%s: %s has held the right to write for %g s", self._path, who, database.BUSY_TIMEOUT)
+            return StorageError(f"{self._path}: busy, {who} is writing to it; nothing was changed")
         if isinstance(error, apsw.ConstraintError):
             return ValueError(f"a batch that cannot be stored: {error}")
         return self._stop(connection, f"commit failed: {error}")
@@ -230,6 +270,20 @@ def _make_directory(directory: Path) -> None:
     if not directory.is_dir():
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         sync_directory(directory.parent)
+
+
+def _cannot_be_written(connection: apsw.Connection, error: apsw.Error | OSError) -> bool:
+    if isinstance(error, apsw.Error):
+        return database.is_full(error, connection.system_errno)
+    return database.is_no_room(error)
+
+
+def _full(path: Path, number: int | None) -> StorageFullError:
+    reason = os.strerror(number) if number else "the disk is full"
+    error = StorageFullError(f"{path}: no room to write ({reason}); nothing was changed")
+    if number in (errno.EROFS, errno.EACCES, errno.EPERM):
+        error.hint = "make the data directory writable; nothing has to be restarted"
+    return error
 
 
 def _was_removed(connection: apsw.Connection) -> bool:

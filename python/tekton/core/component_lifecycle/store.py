@@ -25,7 +25,8 @@ class Mutation(msgspec.Struct, frozen=True, array_like=True):
     """One change to keep.
 
     `change` is the JSON of a `HistoryEntry`; `record` the JSON of the ComponentRecord after the change, or None
-    when the instance is gone. The stores keep both texts as they are.
+    when the instance is gone, which is what the kind "deregistered" means and no other. The stores keep both texts as
+    they are.
     """
 
     revision: int
@@ -63,7 +64,7 @@ class Loaded(NamedTuple):
 
 
 class RegistryStore(Protocol):
-    """Keeps mutations. All methods block; `commit` and `history` are called from one thread at a time."""
+    """Keeps mutations. All methods block; `commit`, `tidy` and `history` are called from one thread at a time."""
 
     def open(self) -> Loaded:
         """Take possession, count the incarnation (durably) and load.
@@ -74,11 +75,18 @@ class RegistryStore(Protocol):
         ...
 
     def commit(self, batch: Sequence[Mutation]) -> None:
-        """Apply *batch*; it is durable when this returns.
+        """Apply *batch*; it is durable when this returns. An empty one shows whether there is room to write.
 
         Raises StorageFullError, or StorageError when another process holds the database, with nothing of the
         batch applied: later commits may succeed. Raises ValueError, likewise without effect, for a revision
         that was used before. Raises StorageUnknownError when the outcome is open; the store has stopped then.
+        """
+        ...
+
+    def tidy(self) -> None:
+        """Do what can wait until there is nothing to commit, such as shortening a log.
+
+        Raises StorageUnknownError when that has stopped the store. What was committed stays committed.
         """
         ...
 
@@ -127,6 +135,9 @@ class MemoryStore:
         for mutation in batch:
             self._apply(mutation)
         del self._changes[: max(0, len(self._changes) - self._history_limit)]
+
+    def tidy(self) -> None:
+        pass
 
     def history(self, component_id: str, limit: int, before: int | None) -> list[HistoryEntry]:
         self._check_open()

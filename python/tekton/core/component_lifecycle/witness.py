@@ -20,6 +20,7 @@ from io import FileIO
 from pathlib import Path
 from typing import NamedTuple
 
+from tekton.failpoints import reach
 from tekton.utils.tekton_errors import StorageCorruptError
 
 _SLOT = struct.Struct("<8sQQQ16s32s")
@@ -89,6 +90,7 @@ class Witness:
     def write(self, mark: Mark) -> None:
         """Note *mark* (not synced: a power cut may take it back, which `verify` forgives). Raises OSError."""
         assert self._file is not None, "open comes first"
+        reach("store.before_witness")
         self._file.seek(_SECTOR * (mark.sequence % 2))
         self._file.write(_encode(mark))
 

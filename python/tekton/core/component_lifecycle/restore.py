@@ -1,0 +1,287 @@
+"""A backup in the place of the database.
+
+* Nothing is touched before the backup has been copied beside the database, and proven sound there.
+* One rename decides: until `tekton.db.restore-<time>` stands in the directory the old state holds, from then on the
+  new one. What is left to do then is done by the restore itself or, when that was killed, by the next one who opens
+  the directory (`finish_restore`); each step of it may be done twice.
+* What was there before is kept, as `tekton.db.before-restore-<time>`.
+* Nothing repeats. What was acknowledged after the backup is lost, so a restored database has a new identity, and its
+  revisions and incarnations begin far above any that can have been seen: whoever watches from an old position is told
+  to begin anew.
+"""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self
+
+import apsw
+import msgspec
+
+from tekton.core.component_lifecycle import database
+from tekton.core.component_lifecycle.directory_lock import DirectoryLock
+from tekton.core.component_lifecycle.store import HistoryEntry
+from tekton.core.component_lifecycle.witness import Mark, Witness, sync_directory, verify
+from tekton.core.lifecycle import ComponentState
+from tekton.utils.tekton_errors import BackupError, StorageCorruptError, StorageError
+
+REVISION_GAP = 1 << 40
+"""Added to the highest known revision: more than a system makes between its last backup and the loss of its disk
+(ten thousand million a day for a hundred days), and small beside the 2^53 that JSON carries."""
+
+INCARNATION_GAP = 1000
+"""Added to the highest known incarnation, for the starts that nothing which is left knows of."""
+
+_LAST_CHANGE = "SELECT at FROM changes ORDER BY revision DESC LIMIT 1"
+_CHANGES_AFTER = "SELECT count(*) FROM changes WHERE revision > ? AND kind <> 'restored'"
+_NOTE = "INSERT INTO changes VALUES (?, ?, ?, ?, ?, ?)"
+_RENEW = "UPDATE meta SET sequence = ?, revision = ?, incarnation = ?, identity = ?, chain = ?, kept = kept + 1"
+
+
+class Present(NamedTuple):
+    """What the directory holds before a restore.
+
+    `revision` is the highest one that was acknowledged, None when that is not known; `lost` the number of changes that
+    the backup does not have, None when they cannot be counted; `problem` why the database cannot be used, if so.
+    """
+
+    revision: int | None = None
+    lost: int | None = None
+    problem: str | None = None
+
+
+class Restored(NamedTuple):
+    """A restore that was carried out: the revision at which the database goes on, and the old one's new name."""
+
+    revision: int
+    kept: Path | None
+
+
+class Restoration:
+    """A restore of *backup* into *data_dir*: entered, everything is checked and prepared; `carry_out` does it.
+
+    While it is entered it owns the directory. Left without `carry_out`, it leaves everything as it was. *now* is in
+    wall-clock seconds.
+    """
+
+    def __init__(self, data_dir: Path, backup: Path, now: float) -> None:
+        self._directory = data_dir
+        self._database = data_dir / "tekton.db"
+        self._backup = backup
+        self._now = now
+        self._lock = DirectoryLock(data_dir)
+        self._staged = data_dir / "tekton.db.staged"
+        self._known: list[Mark] = []
+        self._revision = 0
+        self.backup_revision = 0
+        self.last_change: float | None = None
+        """When the newest change in the backup was made, in wall-clock seconds."""
+        self.present = Present()
+
+    def __enter__(self) -> Self:
+        """Raises StorageLockedError, BackupError for what is no sound backup, SchemaVersionError, and StorageError."""
+        with database.opening(self._directory):
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock.acquire()
+        try:
+            with database.opening(self._directory):
+                finish_restore(self._directory)
+                self._prepare()
+        except BaseException:
+            self._leave()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._leave()
+
+    def carry_out(self) -> Restored:
+        """Replace the database. Killed at any point, it leaves the old state or the new one."""
+        with database.opening(self._directory):
+            if self._database.exists() and self.present.problem is None:
+                _merge_log(self._database)
+            stamp = next(each for each in stamps(self._now) if not self._kept(each).exists())
+            self._staged.rename(self._directory / f"{_DECIDED}{stamp}")
+            sync_directory(self._directory)
+            finish_restore(self._directory)
+        kept = self._kept(stamp)
+        return Restored(self._revision, kept if kept.exists() else None)
+
+    def _leave(self) -> None:
+        _remove(self._staged)
+        self._lock.release()
+
+    def _kept(self, stamp: str) -> Path:
+        return self._directory / f"{_KEPT}{stamp}"
+
+    def _prepare(self) -> None:
+        if not self._backup.is_file():
+            raise BackupError(str(self._backup), "there is no such file")
+        if _has_content(_log_of(self._backup)):
+            raise BackupError(str(self._backup), "not a backup but a database in use: its log lies beside it")
+        _remove(self._staged)
+        _copy(self._backup, self._staged)
+        staged = database.connect(self._staged)
+        try:
+            self._prove(staged)
+            self.present = self._look()
+            self._begin_anew(staged)
+        finally:
+            staged.close()
+        _sync(self._staged)
+
+    def _prove(self, staged: apsw.Connection) -> None:
+        """Check all of the backup, and bring it to the newest schema."""
+        try:
+            with database.opening(self._staged):
+                version = database.schema_version(staged, self._backup, len(database.MIGRATIONS))
+                if version == 0:
+                    raise StorageCorruptError(str(self._backup), "empty")
+                database.prepare(staged, self._staged, version, save=_no_copy)
+                database.check(staged, self._staged)
+        except StorageCorruptError as error:
+            raise BackupError(str(self._backup), error.evidence) from error
+        self.backup_revision = database.mark_of(staged).revision
+        self.last_change = staged.execute(_LAST_CHANGE).get
+
+    def _look(self) -> Present:
+        """What is there before; remembers every mark that is found."""
+        with suppress(StorageCorruptError):
+            witnessed = Witness(self._directory / "witness").newest()
+            self._known += [witnessed] if witnessed else []
+        lost = problem = None
+        try:
+            lost = self._count_lost() if self._database.exists() else None
+        except StorageError as error:
+            problem = str(error)
+        return Present(max((mark.revision for mark in self._known), default=None), lost, problem)
+
+    def _count_lost(self) -> int:
+        path, witnessed = self._database, next(iter(self._known), None)
+        with database.opening(path), database.reading(path) as connection:
+            database.schema_version(connection, path, len(database.MIGRATIONS))
+            mark = database.mark_of(connection)
+            self._known.append(mark)
+            verify(mark, witnessed, path)
+            database.check(connection, path)
+            lost: int = connection.execute(_CHANGES_AFTER, (self.backup_revision,)).get
+        return lost
+
+    def _begin_anew(self, staged: apsw.Connection) -> None:
+        """Give the staged database its new mark, with a note in the history, and fold its log away."""
+        old = database.mark_of(staged)
+        known = [old, *self._known]
+        self._revision = max(mark.revision for mark in known) + REVISION_GAP
+        note = _note(self._revision, self._now, f"restored from {self._backup}, which ends at revision {old.revision}")
+        mark = Mark(
+            sequence=old.sequence + 1,
+            revision=self._revision,
+            incarnation=max(mark.incarnation for mark in known) + INCARNATION_GAP,
+            identity=os.urandom(16),
+            chain=hashlib.sha256(old.chain + note.encode()).digest(),
+        )
+        with database.opening(self._staged):
+            with staged:
+                staged.execute(_NOTE, (self._revision, self._now, "restored", "", "", note))
+                staged.execute(_RENEW, mark)
+            staged.pragma("journal_mode", "delete")
+
+
+_DECIDED = "tekton.db.restore-"
+_KEPT = "tekton.db.before-restore-"
+
+
+def finish_restore(data_dir: Path) -> None:
+    """Do what is left of a restore that has been decided. Only the owner of the directory's lock may call this.
+
+    Does nothing when there is none, which costs one look at the directory.
+    """
+    for decided in sorted(data_dir.glob(f"{_DECIDED}*")):
+        present, kept = data_dir / "tekton.db", data_dir / decided.name.replace(_DECIDED, _KEPT)
+        # The log goes before its database: it must never lie beside another one.
+        for old, new in ((_log_of(present), _log_of(kept)), (present, kept)):
+            if old.exists():
+                old.rename(new)
+        _shared_memory_of(present).unlink(missing_ok=True)
+        with database.reading(decided) as connection:
+            mark = database.mark_of(connection)
+        witness = Witness(data_dir / "witness")
+        witness.open(mark)
+        witness.close()
+        decided.rename(present)
+        sync_directory(data_dir)
+
+
+def stamps(now: float) -> Iterator[str]:
+    """Endings for names of files, after the time *now*; the plain one first."""
+    time = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%S")
+    yield f"{time}Z"
+    number = 2
+    while True:
+        yield f"{time}Z-{number}"
+        number += 1
+
+
+def _merge_log(path: Path) -> None:
+    """Move the log into the database, so that one file is all of it."""
+    connection = database.connect(path)
+    try:
+        connection.pragma("synchronous", "full")
+        connection.pragma("wal_checkpoint(truncate)")
+        database.keep_log_on_close(connection, keep=False)
+    finally:
+        connection.close()
+
+
+def _note(revision: int, at: float, reason: str) -> str:
+    entry = HistoryEntry(
+        revision=revision,
+        at=at,
+        kind="restored",
+        component_id="",
+        instance_uuid="",
+        previous=None,
+        state=ComponentState.UNKNOWN,
+        reason=reason,
+    )
+    return msgspec.json.encode(entry).decode()
+
+
+def _no_copy(connection: apsw.Connection, path: Path) -> None:
+    """The staged database is a copy already."""
+    del connection, path
+
+
+def _copy(source: Path, target: Path) -> None:
+    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with source.open("rb") as reader, os.fdopen(descriptor, "wb") as writer:
+        shutil.copyfileobj(reader, writer, 1024 * 1024)
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _remove(path: Path) -> None:
+    for each in (path, _log_of(path), _shared_memory_of(path), path.with_name(f"{path.name}-journal")):
+        each.unlink(missing_ok=True)
+
+
+def _log_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}-wal")
+
+
+def _shared_memory_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}-shm")
+
+
+def _has_content(path: Path) -> bool:
+    return path.exists() and path.stat().st_size > 0

@@ -1,0 +1,59 @@
+"""Backup: a copy of the database, made while everything goes on."""
+
+from pathlib import Path
+
+import msgspec
+
+from tekton.core.component_lifecycle.backup import Backup
+from tekton.gateway.errors import InvalidInputError, PermissionDeniedError, UnavailableError
+from tekton.gateway.request import Request
+from tekton.gateway.router import Route
+from tekton.service.system import System
+from tekton.utils.tekton_errors import BackupError, BackupExistsError, StorageCorruptError, StorageFullError
+
+
+class BackupOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where to write the backup; a new file in `backups/` of the data directory without it."""
+
+    path: str | None = None
+
+
+def routes(system: System) -> list[Route]:
+    """The route that writes a backup."""
+
+    async def backup(request: Request) -> Backup:
+        return await system.backups.write(_path(request))
+
+    return [
+        Route(
+            "POST",
+            "/api/system/backup",
+            backup,
+            summary="Write a backup of the database",
+            permission="system:control",
+            body=BackupOrder,
+            response=Backup,
+            status=201,
+            errors=(
+                PermissionDeniedError,
+                BackupExistsError,
+                BackupError,
+                StorageFullError,
+                StorageCorruptError,
+                UnavailableError,
+            ),
+        )
+    ]
+
+
+def _path(request: Request) -> Path | None:
+    """Where the caller wants it: anywhere, for one who reaches the Unix socket, and so is the user that we run as."""
+    order: BackupOrder = request.body
+    if order.path is None:
+        return None
+    if not request.through_socket:
+        raise PermissionDeniedError("system:control", "a path can be given through the Unix socket only")
+    path = Path(order.path)
+    if not path.is_absolute() or "\0" in order.path:
+        raise InvalidInputError("/path", "expected an absolute path")
+    return path
