@@ -45,6 +45,7 @@ ROUTES = [
         body=Body,
         response=list[Item],
         status=201,
+        also=(200,),
         errors=(ComponentNotFoundError, StaleInstanceError),
     ),
     Route("POST", "/a/{name}/stop", nothing, "Stop", body=Options),
@@ -107,7 +108,8 @@ def test_a_body_is_required_unless_everything_in_it_has_a_default() -> None:
 def test_answers_and_refusals_are_described_by_status() -> None:
     responses = DOCUMENT["paths"]["/a/{name}"]["post"]["responses"]
 
-    assert responses["201"]["content"]["application/json"]["schema"]["type"] == "array"
+    for status in ("200", "201"):
+        assert responses[status]["content"]["application/json"]["schema"]["type"] == "array"
     assert "component_not_found" in responses["404"]["description"]
     assert "stale_instance" in responses["409"]["description"]
     assert {"400", "408", "413", "415", "422"} <= set(responses)

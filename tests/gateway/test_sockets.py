@@ -31,10 +31,12 @@ class Beats:
     """Takes heartbeats."""
 
     def __init__(self) -> None:
-        self.heard: list[tuple[str, str, dict[str, float]]] = []
+        self.heard: list[tuple[str, str, dict[str, float], int | None]] = []
 
-    def __call__(self, component_id: str, instance_uuid: str, metrics: Mapping[str, float]) -> Reply:
-        self.heard.append((component_id, instance_uuid, dict(metrics)))
+    def __call__(
+        self, component_id: str, instance_uuid: str, metrics: Mapping[str, float], sequence: int | None
+    ) -> Reply:
+        self.heard.append((component_id, instance_uuid, dict(metrics), sequence))
         return Reply(component_id == "rhetor", 10.0)
 
 
@@ -134,12 +136,14 @@ async def test_nothing_comes_after_unsubscribing(connect: Open, feed: Any) -> No
 async def test_a_heartbeat_is_answered_with_the_reply(connect: Open, beats: Beats) -> None:
     client = await connect()
 
-    known = await client.ask({"op": "beat", "component_id": "rhetor", "instance_uuid": "i", "metrics": {"load": 0.5}})
+    known = await client.ask(
+        {"op": "beat", "component_id": "rhetor", "instance_uuid": "i", "metrics": {"load": 0.5}, "sequence": 7}
+    )
     unknown = await client.ask({"op": "beat", "component_id": 'x"y', "instance_uuid": "i"})
 
     assert known == {"t": "beat", "component_id": "rhetor", "known": True, "next_interval": 10.0}
     assert unknown == {"t": "beat", "component_id": 'x"y', "known": False, "next_interval": 10.0}
-    assert beats.heard == [("rhetor", "i", {"load": 0.5}), ('x"y', "i", {})]
+    assert beats.heard == [("rhetor", "i", {"load": 0.5}, 7), ('x"y', "i", {}, None)]
 
 
 @pytest.mark.parametrize(

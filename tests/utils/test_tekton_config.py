@@ -214,6 +214,7 @@ def _other_value(attribute: str) -> tuple[Any, str]:
         "allowed_origins": (["https://a"], "https://a"),
         "enable_metrics": (False, "false"),
         "auto_recover": (False, "off"),
+        "history_limit": (5000, "5000"),
     }
     return values.get(attribute, (25, "25"))
 

@@ -1,6 +1,7 @@
 """Registration against a control plane with the real registry, monitor and HTTP interface."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Callable
 
 import msgspec
@@ -11,7 +12,7 @@ from tekton.core.lifecycle import ComponentRecord, ComponentRegistration, Compon
 from tekton.testing.control_plane import InMemoryControlPlane
 from tekton.utils import tekton_registration
 from tekton.utils.component_client import ControlPlane
-from tekton.utils.tekton_errors import ComponentExistsError, InvalidIdError, TransportError
+from tekton.utils.tekton_errors import ComponentExistsError, ComponentNotFoundError, InvalidIdError, TransportError
 from tekton.utils.tekton_registration import Registration
 
 GREETER = ComponentRegistration(component_id="greeter", capabilities=("greet",))
@@ -61,6 +62,33 @@ async def test_heartbeats_carry_metrics_that_are_numbers(plane: InMemoryControlP
         await asked.wait()
 
     assert plane.monitor.metrics("greeter") == {"queue": 3.0}
+
+
+async def test_heartbeats_are_numbered_so_that_one_that_was_overtaken_does_not_count(
+    plane: InMemoryControlPlane,
+) -> None:
+    async with Registration(GREETER, plane.address) as registration:
+        await registration.register()
+        for _ in range(3):
+            assert (await registration.heartbeat()).known
+        plane.monitor.beat("greeter", GREETER.instance_uuid, {"queue": 1.0}, sequence=1)
+
+    assert plane.monitor.metrics("greeter") == {}
+
+
+def test_those_who_are_told_to_register_at_the_same_moment_do_not_come_at_the_same_moment() -> None:
+    forgotten = ComponentNotFoundError("greeter")
+
+    delays = sorted(
+        Registration(GREETER, ControlPlane(), rng=random.Random(seed))._after_failure(forgotten) for seed in range(1000)
+    )
+
+    shortest = tekton_registration.BACKOFF[0]
+    assert shortest / 2 <= delays[0] < delays[-1] <= shortest
+    # No tenth of the time gets much more than a tenth of them.
+    for tenth in range(10):
+        start = shortest / 2 * (1 + tenth / 10)
+        assert sum(start <= delay < start + shortest / 20 for delay in delays) < 150
 
 
 async def test_registers_anew_when_it_was_declared_failed(plane: InMemoryControlPlane) -> None:

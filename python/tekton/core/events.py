@@ -25,6 +25,9 @@ Listener = Callable[[Change], None]
 _ENCODED = 1024
 """How many changes are kept encoded: those that subscribers who keep up are sending."""
 
+_LEAST_SIZE = 512
+"""Bytes that a change is counted as, without what the component itself says."""
+
 _logger = logging.getLogger("tekton.events")
 
 
@@ -34,14 +37,18 @@ def can_be_told(future: "asyncio.Future[Any]") -> bool:
 
 
 class ChangeFeed:
-    """The last `capacity` changes in revision order, at most twice that many in memory.
+    """At least the last `capacity` changes in revision order, and at most a tenth more.
 
+    Fewer are kept when what they say is large: together they never describe more than `capacity_bytes` (as JSON, by
+    estimate), so that components with much metadata cannot fill the memory by registering again and again.
     Everything happens on one event loop; nothing here may be called from another thread.
     """
 
-    def __init__(self, revision: int = 0, capacity: int = 100_000) -> None:
+    def __init__(self, revision: int = 0, capacity: int = 100_000, capacity_bytes: int = 256 * 1024 * 1024) -> None:
         """*revision* is where the feed begins: positions before it are unknown to it."""
         self._capacity = capacity
+        self._capacity_bytes = capacity_bytes
+        self._size = 0
         self._first = revision
         self._log: list[Change] = []
         self._dropped = 0
@@ -69,7 +76,8 @@ class ChangeFeed:
                 raise ValueError(f"revision {change.revision} published after {self._revision}")
             self._revision = change.revision
             self._log.append(change)
-        if len(self._log) >= 2 * self._capacity:
+            self._size += _size(change)
+        if len(self._log) >= self._capacity + self._capacity // 10 + 1 or self._size > self._capacity_bytes:
             self._trim()
         self._undelivered.extend(changes)
         if not self._delivering:
@@ -144,10 +152,24 @@ class ChangeFeed:
                 future.set_result(None)
 
     def _trim(self) -> None:
-        gone = len(self._log) - self._capacity
+        gone = max(0, len(self._log) - self._capacity)
+        size = self._size - sum(map(_size, self._log[:gone]))
+        # A bit more than must be: the next one need not trim again.
+        while size > self._capacity_bytes * 0.9 and gone < len(self._log):
+            size -= _size(self._log[gone])
+            gone += 1
+        self._size = size
         self._first = self._log[gone - 1].revision
         del self._log[:gone]
         self._dropped += gone
+
+
+def _size(change: Change) -> int:
+    """What *change* adds to the memory, roughly: one of the state alone shares what the record says with others."""
+    record = change.record
+    if change.kind == "state" or not record.metadata:
+        return _LEAST_SIZE
+    return _LEAST_SIZE + len(_encode(record.metadata))
 
 
 class Subscription:

@@ -5,14 +5,17 @@ errors and the native kernel follow; importing this module fails if the kernel d
 """
 
 import re
-import uuid
+import sys
+import unicodedata
 from enum import Enum
+from functools import lru_cache
 from typing import Any
 
 import msgspec
 
 from tekton import _native
 from tekton.utils import tekton_ids
+from tekton.utils.random_uuid import random_uuid
 from tekton.utils.tekton_errors import InvalidRegistrationError
 
 check_id = tekton_ids.check_id
@@ -82,6 +85,8 @@ def _annotate_members() -> None:
 
 _annotate_members()
 
+_USABLE_BITS = sum(state.bit for state in USABLE)
+
 if tuple(state.mask for state in STATES) != _native.TRANSITION_MASKS:
     raise ImportError("tekton._native was built with another lifecycle table: rebuild the extension")
 
@@ -93,7 +98,7 @@ def can_transition(current: ComponentState, target: ComponentState) -> bool:
 
 def new_instance_uuid() -> str:
     """A fresh random instance id."""
-    return str(uuid.uuid4())
+    return random_uuid()
 
 
 class ComponentRegistration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -136,6 +141,16 @@ def check_registration(registration: ComponentRegistration) -> ComponentRegistra
 
     Raises InvalidIdError or InvalidRegistrationError for the first field that cannot be accepted.
     """
+    try:
+        _check_values(registration)
+    except TypeError:
+        # Python checks no types. Decoding does, and tells where one is wrong.
+        _copy(registration)
+        raise
+    return _copy(registration)
+
+
+def _check_values(registration: ComponentRegistration) -> None:
     check_id(registration.component_id)
     for field, names in (("capabilities", registration.capabilities), ("dependencies", registration.dependencies)):
         if len(names) > MAX_NAMES:
@@ -149,12 +164,14 @@ def check_registration(registration: ComponentRegistration) -> ComponentRegistra
     if registration.max_instances < 1 or registration.max_instances > 10_000:
         raise InvalidRegistrationError("/max_instances", "must be between 1 and 10000")
     _check_instance_uuid(registration.instance_uuid)
-    return _copy(registration)
 
 
 def _check_text(field: str, text: str, most: int = _MAX_TEXT) -> None:
     if len(text) > most or not text.isprintable():
         raise InvalidRegistrationError(f"/{field}", f"must be printable and at most {most} characters")
+    # Two names that look the same should be the same.
+    if not unicodedata.is_normalized("NFC", text):
+        raise InvalidRegistrationError(f"/{field}", "must be in Unicode's composed form (NFC)")
 
 
 def _copy(registration: ComponentRegistration) -> ComponentRegistration:
@@ -172,6 +189,7 @@ def _copy(registration: ComponentRegistration) -> ComponentRegistration:
     if data.count(b"{") + data.count(b"[") > MAX_METADATA_DEPTH and _is_deeper(copy.metadata, MAX_METADATA_DEPTH):
         # One such record could not be written as part of a list, and so would spoil every list.
         raise InvalidRegistrationError("/metadata", f"nested more than {MAX_METADATA_DEPTH} levels deep")
+    share_strings(copy)
     return copy
 
 
@@ -218,7 +236,29 @@ class ComponentRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     @property
     def usable(self) -> bool:
         """True when the component satisfies a dependency (READY or DEGRADED)."""
-        return self.state in USABLE
+        return bool(self.state.bit & _USABLE_BITS)
+
+
+def share_strings(description: ComponentRegistration | ComponentRecord) -> None:
+    """Let a freshly decoded *description* use the same strings as all others for what many components have in common.
+
+    Saves some 400 bytes for each component.
+    """
+    set_attribute = msgspec.structs.force_setattr
+    for field in ("capabilities", "dependencies"):
+        names = getattr(description, field)
+        # Long lists are rarely those of another component, and would be kept for a while for nothing.
+        set_attribute(description, field, _shared(names) if len(names) <= _FEW else tuple(map(sys.intern, names)))
+    for field in ("component_type", "version"):
+        set_attribute(description, field, sys.intern(getattr(description, field)))
+
+
+_FEW = 8
+
+
+@lru_cache(maxsize=1024)
+def _shared(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(map(sys.intern, names))
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True, gc=False):

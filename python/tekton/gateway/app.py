@@ -5,6 +5,7 @@ of query and body, the handler. Whatever any of them raises is answered as a pro
 TektonError is a 500, and logged.
 """
 
+import asyncio
 import logging
 from collections.abc import Coroutine, Iterable, Sequence
 from functools import partial
@@ -16,7 +17,7 @@ from tekton.gateway.auth import LocalPolicy, Policy
 from tekton.gateway.bodies import BodyReader
 from tekton.gateway.connection import Connection, SocketHandler
 from tekton.gateway.decoding import decode_body, decode_query
-from tekton.gateway.errors import MethodNotAllowedError, RouteNotFoundError
+from tekton.gateway.errors import MethodNotAllowedError, RouteNotFoundError, UnavailableError
 from tekton.gateway.ingress import Ingress
 from tekton.gateway.problems import headers_of, status_of, to_problem
 from tekton.gateway.request import Request, Response, encode
@@ -96,13 +97,15 @@ class Gateway:
                 await self._stream(request, result, proto)
             else:
                 _answer(route, result, proto)
-        except MethodNotAllowedError as error:
-            _refuse_method(method, path, error, proto)
         except TektonError as error:
-            proto.response_bytes(status_of(error), headers_of(error), to_problem(error, path))
+            _refuse(method, path, error, proto)
+        except asyncio.CancelledError:
+            # The server ends and waits no longer. Without this the client would be told of a defect.
+            _refuse(method, path, UnavailableError("the server has stopped; whether this was done is not known"), proto)
+            raise
         except Exception as error:
             _logger.exception("%s %s failed", method, path)
-            proto.response_bytes(500, headers_of(error), to_problem(error, path))
+            _refuse(method, path, error, proto)
 
     async def _stream(self, request: Request, stream: EventStream, proto: HttpProtocol) -> None:
         if request.method == "HEAD":
@@ -151,11 +154,11 @@ def _answer(route: Route, result: Any, proto: HttpProtocol) -> None:
         proto.response_bytes(route.status, _JSON, encode(result))
 
 
-def _refuse_method(method: str, path: str, error: MethodNotAllowedError, proto: HttpProtocol) -> None:
-    if method == "OPTIONS":
+def _refuse(method: str, path: str, error: Exception, proto: HttpProtocol) -> None:
+    if method == "OPTIONS" and isinstance(error, MethodNotAllowedError):
         proto.response_bytes(204, [("allow", ", ".join(error.allowed)), *_NOTHING], b"")
     else:
-        proto.response_bytes(405, headers_of(error), to_problem(error, path))
+        proto.response_bytes(status_of(error), headers_of(error), to_problem(error, path))
 
 
 def _headers(response: Response) -> HeaderList:

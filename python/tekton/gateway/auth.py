@@ -37,9 +37,11 @@ class LocalPolicy:
         if "authorization" in request.headers:
             self._check_credential(request.headers.get_all("authorization"))
             request.owner = True
-        elif request.through_socket:
+            return
+        peer = request.peer
+        if peer == "socket":
             request.owner = True
-        elif not (permission in self._granted and request.peer_is_local):
+        elif peer == "remote" or permission not in self._granted:
             raise CredentialRequiredError(f"{permission} needs a credential")
 
     def _check_credential(self, values: Sequence[str]) -> None:

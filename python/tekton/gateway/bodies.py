@@ -29,13 +29,18 @@ class BodyReader:
         length = headers.get("content-length")
         if length == "0" or (length is None and "transfer-encoding" not in headers):
             return b""
-        _check_json(headers)
+        media_type = headers.get("content-type")
+        if media_type != "application/json":
+            _check_json(media_type)
         if length is None:
             return await self._read_chunks(proto, limit)
         if int(length) > limit:
             raise BodyTooLargeError(limit)
         body = proto()
-        self._watch(body)
+        loop = asyncio.get_running_loop()
+        self._waiting[body] = due = loop.time() + self._timeout
+        if self._timer is None:
+            self._timer = loop.call_at(due, self._cancel_due)
         try:
             return await body
         except asyncio.CancelledError:
@@ -64,12 +69,6 @@ class BodyReader:
             raise MalformedRequestError("the body broke off, or has trailers")
         return b"".join(chunks)
 
-    def _watch(self, body: BodyFuture) -> None:
-        loop = asyncio.get_running_loop()
-        self._waiting[body] = due = loop.time() + self._timeout
-        if self._timer is None:
-            self._timer = loop.call_at(due, self._cancel_due)
-
     def _cancel_due(self) -> None:
         loop = asyncio.get_running_loop()
         self._timer = None
@@ -90,7 +89,6 @@ class BodyReader:
 _JSON = re.compile(r"application/(?:[\w.-]+\+)?json\s*(?:;|$)", re.IGNORECASE)
 
 
-def _check_json(headers: Headers) -> None:
-    found = headers.get("content-type")
-    if found != "application/json" and (found is None or _JSON.match(found) is None):
-        raise UnsupportedMediaTypeError(found)
+def _check_json(media_type: str | None) -> None:
+    if media_type is None or _JSON.match(media_type) is None:
+        raise UnsupportedMediaTypeError(media_type)

@@ -88,8 +88,10 @@ def _query_parameters(route: Route) -> list[Json]:
 
 
 def _responses(route: Route, schema_of: Mapping[Any, Json]) -> Json:
-    success = {"description": HTTPStatus(route.status).phrase, **_content(route, schema_of)}
-    responses: Json = {str(route.status): success}
+    responses: Json = {
+        str(status): {"description": HTTPStatus(status).phrase, **_content(route, schema_of)}
+        for status in sorted((route.status, *route.also))
+    }
     for status, codes in sorted(_errors(route).items()):
         description = f"{HTTPStatus(status).phrase}: {', '.join(codes)}"
         problem = {MEDIA_TYPE: {"schema": schema_of[Problem]}}

@@ -38,8 +38,10 @@ STATUS: dict[type[TektonError], int] = {
     tekton.RegistryError: 409,
     tekton.InvalidRegistrationError: 422,
     tekton.ComponentNotFoundError: 404,
+    tekton.TooManyHeartbeatsError: 429,
     tekton.CursorExpiredError: 410,
     tekton.StorageError: 503,
+    tekton.BackupError: 409,
     tekton.SupervisionError: 409,
     tekton.TransportError: 503,
 }
@@ -47,6 +49,8 @@ STATUS: dict[type[TektonError], int] = {
 
 RETRY_AFTER: dict[type[TektonError], int] = {
     gateway.UnavailableError: 2,
+    tekton.TooManyHeartbeatsError: 1,
+    tekton.StorageBusyError: 1,
     tekton.StorageFullError: 10,
     tekton.StorageUnknownError: 10,
     tekton.TransportError: 2,

@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from tekton.gateway.rsgi import Headers, HttpProtocol, Scope
+
+Peer = Literal["socket", "local", "remote"]
+"""At our Unix socket; on this machine; elsewhere."""
 
 _LOOPBACK = ("127.", "[::1]:", "[::ffff:127.")
 
@@ -43,20 +46,22 @@ class Request:
         return self._scope.client
 
     @property
+    def peer(self) -> Peer:
+        """Where the caller is. What a proxy passes on (`Forwarded`, `X-Forwarded-…`) is never local."""
+        client = self._scope.client
+        if (client and not client.startswith(_LOOPBACK)) or "forwarded" in "\n".join(self.headers.keys()):
+            return "remote"
+        return "local" if client else "socket"
+
+    @property
     def through_socket(self) -> bool:
         """True when the request came through a Unix socket, and nobody forwarded it there."""
-        return not self._scope.client and not self.forwarded
+        return self.peer == "socket"
 
     @property
     def peer_is_local(self) -> bool:
         """True for a peer on this machine that speaks for itself (a proxy never does)."""
-        client = self._scope.client
-        return (not client or client.startswith(_LOOPBACK)) and not self.forwarded
-
-    @property
-    def forwarded(self) -> bool:
-        """True when a proxy says that it passes the request on (`Forwarded`, `X-Forwarded-…`)."""
-        return "forwarded" in "\n".join(self.headers.keys())
+        return self.peer != "remote"
 
     async def disconnected(self) -> None:
         """Return when the client has closed the connection. Only one caller may wait at a time."""

@@ -35,8 +35,9 @@ class Route:
     `path` may have parameters, each a whole segment: `/api/components/{component_id}`. `permission` is what the
     authorisation policy is asked for. `body` and `query` are the types that JSON body and query string are
     decoded into (a query type is a `msgspec.Struct` of scalars); `max_body` is in bytes. `status` is that of a
-    plain result. `errors` are those that the document mentions beside the ones any route may give. `decoder` and
-    `no_body` (what stands for an absent body: an empty object where all fields have defaults) follow from `body`.
+    plain result; `also` are further ones with the same kind of answer. `errors` are those that the document mentions
+    beside the ones any route may give. `decoder` and `no_body` (what stands for an absent body: an empty object where
+    all fields have defaults) follow from `body`.
     """
 
     method: str
@@ -48,6 +49,7 @@ class Route:
     query: type[msgspec.Struct] | None = None
     response: Any = None
     status: int = 200
+    also: tuple[int, ...] = ()
     max_body: int = 65536
     errors: tuple[type[TektonError], ...] = ()
     tags: tuple[str, ...] = ()

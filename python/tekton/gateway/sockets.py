@@ -3,7 +3,7 @@
     → {"op":"sub","id":1,"topic":"components","since":N?}     ← {"id":1,"t":"snap","seq":N,"data":[record…]}
                                                               ← {"id":1,"t":"delta","seq":N,"data":change}
     → {"op":"unsub","id":1}
-    → {"op":"beat","component_id","instance_uuid","metrics"?} ← {"t":"beat","component_id","known","state",…}
+    → {"op":"beat","component_id","instance_uuid",…} ← {"t":"beat","component_id","known","state",…}
     → {"op":"ping"}                                           ← {"t":"pong"}
 
 With a known `since` there is no snapshot, only the deltas after it; an unknown one is answered by `reset` and a
@@ -39,8 +39,8 @@ MAX_SUBSCRIPTIONS = 16
 PING_INTERVAL = 15.0
 STALL_TIMEOUT = 30.0
 
-Beat = Callable[[str, str, Mapping[str, float]], msgspec.Struct]
-"""`(component_id, instance_uuid, metrics)`, answered by the fields of the reply."""
+Beat = Callable[[str, str, Mapping[str, float], int | None], msgspec.Struct]
+"""`(component_id, instance_uuid, metrics, sequence)`, answered by the fields of the reply."""
 
 
 class SocketQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -89,6 +89,7 @@ class BeatOp(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field=
     component_id: str
     instance_uuid: str
     metrics: dict[str, float] = {}
+    sequence: _Id | None = None
 
 
 class Ping(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="op", tag="ping"):
@@ -181,8 +182,9 @@ class _Session:
 
     def _answer_beat(self, operation: BeatOp) -> str:
         self._connection.permit(_BEAT)
-        reply = encode(self._beat(operation.component_id, operation.instance_uuid, operation.metrics))
-        return f'{{"t":"beat","component_id":{encode(operation.component_id).decode()},{reply[1:].decode()}'
+        component_id, instance_uuid = operation.component_id, operation.instance_uuid
+        reply = encode(self._beat(component_id, instance_uuid, operation.metrics, operation.sequence))
+        return f'{{"t":"beat","component_id":{encode(component_id).decode()},{reply[1:].decode()}'
 
     def _subscribe(self, operation: Sub) -> None:
         if operation.topic != "components":

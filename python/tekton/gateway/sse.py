@@ -133,6 +133,7 @@ class ChangeEvents:
 
     def __init__(self, source: ChangeSource) -> None:
         self._source = source
+        self._told: tuple[int, int, bytes] = (0, 0, b"")
 
     def stream(self, last_event_id: str | None) -> EventStream:
         """All changes after *last_event_id*; without one, a snapshot and all changes after it.
@@ -157,8 +158,13 @@ class ChangeEvents:
                 subscription, opening = None, self._opening(reset=True)
 
     def _changes(self, batch: Sequence[Change]) -> bytes:
-        encoded = self._source.feed.encoded
-        return b"".join([event(encoded(change), "change", change.revision) for change in batch])
+        # Those who keep up all get the same batch.
+        first, last = batch[0].revision, batch[-1].revision
+        if self._told[:2] != (first, last):
+            encoded = self._source.feed.encoded
+            text = b"".join([event(encoded(change), "change", change.revision) for change in batch])
+            self._told = (first, last, text)
+        return self._told[2]
 
     def _opening(self, *, reset: bool) -> bytes:
         revision, records = self._source.snapshot()

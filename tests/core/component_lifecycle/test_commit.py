@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tekton.core.component_lifecycle import ComponentRegistry
+from tekton.core.component_lifecycle import ComponentRegistry, pending
 from tekton.core.component_lifecycle.store import MemoryStore, Mutation
 from tekton.core.lifecycle import (
     STATES,
@@ -19,6 +19,7 @@ from tekton.core.lifecycle import (
 )
 from tekton.testing import virtual_time
 from tekton.utils.tekton_errors import (
+    StorageBusyError,
     StorageError,
     StorageFullError,
     StorageUnknownError,
@@ -563,7 +564,7 @@ async def test_a_store_that_refuses_is_not_asked_again_and_again(
 
 
 @virtual_time
-async def test_a_disk_counts_as_full_no_longer_when_there_is_nothing_left_to_try(
+async def test_a_disk_counts_as_full_until_an_attempt_succeeds_even_if_there_is_nothing_to_save(
     new_inline_registry: Callable[..., ComponentRegistry],
 ) -> None:
     store = HeldStore()
@@ -574,6 +575,104 @@ async def test_a_disk_counts_as_full_no_longer_when_there_is_nothing_left_to_try
     assert registry.storage_full
 
     await asyncio.sleep(60)
+    assert registry.storage_full
+    store.error = None
+    await asyncio.sleep(60)
 
     assert not registry.storage_full
     await registry.close()
+
+
+# Too much at once
+
+
+async def test_what_there_is_no_room_for_is_refused_at_once_and_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pending, "MAX_PENDING", 3)
+    store = HeldStore()
+    async with ComponentRegistry(store=store) as registry:
+        one = await ready(registry, "known")
+        hold(store)
+        async with asyncio.TaskGroup() as group:
+            first = group.create_task(registry.register(registration("first")))
+            await held(store)
+            waiting = [group.create_task(registry.register(registration(f"w{number}"))) for number in range(3)]
+            await asyncio.sleep(0)
+
+            commands: list[Coroutine[Any, Any, Any]] = [
+                registry.register(registration("one-more")),
+                registry.register(registration("known", instance_uuid=one.instance_uuid, version="2")),
+                registry.set_state("known", one.instance_uuid, ComponentState.STOPPING),
+                registry.make_ready("first", registry.table.identity(1)[1]),
+                registry.deregister("known", one.instance_uuid),
+            ]
+            for command in commands:
+                with pytest.raises(StorageBusyError) as refusal:
+                    await command
+                assert (refusal.value.waiting, refusal.value.retry_after) == (3, 1.0)
+
+            assert head_of(registry, "known") == [READY]
+            assert head_of(registry, "one-more") == []
+            store.free.set()
+
+        assert first.result().created
+        assert all(task.result().created for task in waiting)
+        assert len(registry.components()) == 5
+        await registry.register(registration("one-more"))
+
+
+async def test_who_only_repeats_what_is_known_is_not_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pending, "MAX_PENDING", 1)
+    store = HeldStore()
+    async with ComponentRegistry(store=store) as registry:
+        one = await ready(registry, "known")
+        hold(store)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(registry.register(registration("first")))
+            await held(store)
+            group.create_task(registry.register(registration("second")))
+            await asyncio.sleep(0)
+
+            assert not (await registry.register(one)).created
+            assert (await registry.make_ready("known", one.instance_uuid)).state is READY
+            store.free.set()
+
+
+async def test_observations_are_never_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pending, "MAX_PENDING", 1)
+    store = HeldStore()
+    async with ComponentRegistry(store=store) as registry:
+        instances = [await ready(registry, name) for name in ("a", "b")]
+        hold(store)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(registry.set_state("a", instances[0].instance_uuid, ComponentState.DEGRADED))
+            await held(store)
+            group.create_task(registry.register(registration("waiting")))
+            await asyncio.sleep(0)
+
+            for one in instances:
+                assert registry.observe(one.component_id, one.instance_uuid, FAILED, "killed")
+            store.free.set()
+
+        assert [state_of(registry, name) for name in ("a", "b")] == [FAILED, FAILED]
+
+
+async def test_large_commands_share_no_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pending, "MAX_BATCH_BYTES", 5000)
+    store = HeldStore()
+    async with ComponentRegistry(store=store) as registry:
+        await asyncio.gather(*(registered(registry, f"c{n}", metadata={"padding": "x" * 4000}) for n in range(4)))
+
+    assert store.commits == 4
+
+
+async def test_a_registry_without_threads_answers_within_a_turn_of_the_loop(
+    new_inline_registry: Callable[..., ComponentRegistry],
+) -> None:
+    threads = threading.active_count()
+    async with new_inline_registry() as registry:
+        await ready(registry)
+
+        assert state_of(registry) is READY
+        assert threading.active_count() == threads

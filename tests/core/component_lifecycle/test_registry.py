@@ -1,13 +1,17 @@
 """The registry: commands, fences, observations. What the disk does to them is in test_commit.py."""
 
 import asyncio
+import random
 import uuid
+from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tekton.core.component_lifecycle import ComponentRegistry
 from tekton.core.component_lifecycle.store import Loaded, MemoryStore
+from tekton.core.heartbeat_monitor import HeartbeatMonitor
 from tekton.core.lifecycle import (
     PATH_TO_READY,
     STATES,
@@ -64,6 +68,15 @@ def record_changes(registry: ComponentRegistry) -> list[Change]:
     changes: list[Change] = []
     registry.feed.add_listener(changes.append)
     return changes
+
+
+def what_is_left(owner: object) -> dict[str, object]:
+    """The containers of *owner* that hold something."""
+    return {
+        name: held
+        for name, held in vars(owner).items()
+        if isinstance(held, dict | set | deque | list) and any(one is not None and not callable(one) for one in held)
+    }
 
 
 # Registration
@@ -336,14 +349,156 @@ async def test_an_unknown_component_is_named_with_the_nearest_known_one(registry
     assert refusal.value.nearest == "hermes"
 
 
-async def test_of_two_concurrent_transitions_one_wins(registry: ComponentRegistry) -> None:
+@pytest.mark.parametrize("target", [ComponentState.STOPPING, ComponentState.DEGRADED, FAILED])
+async def test_of_a_thousand_concurrent_transitions_one_wins(
+    registry: ComponentRegistry, target: ComponentState
+) -> None:
     one = await ready(registry)
+    changes = record_changes(registry)
 
     results = await asyncio.gather(
-        *(registry.update_component_state("x", one.instance_uuid, "stopping") for _ in range(20))
+        *(registry.update_component_state("x", one.instance_uuid, target.value) for _ in range(1000))
     )
 
     assert [result.success for result in results].count(True) == 1
+    assert [change.state for change in changes] == [target]
+
+
+async def test_of_concurrent_registrations_of_one_id_one_wins(registry: ComponentRegistry) -> None:
+    results = await asyncio.gather(*(registry.register_component(registration()) for _ in range(1000)))
+
+    assert [result.success for result in results].count(True) == 1
+    assert len(registry.instances("x")) == len(registry.table.slots("x")) == 1
+
+
+async def test_the_winner_of_many_who_want_to_replace_a_failed_instance_is_one_generation_on(
+    registry: ComponentRegistry,
+) -> None:
+    one = await ready(registry)
+    registry.observe("x", one.instance_uuid, FAILED, "killed")
+
+    results = await asyncio.gather(*(registry.register_component(registration()) for _ in range(100)))
+
+    assert [result.success for result in results].count(True) == 1
+    assert [record.generation for record in registry.instances("x")] == [2]
+
+
+async def test_whatever_a_replaced_instance_does_has_no_effect(registry: ComponentRegistry) -> None:
+    old = await ready(registry)
+    registry.observe("x", old.instance_uuid, FAILED, "killed")
+    new = await ready(registry, version="2")
+    before, revision = registry.instances("x"), registry.revision
+    assert registry.stale_commands == 0
+
+    results = [
+        await registry.update_component_state("x", old.instance_uuid, "stopping"),
+        await registry.mark_component_ready("x", old.instance_uuid),
+        await registry.deregister_component("x", old.instance_uuid),
+        await registry.register_component(old),
+    ]
+    assert not registry.observe("x", old.instance_uuid, FAILED, "killed again")
+
+    assert [result.success for result in results] == [False] * 4
+    assert (registry.instances("x"), registry.revision) == (before, revision)
+    assert before[0].instance_uuid == new.instance_uuid
+    assert registry.stale_commands == 3
+
+
+async def test_a_repeated_registration_is_seen_as_a_whole_or_not_at_all(registry: ComponentRegistry) -> None:
+    faces = [
+        {"version": "1", "capabilities": ("old", "both"), "dependencies": ("a",)},
+        {"version": "2", "capabilities": ("both", "new"), "dependencies": ("b", "c")},
+    ]
+    one = await ready(registry, **faces[0])
+    seen: set[str] = set()
+
+    def look(_: object = None) -> None:
+        record = registry.find("x")
+        assert record is not None
+        face = faces[int(record.version) - 1]
+        assert (record.capabilities, record.dependencies) == (face["capabilities"], face["dependencies"])
+        offered = {name for name in ("old", "both", "new") if registry.by_capability(name)}
+        assert offered == set(registry.capabilities()) == set(record.capabilities)
+        listed = {name for name in ("old", "both", "new") if registry.page(capability=name).items}
+        assert listed == offered
+        assert registry.graph()["x"] == list(record.dependencies)
+        seen.add(record.version)
+
+    async def keep_looking() -> None:
+        while True:
+            look()
+            await asyncio.sleep(0)
+
+    registry.feed.add_listener(look)
+    changes = record_changes(registry)
+    async with asyncio.TaskGroup() as group:
+        reader = group.create_task(keep_looking())
+        for turn in range(1, 201):
+            await registry.register(registration(instance_uuid=one.instance_uuid, **faces[turn % 2]))
+        reader.cancel()
+
+    assert seen == {"1", "2"}
+    assert [change.kind for change in changes] == ["updated"] * 200
+
+
+async def test_a_list_that_is_read_in_pages_under_writes_has_once_what_was_there_all_the_time(
+    registry: ComponentRegistry,
+) -> None:
+    staying = [f"c{number:03}" for number in range(0, 300, 2)]
+    await asyncio.gather(*(registered(registry, name) for name in staying))
+
+    async def come_and_go(writer: int) -> None:
+        rng = random.Random(writer)
+        while True:
+            one = await registered(registry, f"c{rng.randrange(1, 300, 2):03}-{writer}")
+            await registry.deregister(one.component_id, one.instance_uuid)
+
+    async with asyncio.TaskGroup() as group:
+        writers = [group.create_task(come_and_go(number)) for number in range(8)]
+        for _ in range(20):
+            seen: list[str] = []
+            revisions: list[int] = []
+            cursor: str | None = None
+            while True:
+                page = await registry.list_components(limit=7, cursor=cursor)
+                seen += [record.component_id for record in page.items]
+                revisions.append(page.revision)
+                cursor = page.cursor
+                if cursor is None:
+                    break
+                await asyncio.sleep(0)
+            assert seen == sorted(set(seen))
+            assert [name for name in seen if "-" not in name] == staying
+            assert revisions == sorted(revisions)
+        for writer in writers:
+            writer.cancel()
+
+
+async def test_ten_thousand_components_that_have_come_and_gone_leave_nothing_behind(
+    registry: ComponentRegistry,
+) -> None:
+    async with HeartbeatMonitor(registry) as monitor:
+        for start in range(0, 10_000, 500):
+            names = [f"c{number}" for number in range(start, start + 500)]
+            here = await asyncio.gather(*(ready(registry, name, capabilities=[name, "all"]) for name in names))
+            for one in here:
+                monitor.beat(one.component_id, one.instance_uuid, {"load": 1.0})
+            async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+                for one in here:
+                    group.create_task(registry.wait_until(one.component_id, lambda record: record is None))
+                await asyncio.sleep(0)
+                for one in here:
+                    group.create_task(registry.deregister(one.component_id, one.instance_uuid))
+
+        assert registry.components() == registry.all_instances() == []
+        assert (registry.capabilities(), registry.graph(), len(registry.table)) == ({}, {}, 0)
+        assert what_is_left(monitor) == {}
+        ledger = registry._ledger
+        for part in (ledger, ledger.view, ledger.commits, ledger.commits._pending):
+            assert what_is_left(part) == {}
+        assert len(ledger.view._capabilities) == 0
+        assert not ledger.feed._waiting
+        assert len(ledger._head) <= 1000
 
 
 async def test_deregistering_forgets_the_component_but_not_its_history(registry: ComponentRegistry) -> None:
@@ -442,9 +597,11 @@ async def test_observations_are_durable_after_a_flush(tmp_path: Path) -> None:
         assert (record.state, record.reason) == (FAILED, "exit 1")
 
 
-async def test_positions_of_an_incarnation_that_crashed_are_unknown_to_the_next() -> None:
+async def test_positions_of_an_incarnation_that_crashed_are_unknown_to_the_next(
+    new_inline_registry: Callable[..., ComponentRegistry],
+) -> None:
     store = MemoryStore()
-    registry = ComponentRegistry(store=store)
+    registry = new_inline_registry(store)
     one = await ready(registry)
     positions = [registry.revision]
     for times in range(1, 4):
@@ -452,7 +609,7 @@ async def test_positions_of_an_incarnation_that_crashed_are_unknown_to_the_next(
         registry.observe("x", one.instance_uuid, FAILED, "exit 1")
         positions.append(registry.revision)
         registry._finalizer()
-        registry = ComponentRegistry(store=store)
+        registry = new_inline_registry(store)
         assert state_of(registry) is READY
         for state in (ComponentState.DEGRADED, READY) * times:
             registry.observe("x", one.instance_uuid, state, "slow, for a moment")

@@ -155,3 +155,73 @@ def test_filters_restrict_a_page() -> None:
 def test_a_forged_cursor_is_refused() -> None:
     with pytest.raises(CursorExpiredError):
         view_of(record("a")).page(Filter(), 1, "\x00not base64", 1)
+
+
+# Components with several instances
+
+
+def test_a_capability_is_offered_as_long_as_one_instance_offers_it() -> None:
+    first, second = record("x", "a", capabilities=("c", "d")), record("x", "b", capabilities=("c",))
+    view = view_of(first, second)
+    assert view.capabilities() == {"c": ["x"], "d": ["x"]}
+
+    view.drop(first)
+    assert view.capabilities() == {"c": ["x"]}
+    assert view.by_capability("c") == [second]
+
+    view.drop(second)
+    assert view.capabilities() == {}
+
+
+def test_discovery_names_only_the_instances_that_offer_the_capability() -> None:
+    offering = record("x", "a", generation=1, capabilities=("c",))
+    view = view_of(offering, record("x", "b", generation=2))
+
+    assert view.by_capability("c") == [offering]
+
+
+def test_the_last_of_several_instances_is_found_like_any_other() -> None:
+    first, second = record("x", "a", generation=1), record("x", "b", generation=2)
+    view = view_of(first, second)
+
+    view.drop(second)
+
+    assert (view.find("x"), view.instances("x")) == (first, [first])
+    assert (view.instance("x", "a"), view.instance("x", "b")) == (first, None)
+
+
+def test_dropping_what_is_not_there_changes_nothing() -> None:
+    known = record("x", "a", capabilities=("c",))
+    view = view_of(known)
+
+    view.drop(record("x", "b", capabilities=("c",)))
+    view.drop(record("y", "a"))
+
+    assert (view.instances("x"), view.capabilities()) == ([known], {"c": ["x"]})
+
+
+def test_the_view_does_what_plain_dictionaries_do() -> None:
+    rng = random.Random(11)
+    view, plain = CommittedView(), dict[tuple[str, str], ComponentRecord]()
+    for generation in range(3000):
+        key = (rng.choice("pqrs"), rng.choice("abc"))
+        if rng.random() < 0.4:
+            view.drop(record(*key))
+            plain.pop(key, None)
+        else:
+            capabilities = tuple(rng.sample(["c", "d", "e"], rng.randrange(4)))
+            plain[key] = record(*key, rng.choice(list(ComponentState)), generation, capabilities)
+            view.put(plain[key])
+
+        everything = sorted(plain.values(), key=lambda one: one.component_id)
+        assert sorted(view.all_instances(), key=lambda one: one.generation) == sorted(
+            everything, key=lambda one: one.generation
+        )
+        for name in "cde":
+            offering = [one for one in everything if name in one.capabilities]
+            assert view.capabilities().get(name, []) == sorted({one.component_id for one in offering})
+            usable = {one.generation for one in offering if one.usable}
+            assert {one.generation for one in view.by_capability(name)} == usable
+            listed = [one.component_id for one in view.page(Filter(capability=name), 9, None, 1).items]
+            assert listed == [one.component_id for one in view.components() if name in one.capabilities]
+        assert view.instance(*key) == plain.get(key)

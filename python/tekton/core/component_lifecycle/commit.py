@@ -3,6 +3,7 @@
 Rules of this file:
 
 * One batch is with the store at a time; what arrives meanwhile is the next batch (group commit).
+* More than `pending` has room for is refused at once, before anything is changed; see there for the bounds.
 * Commands are published when their batch is durable, in order, each before its caller is answered.
 * Observations are published at once and made durable behind. The batch in flight leaves a gap of revisions below
   itself for them, so revisions stay in publication order. An observation about an instance with a command on
@@ -11,23 +12,24 @@ Rules of this file:
   are facts: they are then made again, in order, in a world in which the refused commands never were.
 * A batch whose outcome is unknown stops the queue for good.
 
-All methods run on one event loop at a time; only `_write` runs in the worker thread.
+All methods run on one event loop at a time; only `_write` and what belongs to the store run in the executor.
 """
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from concurrent.futures import Future as WorkerFuture
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
+from tekton.core.component_lifecycle.pending import Entry, Pending
 from tekton.core.component_lifecycle.steps import Before, Fact, Key, Step, change_of, mutation_of
 from tekton.core.component_lifecycle.store import HistoryEntry, RegistryStore
-from tekton.core.events import ChangeFeed, can_be_told
+from tekton.core.events import ChangeFeed
 from tekton.core.lifecycle import Change
-from tekton.utils.tekton_errors import StorageError, StorageFullError, StorageUnknownError
+from tekton.failpoints import reach
+from tekton.utils.tekton_errors import StorageBusyError, StorageError, StorageFullError, StorageUnknownError
 
-MAX_BATCH = 512
 REVISION_GAP = 1024
 """Revisions left free below a batch for observations that are published while it is being written."""
 RETRY_AFTER = 5.0
@@ -50,55 +52,32 @@ class Head(Protocol):
         ...
 
 
-class _Entry:
-    """Steps that become visible together: a command with its callers, or an observation (*fact*) that has to wait."""
-
-    __slots__ = ("before", "callers", "changes", "fact", "key", "steps")
-
-    def __init__(self, key: Key, steps: Sequence[Step], before: Sequence[Before], fact: Fact | None = None) -> None:
-        self.key = key
-        self.steps = steps
-        self.before = before
-        self.fact = fact
-        self.callers: list[asyncio.Future[None]] = []
-        self.changes: list[Change] = []
-
-    def new_caller(self) -> "asyncio.Future[None]":
-        caller = asyncio.get_running_loop().create_future()
-        self.callers.append(caller)
-        return caller
-
-    def answer(self, error: StorageError | None) -> None:
-        for caller in self.callers:
-            if not can_be_told(caller):
-                continue
-            if error is None:
-                caller.set_result(None)
-            else:
-                caller.set_exception(error)
-
-
 class _Flight(NamedTuple):
     """A batch that is with the store. `base` is its lowest revision."""
 
-    entries: list[_Entry]
+    entries: list[Entry]
     observed: list[Change]
     base: int
     written: "WorkerFuture[None]"
 
 
 class CommitQueue:
-    """Carries steps to the store and publishes them to the view (of *head*) and the feed."""
+    """Carries steps to the store and publishes them to the view (of *head*) and the feed.
 
-    def __init__(self, store: RegistryStore, feed: ChangeFeed, head: Head) -> None:
+    The store is used in *executor*, which must do one thing at a time, in the order in which it gets them, and is shut
+    down in the end; without one, in a thread of its own.
+    """
+
+    def __init__(self, store: RegistryStore, feed: ChangeFeed, head: Head, executor: Executor | None = None) -> None:
         self._store = store
         self._feed = feed
         self._head = head
-        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tekton-store")
-        self._pending: list[_Entry] = []
+        self._worker = executor or ThreadPoolExecutor(max_workers=1, thread_name_prefix="tekton-store")
+        self._pending = Pending()
         self._unsaved: list[Change] = []
         self._underway: dict[Key, int] = {}
         self._flight: _Flight | None = None
+        self._tidied: WorkerFuture[None] | None = None
         self._scheduled: asyncio.AbstractEventLoop | None = None
         self._attending: asyncio.AbstractEventLoop | None = None
         self._retry: asyncio.TimerHandle | None = None
@@ -113,21 +92,26 @@ class CommitQueue:
 
     @property
     def full(self) -> bool:
-        """True after the store refused a batch for want of space, until one succeeds or nothing is left to save."""
+        """True after the store refused a batch for want of space, until one succeeds; tried again now and then."""
         return self._full
 
     def add_failure_listener(self, listener: Callable[[StorageError], None]) -> None:
         """Call *listener* when a commit of unknown outcome has stopped the queue."""
         self._failure_listeners.append(listener)
 
+    def admit(self) -> None:
+        """Raise StorageBusyError when so much waits for the store that no command can be taken."""
+        if self._pending.crowded:
+            raise StorageBusyError(len(self._pending))
+
     async def command(self, key: Key, steps: Sequence[Step], before: Sequence[Before]) -> None:
         """Make *steps* durable and visible; return when both are true.
 
-        Raises StorageFullError after the head was made what it was *before*, and StorageUnknownError when the
-        outcome is not known. Cancelling the caller does not take the command back.
+        To be admitted first. Raises StorageFullError after the head was made what it was *before*, and
+        StorageUnknownError when the outcome is not known. Cancelling the caller does not take the command back.
         """
         self._check_running(before)
-        entry = _Entry(key, steps, before)
+        entry = Entry(key, steps, before)
         caller = entry.new_caller()
         self._enqueue(entry)
         await caller
@@ -146,7 +130,7 @@ class CommitQueue:
         """Publish *step* now and make it durable behind, or queue it behind the commands about its instance."""
         revision = self._feed.revision + 1
         if fact.key in self._underway or (self._flight is not None and revision >= self._flight.base):
-            self._enqueue(_Entry(fact.key, (step,), (before,), fact))
+            self._enqueue(Entry(fact.key, (step,), (before,), fact))
             return
         change = change_of(step, revision)
         self._unsaved.append(change)
@@ -157,12 +141,12 @@ class CommitQueue:
     def remember(self, fact: Fact) -> None:
         """Keep *fact*, which is not legal now, for the case that a command that made it so is refused."""
         if fact.key in self._underway:
-            self._enqueue(_Entry(fact.key, (), (), fact))
+            self._enqueue(Entry(fact.key, (), (), fact))
 
     async def flush(self) -> None:
         """Wait until what is on its way to the store now has got there, or has been refused."""
         if self._failure is None and (self._flight or self._pending or self._unsaved):
-            last = _Entry(_NOBODY, (), ())
+            last = Entry(_NOBODY, (), ())
             caller = last.new_caller()
             self._enqueue(last)
             with suppress(StorageError):
@@ -191,11 +175,11 @@ class CommitQueue:
         nothing and takes no lock of the executor.
         """
         self._failure = self._failure or _closed()
-        flight = self._flight
-        if flight is None or flight.written.done():
+        underway = self._flight.written if self._flight is not None else self._tidied
+        if underway is None or underway.done():
             self._store.close()
         else:
-            flight.written.add_done_callback(lambda _: self._store.close())
+            underway.add_done_callback(lambda _: self._store.close())
 
     def carry_on(self) -> None:
         """Let the running loop see to what is pending and in flight. A loop that did so before may be closed by now.
@@ -216,7 +200,7 @@ class CommitQueue:
             # Without the frames that earlier callers have left on it.
             raise self._failure.with_traceback(None)
 
-    def _enqueue(self, entry: _Entry) -> None:
+    def _enqueue(self, entry: Entry) -> None:
         self._underway[entry.key] = self._underway.get(entry.key, 0) + 1
         self._pending.append(entry)
         self.carry_on()
@@ -225,7 +209,7 @@ class CommitQueue:
         self._scheduled = None
         if self._flight is not None or self._failure is not None or not (self._pending or self._unsaved):
             return
-        entries, self._pending = self._pending[:MAX_BATCH], self._pending[MAX_BATCH:]
+        entries = self._pending.take_batch()
         observed, self._unsaved = self._unsaved, []
         base = self._feed.revision + REVISION_GAP
         written = self._worker.submit(self._write, [*observed, *_give_revisions(entries, base)])
@@ -251,8 +235,24 @@ class CommitQueue:
             self._fail(flight, error)
         if self._pending or (self._unsaved and error is None):
             self.carry_on()
+        elif self._failure is None:
+            self._tidy()
 
-    def _publish(self, entries: list[_Entry]) -> None:
+    def _tidy(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._tidied = self._worker.submit(self._store.tidy)
+        self._tidied.add_done_callback(
+            lambda tidied: _call_soon(loop, self._not_tidied, tidied) if tidied.exception() else None
+        )
+
+    def _not_tidied(self, tidied: "WorkerFuture[None]") -> None:
+        error = tidied.exception()
+        # A batch that is with the store by now will be told the same.
+        if self._flight is None and self._failure is None and error is not None:
+            self._stop([], error)
+
+    def _publish(self, entries: list[Entry]) -> None:
+        reach("store.before_ack")
         for entry in entries:
             self._leave(entry)
             for change in entry.changes:
@@ -268,15 +268,18 @@ class CommitQueue:
             self._refuse(flight.entries, error)
             self._try_later()
             return
+        self._stop(flight.entries, error)
+
+    def _stop(self, entries: list[Entry], error: BaseException) -> None:
         failure = error if isinstance(error, StorageError) else StorageUnknownError(f"commit failed: {error!r}")
         self._failure = failure
-        self._refuse(flight.entries, failure)
+        self._refuse(entries, failure)
         for listener in self._failure_listeners:
             listener(failure)
 
-    def _refuse(self, entries: list[_Entry], error: StorageError) -> None:
+    def _refuse(self, entries: list[Entry], error: StorageError) -> None:
         """Undo *entries* and what is pending, which all came later."""
-        refused, self._pending = [*entries, *self._pending], []
+        refused = [*entries, *self._pending.take_all()]
         self._head.undo(before for entry in reversed(refused) for before in entry.before)
         for entry in refused:
             self._leave(entry)
@@ -292,11 +295,12 @@ class CommitQueue:
         self._retry = loop.call_later(RETRY_AFTER, self._try_again, loop)
 
     def _try_again(self, loop: asyncio.AbstractEventLoop) -> None:
-        # With nothing to save there is no telling whether there is room.
-        self._full = self._full and bool(self._unsaved)
+        if self._full and not (self._flight or self._unsaved or self._pending):
+            # Only an attempt can tell whether there is room by now.
+            self._enqueue(Entry(_NOBODY, (), ()))
         self._start(loop)
 
-    def _leave(self, entry: _Entry) -> None:
+    def _leave(self, entry: Entry) -> None:
         left = self._underway[entry.key] - 1
         if left:
             self._underway[entry.key] = left
@@ -305,13 +309,14 @@ class CommitQueue:
 
 
 _NOBODY: Key = ("", "")
+_T = TypeVar("_T")
 
 
 def _closed() -> StorageError:
     return StorageError("the registry is closed")
 
 
-def _give_revisions(entries: list[_Entry], base: int) -> list[Change]:
+def _give_revisions(entries: list[Entry], base: int) -> list[Change]:
     changes: list[Change] = []
     for entry in entries:
         entry.changes = [change_of(step, base + len(changes) + offset) for offset, step in enumerate(entry.steps)]
@@ -319,9 +324,9 @@ def _give_revisions(entries: list[_Entry], base: int) -> list[Change]:
     return changes
 
 
-def _call_soon(loop: asyncio.AbstractEventLoop, callback: Callable[[_Flight], None], flight: _Flight) -> None:
+def _call_soon(loop: asyncio.AbstractEventLoop, callback: Callable[[_T], None], argument: _T) -> None:
     try:
-        loop.call_soon_threadsafe(callback, flight)
+        loop.call_soon_threadsafe(callback, argument)
     except RuntimeError:
         # That loop is closed; the next one attends to the batch in `carry_on`.
         pass

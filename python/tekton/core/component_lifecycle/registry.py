@@ -6,7 +6,8 @@ twin (`register`, `set_state`, `make_ready`, `deregister`).
 """
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Container
+from concurrent.futures import Executor
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -19,6 +20,7 @@ from tekton.core.component_lifecycle.store import HistoryEntry, MemoryStore, Reg
 from tekton.core.component_lifecycle.view import Filter, Page
 from tekton.core.events import ChangeFeed
 from tekton.core.lifecycle import ComponentRecord, ComponentRegistration, ComponentState
+from tekton.core.waiting import waiting_for
 from tekton.utils.tekton_errors import InvalidRegistrationError, RegistryError, StorageError
 
 MAX_PAGE = 1000
@@ -57,6 +59,9 @@ class ComponentRegistry:
 
     Opening reads the database and blocks while it does: about a second for 100,000 components. Raises
     StorageLockedError when another process owns the directory, StorageCorruptError and SchemaVersionError.
+
+    The store works in *executor*, which must do one thing at a time, in order, and is shut down by the last `close`
+    (default: a thread). One that works where it is called makes a registry without threads, for virtual time.
     All methods belong to one event loop at a time.
     """
 
@@ -66,10 +71,13 @@ class ComponentRegistry:
         *,
         store: RegistryStore | None = None,
         clock: Clock = SYSTEM_CLOCK,
+        executor: Executor | None = None,
     ) -> None:
-        shared = _acquire(data_dir, store, clock)
+        shared = _acquire(data_dir, store, clock, executor)
         self._ledger = shared.ledger
         self._shared = shared
+        self.unsteady: Container[str] = frozenset()
+        """Ids of components that discovery by capability names last."""
         self._finalizer = weakref.finalize(self, _give_back, shared, CommitQueue.abandon)
 
     async def __aenter__(self) -> Self:
@@ -125,6 +133,11 @@ class ComponentRegistry:
     def storage_full(self) -> bool:
         """True while the store refuses commands for want of space."""
         return self._ledger.commits.full
+
+    @property
+    def stale_commands(self) -> int:
+        """How many commands of instances that do not hold their id (any more) have been refused."""
+        return self._ledger.stale_commands
 
     def add_undo_listener(self, listener: UndoListener) -> Callable[[], None]:
         """Call *listener* with the id and instance of whoever was refused a registration or removal by the store.
@@ -234,8 +247,9 @@ class ComponentRegistry:
         return self._ledger.view.instances(component_id)
 
     def by_capability(self, capability: str) -> list[ComponentRecord]:
-        """Usable instances that offer *capability*, READY ones first."""
-        return self._ledger.view.by_capability(capability)
+        """Usable instances that offer *capability*, READY ones first, those of `unsteady` components last."""
+        found = self._ledger.view.by_capability(capability)
+        return sorted(found, key=lambda record: record.component_id in self.unsteady)
 
     def capabilities(self) -> dict[str, list[str]]:
         """Each capability with the components that offer it, usable or not."""
@@ -272,7 +286,10 @@ class ComponentRegistry:
 
     async def wait_until(self, component_id: str, predicate: Predicate) -> ComponentRecord | None:
         """Return the best instance (None: there is none) once *predicate* holds for it."""
-        return await self._ledger.wait_until(component_id, predicate)
+        if predicate(best := self.find(component_id)):
+            return best
+        async with waiting_for([component_id]):
+            return await self._ledger.wait_until(component_id, predicate)
 
     # Reads, with the specification's names.
 
@@ -306,11 +323,13 @@ class ComponentRegistry:
         return await self._ledger.commits.history(component_id, limit, before)
 
 
-def _acquire(data_dir: str | Path | None, store: RegistryStore | None, clock: Clock) -> _Shared:
+def _acquire(
+    data_dir: str | Path | None, store: RegistryStore | None, clock: Clock, executor: Executor | None
+) -> _Shared:
     path = Path(data_dir).expanduser().resolve() if data_dir is not None and store is None else None
     shared = _open.get(path) if path is not None else None
     if shared is None:
-        shared = _Shared(Ledger(store or _store_at(path), clock), path)
+        shared = _Shared(Ledger(store or _store_at(path), clock, executor), path)
         if path is not None:
             _open[path] = shared
     shared.users += 1

@@ -16,7 +16,8 @@ from tekton.core.lifecycle import ENDED, ComponentRecord, ComponentState
 from tekton.utils.tekton_errors import CursorExpiredError
 from tekton.utils.tekton_ids import nearest_name
 
-_NEIGHBOURS = 500
+_NEIGHBOURS = 50
+"""Ids on either side at which `nearest` looks: a few milliseconds' work for who asks for what is not there."""
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -34,20 +35,16 @@ class Filter(NamedTuple):
     component_type: str | None = None
     capability: str | None = None
 
-    def accepts(self, record: ComponentRecord) -> bool:
-        return (
-            (self.state is None or record.state is self.state)
-            and (self.component_type is None or record.component_type == self.component_type)
-            and (self.capability is None or self.capability in record.capabilities)
-        )
-
 
 class CommittedView:
-    """Records by component and instance, with an index by capability."""
+    """Records by component and instance, with an index by capability.
+
+    Nearly every component has one instance, so only those that have several pay for a dictionary of them.
+    """
 
     def __init__(self) -> None:
-        self._instances: dict[str, dict[str, ComponentRecord]] = {}
         self._best: dict[str, ComponentRecord] = {}
+        self._several: dict[str, dict[str, ComponentRecord]] = {}
         self._ids: list[str] = []
         self._capabilities = CapabilityIndex()
 
@@ -56,25 +53,37 @@ class CommittedView:
 
     def put(self, record: ComponentRecord) -> None:
         """Insert *record*, or replace the one of the same instance. O(instances of the component)."""
-        instances = self._instances.get(record.component_id)
-        if instances is None:
-            instances = self._instances[record.component_id] = {}
-            insort(self._ids, record.component_id)
-        self._capabilities.replace(instances.get(record.instance_uuid), record)
-        instances[record.instance_uuid] = record
-        self._choose(record.component_id, instances)
+        component_id = record.component_id
+        best = self._best.get(component_id)
+        if best is None:
+            insort(self._ids, component_id)
+        several = self._several.get(component_id)
+        if several is None and (best is None or best.instance_uuid == record.instance_uuid):
+            self._capabilities.replace(component_id, best.capabilities if best else (), record.capabilities)
+            self._best[component_id] = record
+            return
+        before = self._offered(component_id)
+        if several is None:
+            assert best is not None
+            several = self._several[component_id] = {best.instance_uuid: best}
+        several[record.instance_uuid] = record
+        self._choose(component_id, several, before)
 
     def drop(self, record: ComponentRecord) -> None:
         """Remove the instance that *record* describes, if it is here."""
-        instances = self._instances.get(record.component_id, {})
-        known = instances.pop(record.instance_uuid, None)
+        component_id = record.component_id
+        known = self.instance(component_id, record.instance_uuid)
         if known is None:
             return
-        self._capabilities.replace(known, None)
-        if instances:
-            self._choose(record.component_id, instances)
-        else:
-            self._forget(record.component_id)
+        several = self._several.get(component_id)
+        if several is None:
+            self._forget(known)
+            return
+        before = self._offered(component_id)
+        del several[record.instance_uuid]
+        self._choose(component_id, several, before)
+        if len(several) == 1:
+            del self._several[component_id]
 
     def find(self, component_id: str) -> ComponentRecord | None:
         """The best instance: READY before DEGRADED before any other live one before ended ones, newest first."""
@@ -82,19 +91,30 @@ class CommittedView:
 
     def instance(self, component_id: str, instance_uuid: str) -> ComponentRecord | None:
         """That very instance."""
-        return self._instances.get(component_id, {}).get(instance_uuid)
+        several = self._several.get(component_id)
+        if several is not None:
+            return several.get(instance_uuid)
+        best = self._best.get(component_id)
+        return best if best is not None and best.instance_uuid == instance_uuid else None
 
     def instances(self, component_id: str) -> list[ComponentRecord]:
         """All instances of a component, best first."""
-        return sorted(self._instances.get(component_id, {}).values(), key=_merit, reverse=True)
+        several = self._several.get(component_id)
+        if several is not None:
+            return sorted(several.values(), key=_merit, reverse=True)
+        best = self._best.get(component_id)
+        return [] if best is None else [best]
 
     def by_capability(self, capability: str) -> list[ComponentRecord]:
-        """Usable instances that offer *capability*, READY ones first, then by id."""
-        usable = (self._instances[name][instance] for name, instance in self._capabilities.offering(capability))
-        return sorted(
-            (record for record in usable if record.usable),
-            key=lambda record: (record.state is not ComponentState.READY, record.component_id, -record.generation),
-        )
+        """Usable instances that offer *capability*, READY ones first, then by id. O(components that offer it)."""
+        found: list[ComponentRecord] = []
+        for component_id in self._capabilities.offering(capability):
+            if component_id in self._several:
+                found += [one for one in self.instances(component_id) if one.usable and capability in one.capabilities]
+            elif (record := self._best[component_id]).usable:
+                found.append(record)
+        found.sort(key=lambda record: record.state is not ComponentState.READY)
+        return found
 
     def capabilities(self) -> dict[str, list[str]]:
         """Each capability with the ids of the components that offer it, usable or not."""
@@ -112,13 +132,21 @@ class CommittedView:
         """At most *limit* components after *cursor*, in order of their ids.
 
         A cursor names the last id that was given, so it stays right while components come and go: what was
-        there all the time is given exactly once. Raises CursorExpiredError for a cursor we never gave.
+        there all the time is given exactly once. O(page) without a filter or with a capability only, else O(all).
+        Raises CursorExpiredError for a cursor we never gave.
         """
-        start = bisect_right(self._ids, _decode_cursor(cursor)) if cursor else 0
+        ids = self._ids if wanted.capability is None else self._capabilities.offering(wanted.capability)
+        start = bisect_right(ids, _decode_cursor(cursor)) if cursor else 0
         items: list[ComponentRecord] = []
-        for component_id in self._ids[start:]:
-            record = self._best[component_id]
-            if not wanted.accepts(record):
+        best, (state, component_type, capability) = self._best, wanted
+        # Without a call for each: a list of few among very many looks at all of them.
+        for position in range(start, len(ids)):
+            record = best[ids[position]]
+            if (
+                (state is not None and record.state is not state)
+                or (component_type is not None and record.component_type != component_type)
+                or (capability is not None and capability not in record.capabilities)
+            ):
                 continue
             if len(items) == limit:
                 return Page(items, _encode_cursor(items[-1].component_id), revision)
@@ -131,13 +159,17 @@ class CommittedView:
         neighbours = self._ids[max(0, place - _NEIGHBOURS) : place + _NEIGHBOURS]
         return nearest_name(component_id, (name for name in neighbours if name != component_id))
 
-    def _choose(self, component_id: str, instances: dict[str, ComponentRecord]) -> None:
-        records = instances.values()
-        self._best[component_id] = max(records, key=_merit) if len(records) > 1 else next(iter(records))
+    def _offered(self, component_id: str) -> tuple[str, ...]:
+        return tuple(name for record in self.instances(component_id) for name in record.capabilities)
 
-    def _forget(self, component_id: str) -> None:
-        del self._instances[component_id], self._best[component_id]
-        del self._ids[bisect_right(self._ids, component_id) - 1]
+    def _choose(self, component_id: str, several: dict[str, ComponentRecord], before: tuple[str, ...]) -> None:
+        self._best[component_id] = max(several.values(), key=_merit)
+        self._capabilities.replace(component_id, before, self._offered(component_id))
+
+    def _forget(self, record: ComponentRecord) -> None:
+        self._capabilities.replace(record.component_id, record.capabilities, ())
+        del self._best[record.component_id]
+        del self._ids[bisect_left(self._ids, record.component_id)]
 
 
 def _merit(record: ComponentRecord) -> tuple[int, int]:

@@ -1,0 +1,96 @@
+"""What waits for the store: the bounds of batches and of the whole."""
+
+import pytest
+
+from tekton.core.component_lifecycle import pending
+from tekton.core.component_lifecycle.pending import Entry, Pending
+from tekton.core.component_lifecycle.steps import Step
+from tekton.core.lifecycle import ComponentRecord, ComponentState
+
+KEY = ("x", "i")
+
+
+def entry(padding: int = 0, steps: int = 1) -> Entry:
+    record = ComponentRecord(
+        component_id="x",
+        instance_uuid="i",
+        component_name="x",
+        component_type="service",
+        version="1",
+        capabilities=(),
+        dependencies=(),
+        endpoint=None,
+        metadata={"padding": "x" * padding},
+        max_instances=1,
+        supervised=False,
+        state=ComponentState.READY,
+        reason=None,
+        generation=1,
+        revision=1,
+        registered_at=0.0,
+        changed_at=0.0,
+    )
+    return Entry(KEY, [Step("state", None, record)] * steps, ())
+
+
+def queue_of(*entries: Entry) -> Pending:
+    queue = Pending()
+    for one in entries:
+        queue.append(one)
+    return queue
+
+
+def test_the_size_of_an_entry_grows_with_its_record_and_its_steps() -> None:
+    assert 1000 < entry(1000).size < 1500
+    assert entry(1000, steps=3).size == 3 * entry(1000).size
+    assert Entry(KEY, (), ()).size == 0
+
+
+def test_a_batch_has_at_most_512_entries_in_their_order() -> None:
+    entries = [entry() for _ in range(600)]
+    queue = queue_of(*entries)
+
+    assert queue.take_batch() == entries[:512]
+    assert queue.take_batch() == entries[512:]
+    assert queue.take_batch() == []
+
+
+def test_a_batch_has_at_most_a_mebibyte() -> None:
+    entries = [entry(60_000) for _ in range(20)]
+    queue = queue_of(*entries)
+
+    batch = queue.take_batch()
+
+    assert batch == entries[: len(batch)]
+    assert sum(one.size for one in batch) <= 2**20 < sum(one.size for one in batch) + entries[0].size
+
+
+def test_an_entry_that_is_larger_than_a_batch_goes_alone() -> None:
+    small, large = entry(), entry(2**20)
+    queue = queue_of(large, small)
+
+    assert queue.take_batch() == [large]
+    assert queue.take_batch() == [small]
+
+
+def test_a_queue_is_crowded_by_number_and_no_longer_when_a_batch_has_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pending, "MAX_PENDING", 3)
+    queue = queue_of(entry(), entry())
+    assert not queue.crowded
+
+    queue.append(entry())
+    assert queue.crowded
+
+    queue.take_batch()
+    assert not queue.crowded
+
+
+def test_a_queue_is_crowded_by_size_until_everything_is_taken() -> None:
+    queue = queue_of(*(entry(2**20) for _ in range(63)))
+    assert not queue.crowded
+
+    queue.append(entry(2**20))
+    assert queue.crowded
+    assert len(queue.take_all()) == 64
+    assert not queue.crowded
+    assert len(queue) == 0
