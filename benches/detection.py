@@ -1,28 +1,31 @@
 """How long a death goes unnoticed: from `kill -9` to the FAILED event on the port, and from the last heartbeat.
 
-    python benches/detection.py [--rounds 20]
+    python benches/detection.py [--rounds 20] [--deaths 300]
 
 A real system (`tekton up -d`) in a temporary directory, watched through server-sent events. Gates: a supervised death
-is in the feed within 100 ms; a silent one within its timeout plus one tick, and never before the timeout.
+is in the feed within 100 ms; a silent one never before its timeout, and within a tick after it.
 """
 
-import argparse
 import http.client
 import json
 import os
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from _measure import gate, parser, section, verdict
+
 TIMEOUT = 1.0
-TICK = 0.05
+SLACK = 0.25
+"""A tick is 50 ms here; the rest is for the way of the event to us, on a machine that is busy with both ends."""
+
 Json = dict[str, Any]
 
 
@@ -86,38 +89,66 @@ def killed(system: System) -> float:
     return delay
 
 
-def silent(system: System) -> float:
-    name = f"c-{uuid.uuid4().hex[:8]}"
+def silent(system: System, count: int) -> tuple[float, float]:
+    """Many components beat once and fall silent, one after another: the soonest and the latest end, in seconds.
+
+    The soonest from the moment at which the heartbeat was sent, the latest from its answer. One component goes on, so
+    that nobody takes it for a silence of the network.
+    """
     events = system.events()
     next(events)
+    arrived: dict[str, float] = {}
+    reader = threading.Thread(target=collect, args=(events, arrived, count))
+    reader.start()
+    keeper = arrive(system, f"keeper-{uuid.uuid4().hex[:8]}")
+    sent: dict[str, float] = {}
+    answered: dict[str, float] = {}
+    while reader.is_alive():
+        system.request("POST", f"/api/components/{keeper[0]}/heartbeat", keeper[1])
+        if len(sent) == count:
+            time.sleep(TIMEOUT / 5)
+            continue
+        name, who = arrive(system, f"c-{uuid.uuid4().hex[:8]}")
+        sent[name] = time.monotonic()
+        system.request("POST", f"/api/components/{name}/heartbeat", who)
+        answered[name] = time.monotonic()
+    return min(arrived[name] - sent[name] for name in sent), max(arrived[name] - answered[name] for name in sent)
+
+
+def arrive(system: System, name: str) -> tuple[str, Json]:
     answer = system.request("POST", "/api/components", {"component_id": name})
     who = {"instance_uuid": answer["component"]["instance_uuid"]}
     system.request("POST", f"/api/components/{name}/ready", who)
-    began = time.monotonic()
-    system.request("POST", f"/api/components/{name}/heartbeat", who)
-    return failed(events, name) - began
+    return name, who
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--rounds", type=int, default=20)
-    rounds = parser.parse_args().rounds
+def collect(events: Iterator[tuple[float, Json]], arrived: dict[str, float], count: int) -> None:
+    for at, change in events:
+        if change.get("state") == "failed":
+            arrived.setdefault(change["component_id"], at)
+            if len(arrived) == count:
+                return
+
+
+def main() -> int:
+    options = parser(__doc__)
+    options.add_argument("--rounds", type=int, default=20, help="processes to kill")
+    options.add_argument("--deaths", type=int, default=300, help="components that fall silent")
+    arguments = options.parse_args()
     with tempfile.TemporaryDirectory() as directory:
         system = System(Path(directory))
         try:
-            deaths = [killed(system) * 1000 for _ in range(rounds)]
-            silences = [silent(system) for _ in range(max(3, rounds // 2))]
+            deaths = [killed(system) * 1000 for _ in range(arguments.rounds)]
+            soonest, latest = silent(system, arguments.deaths)
         finally:
             system.tekton("down")
-    print(
-        f"kill -9 to FAILED in the feed   median {statistics.median(deaths):6.1f} ms   max {max(deaths):6.1f} ms   "
-        "gate <= 100 ms"
-    )
-    print(
-        f"last heartbeat to FAILED        min {min(silences):.3f} s   max {max(silences):.3f} s   "
-        f"gate {TIMEOUT:g} s to {TIMEOUT + TICK:g} s and the way of the event"
-    )
+    section("how long a death goes unnoticed")
+    spread = (min(deaths), max(deaths))
+    gate("kill -9 to FAILED in the feed", max(deaths), 100, unit="ms", better="lower", spread=spread)
+    gate(f"soonest of {arguments.deaths} leases of {TIMEOUT:g} s to run out", soonest, TIMEOUT, unit="s")
+    gate("latest, with the way of the event", latest, TIMEOUT + SLACK, unit="s", better="lower")
+    return verdict()
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -6,9 +6,11 @@ Everything that needs the time takes a `Clock`, so that tests (and `tekton.testi
 import time
 from typing import Protocol
 
+_BOOTTIME = getattr(time, "CLOCK_BOOTTIME", None)
+
 
 class Clock(Protocol):
-    """Two instants: one for people, one for measuring."""
+    """Two instants, one for people, one for measuring; and what the second does not measure."""
 
     def time(self) -> float:
         """Wall-clock time, in seconds since the Unix epoch. May jump; never used to measure a length."""
@@ -16,6 +18,13 @@ class Clock(Protocol):
 
     def monotonic(self) -> float:
         """Seconds on a clock that never goes back and does not run while the machine is suspended."""
+        ...
+
+    def asleep(self) -> float:
+        """Seconds for which the machine has been suspended, counted from anywhere: only the growth means something.
+
+        Always 0 where the operating system does not tell. Steps of less than a millisecond are noise.
+        """
         ...
 
 
@@ -29,6 +38,9 @@ class SystemClock:
 
     def monotonic(self) -> float:
         return time.monotonic()
+
+    def asleep(self) -> float:
+        return 0.0 if _BOOTTIME is None else time.clock_gettime(_BOOTTIME) - time.monotonic()
 
 
 SYSTEM_CLOCK: Clock = SystemClock()

@@ -22,6 +22,7 @@ from tekton.utils.tekton_errors import (
     InvalidRegistrationError,
     StaleInstanceError,
     StorageFullError,
+    TooManyHeartbeatsError,
 )
 
 TIMEOUT = 30.0
@@ -343,6 +344,8 @@ async def test_a_storm_is_suspected_not_failed(bench: Bench) -> None:
 
     assert bench.monitor.suspected == {f"c{number}" for number in range(20)}
     assert bench.state("c0") is ComponentState.READY
+    assert bench.monitor.suspects("c0", bench.registry.instances("c0")[0].instance_uuid)
+    assert not bench.monitor.suspects("c0", str(uuid.uuid4()))
 
 
 async def test_suspects_that_beat_again_are_well(bench: Bench) -> None:
@@ -505,6 +508,70 @@ async def test_metrics_and_the_time_of_the_last_beat_are_kept(bench: Bench) -> N
 
     assert bench.monitor.metrics("hermes") == {"cpu_percent": 15.2}
     assert bench.monitor.last_beat("hermes") == bench.clock.monotonic()
+
+
+async def test_a_heartbeat_that_was_overtaken_moves_nothing(bench: Bench) -> None:
+    instance = await bring_up(bench.registry, "hermes")
+    bench.monitor.beat("hermes", instance, {"queue": 2.0}, sequence=2)
+    bench.run(20)
+
+    reply = bench.monitor.beat("hermes", instance, {"queue": 1.0}, sequence=1)
+
+    assert (reply.known, reply.state) == (True, ComponentState.READY)
+    assert bench.monitor.metrics("hermes") == {"queue": 2.0}
+    assert bench.run(10.25) == ["hermes"]
+
+
+async def test_a_state_in_a_heartbeat_that_was_overtaken_is_no_wish(bench: Bench) -> None:
+    instance = await bring_up(bench.registry, "hermes")
+    for sequence, state in ((2, "ready"), (1, "degraded")):
+        await bench.monitor.process_heartbeat(
+            ComponentHeartbeat(component_id="hermes", instance_uuid=instance, state=state, sequence=sequence)
+        )
+
+    assert bench.state("hermes") is ComponentState.READY
+
+
+async def test_an_instance_that_comes_back_after_it_was_failed_may_count_from_the_start(bench: Bench) -> None:
+    instance = await bring_up(bench.registry, "hermes")
+    bench.monitor.beat("hermes", instance, sequence=1000)
+    bench.run(TIMEOUT + 1)
+    registration = ComponentRegistration(component_id="hermes", instance_uuid=instance)
+    await bench.registry.register(registration)
+    await bench.registry.make_ready("hermes", instance)
+
+    for sequence in range(1, 10):
+        bench.run(20)
+        assert bench.monitor.beat("hermes", instance, sequence=sequence).known
+
+
+async def test_a_flood_is_refused_and_its_sender_lives_on_what_was_taken(bench: Bench) -> None:
+    instance = await bring_up(bench.registry, "hermes")
+    other = await bring_up(bench.registry, "engram")
+    refused = 0
+    for _ in range(100):
+        bench.run(1)
+        bench.monitor.beat("engram", other)
+        for _ in range(50):
+            try:
+                bench.monitor.beat("hermes", instance)
+            except TooManyHeartbeatsError:
+                refused += 1
+
+    assert 3_800 < refused < 4_000
+    assert bench.state("hermes") is bench.state("engram") is ComponentState.READY
+    assert bench.run(TIMEOUT - 1.5) == []
+    assert sorted(bench.run(2)) == ["engram", "hermes"]
+
+
+async def test_heartbeats_of_nobody_leave_nothing_behind(bench: Bench) -> None:
+    await bring_up(bench.registry, "hermes")
+    for _ in range(1000):
+        assert not bench.monitor.beat("nobody", str(uuid.uuid4())).known
+        with pytest.raises(StaleInstanceError):
+            bench.monitor.beat("hermes", str(uuid.uuid4()))
+
+    assert len(bench.monitor._pulses) == 0
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Tests of tekton.core.lease_clock: ticks that never run ahead of real time."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tekton.core.lease_clock import MAX_TICK, MIN_TICK, LeaseClock
@@ -130,3 +130,18 @@ def test_a_lease_ends_one_tick_after_its_timeout_at_the_latest(timeout: float, p
         clock.step(now)
 
     assert now - beaten_at <= timeout + clock.tick + 1e-6
+
+
+@settings(deadline=None)
+@given(st.floats(min_value=0, max_value=1e9), st.lists(st.floats(min_value=0, max_value=2), max_size=30))
+def test_rounding_up_is_exact_wherever_it_is_asked(start: float, moves: list[float]) -> None:
+    clock = LeaseClock(30.0, start)
+    now = start
+    for move in moves:
+        now += move
+        ticks = -((clock._anchor - round(now * 1e9)) // clock._tick)
+
+        assert clock.round_up(now) == clock.position + min(max(ticks, 0), 2)
+
+        if move > 1:
+            clock.step(now)

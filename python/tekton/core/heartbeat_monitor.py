@@ -7,43 +7,57 @@ A component with a lease is FAILED when nothing has been heard of it for the hea
 * Nobody that is STOPPING, STOPPED, FAILED or gone.
 
 A lease never runs out before its timeout, and at most one tick later (`LeaseClock`). Nobody is expired for time in
-which we did not run: lost ticks do not count, and after a stall expiry is held for one heartbeat interval, at most
-once per timeout. After a restart everybody gets one full lease. `StormGuard` stands before mass expiry.
+which we did not run: lost ticks do not count, and after a stall (or when the machine was suspended, which our clock
+does not count) expiry is held for one heartbeat interval, at most once per timeout. After a restart everybody gets
+one full lease. `StormGuard` stands before mass expiry.
 
-A heartbeat costs no disk: it is one store into the native table. Deadlines, order and arrival are judged by our
-monotonic clock alone; the timestamp that a component sends is for people.
+A heartbeat costs no disk: it is one store into the native table. Deadlines and arrival are judged by our monotonic
+clock alone; the timestamp that a component sends is for people. What is refused or ignored, see `pulse`.
 """
 
 import asyncio
+import logging
 import math
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Self
+from typing import Annotated, Self
 
 import msgspec
 
 from tekton.background import BackgroundTask
 from tekton.clock import SYSTEM_CLOCK, Clock
+from tekton.core.clock_jumps import ClockJumps
 from tekton.core.component_lifecycle import ComponentRegistry
 from tekton.core.lease_clock import LeaseClock
 from tekton.core.lifecycle import ENDED, STATES, USABLE, Change, ComponentRecord, ComponentState
+from tekton.core.pulse import Pulse, check_metrics
 from tekton.core.storm_guard import Key, StormGuard
+from tekton.failpoints import reach
 from tekton.utils.tekton_errors import InvalidRegistrationError, StaleInstanceError
 
-MAX_METRICS = 64
-MAX_METRIC_NAME = 128
+SUSPECTED = "no heartbeat, nor from many others: perhaps it is us, so nothing is done about it yet"
 
 _STALE = -2
 _NEVER_LEASED = ENDED | {ComponentState.STOPPING}
 _SILENCE = 2 / 3
 
+_logger = logging.getLogger("tekton.heartbeats")
+
+
+SequenceNumber = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+"""Counts the heartbeats of an instance; exact in every JSON."""
+
 
 class ComponentHeartbeat(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A sign of life. `timestamp` is informative; `state` is a wish of the component to be in that state."""
+    """A sign of life. `timestamp` is informative; `state` is a wish of the component to be in that state.
+
+    `sequence` grows with every heartbeat of the instance; an older one that comes late is ignored.
+    """
 
     component_id: str
     instance_uuid: str
     timestamp: float | None = None
+    sequence: SequenceNumber | None = None
     state: str | None = None
     metrics: dict[str, float] = {}
 
@@ -73,8 +87,9 @@ class HeartbeatMonitor:
         self._guard = StormGuard()
         self._hold_began = -math.inf
         self._last_heard: int | None = None
-        self._beats: dict[str, float] = {}
-        self._metrics: dict[str, dict[str, float]] = {}
+        self._pulses: dict[Key, Pulse] = {}
+        self._latest: dict[str, Pulse] = {}
+        self._jumps = ClockJumps(clock)
         self._task = BackgroundTask("heartbeat monitor")
         self._leased = asyncio.Event()
         self._unlisten: list[Callable[[], None]] = []
@@ -101,6 +116,7 @@ class HeartbeatMonitor:
         self._guard = StormGuard()
         self._hold_began = -math.inf
         self._last_heard = None
+        self._jumps.forget()
         self._leased = asyncio.Event()
         self._prepare_replies()
         self._unlisten = [
@@ -129,20 +145,26 @@ class HeartbeatMonitor:
     @property
     def next_interval(self) -> float:
         """Seconds in which components are asked to beat again."""
-        return min(self._interval, self._timeout / 3)
+        return self._next_interval
 
     @property
     def suspected(self) -> frozenset[str]:
         """Ids of the components whose lease ran out in a storm: perhaps dead, perhaps it is us."""
         return frozenset(component_id for component_id, _ in self._guard.suspects)
 
+    def suspects(self, component_id: str, instance_uuid: str) -> bool:
+        """True when the lease of this instance ran out in a storm."""
+        return (component_id, instance_uuid) in self._guard.suspects
+
     def metrics(self, component_id: str) -> dict[str, float]:
         """What the component reported last; empty when it reported nothing."""
-        return dict(self._metrics.get(component_id, {}))
+        pulse = self._latest.get(component_id)
+        return {} if pulse is None else dict(pulse.metrics)
 
     def last_beat(self, component_id: str) -> float | None:
         """When the last heartbeat of the component came, in monotonic seconds."""
-        return self._beats.get(component_id)
+        pulse = self._latest.get(component_id)
+        return None if pulse is None else pulse.at
 
     def leased(self, component_id: str, instance_uuid: str) -> bool:
         """True when silence of this instance would have consequences."""
@@ -152,46 +174,71 @@ class HeartbeatMonitor:
         """Take a heartbeat; when it names another state than the present one, move the component there, durably.
 
         Raises StaleInstanceError, IllegalTransitionError (the heartbeat itself counts), InvalidRegistrationError for
-        a state or metrics that cannot be, and the storage errors.
+        a state or metrics that cannot be, TooManyHeartbeatsError, and the storage errors.
         """
         wanted = _state_named(heartbeat.state)
-        reply = self.beat(heartbeat.component_id, heartbeat.instance_uuid, heartbeat.metrics)
-        if not reply.known or wanted is None or wanted is reply.state:
+        key = (heartbeat.component_id, heartbeat.instance_uuid)
+        reply, counts = self._take(key, heartbeat.metrics, heartbeat.sequence)
+        if not counts or wanted is None or wanted is reply.state:
             return reply
-        record = await self._registry.set_state(heartbeat.component_id, heartbeat.instance_uuid, wanted)
+        record = await self._registry.set_state(*key, wanted)
         return self._replies[record.state.index]
 
-    def beat(self, component_id: str, instance_uuid: str, metrics: Mapping[str, float] | None = None) -> HeartbeatReply:
+    def beat(
+        self,
+        component_id: str,
+        instance_uuid: str,
+        metrics: Mapping[str, float] | None = None,
+        sequence: int | None = None,
+    ) -> HeartbeatReply:
         """Take a heartbeat without a state: the hot path, one to two microseconds.
 
         Raises StaleInstanceError when other instances hold the id, InvalidRegistrationError for metrics that are not
-        finite or more than 64; then nothing was changed.
+        finite or more than 64, TooManyHeartbeatsError (see `pulse`); then nothing was changed.
         """
+        return self._take((component_id, instance_uuid), metrics, sequence)[0]
+
+    def reply(self, component_id: str, instance_uuid: str) -> HeartbeatReply:
+        """What a heartbeat of the instance is answered, without being one."""
+        slot = self._table.find(component_id, instance_uuid)
+        return self._replies[-1 if slot < 0 else self._table.state(slot)]
+
+    def _take(self, key: Key, metrics: Mapping[str, float] | None, sequence: int | None) -> tuple[HeartbeatReply, bool]:
+        """The reply to a heartbeat, and whether it counts: it may be late, or of an instance that has ended."""
         if metrics:
-            _check_metrics(metrics)
+            check_metrics(metrics)
         now = self._clock.monotonic()
+        pulse = self._pulses.get(key) or self._find_pulse(key)
+        if pulse is not None and not pulse.admit(key[0], now, self._next_interval, sequence):
+            return self.reply(*key), False
         tick = self._lease.round_up(now) if self._lease is not None else 0
-        index = self._table.touch(component_id, instance_uuid, tick)
+        index = self._table.touch(*key, tick)
         if index == _STALE:
-            raise StaleInstanceError(component_id, instance_uuid)
+            raise StaleInstanceError(*key)
         reply = self._replies[index]
-        if reply.known:
-            self._beats[component_id] = now
-            if metrics:
-                self._metrics[component_id] = dict(metrics)
-            self._last_heard = tick
-            if (component_id, instance_uuid) not in self._leases or self._guard.suspects:
-                self._heard((component_id, instance_uuid), STATES[index])
-        return reply
+        if not reply.known or pulse is None:
+            return reply, False
+        pulse.at = now
+        if metrics:
+            pulse.metrics = dict(metrics)
+        self._latest[key[0]] = pulse
+        self._last_heard = tick
+        if key not in self._leases or self._guard.suspects:
+            self._heard(key, STATES[index])
+        return reply, True
 
     def tick(self, now: float) -> list[Key]:
         """One step of the clock, at *now* (monotonic seconds): returns the (component id, instance) that it failed."""
         lease = self._lease
         if lease is None:
             return []
-        if lease.step(now) and now - self._hold_began >= self._timeout:
+        lost = lease.step(now)
+        if lost >= 1:
+            # Less is what a busy machine does; expiry is held all the same.
+            _logger.warning("this process did not run for %.1f s: that time counts against nobody", lost)
+        if (self._jumps.look() or lost) and now - self._hold_began >= self._timeout:
             self._hold_began = now
-        if now < self._hold_began + self.next_interval:
+        if now < self._hold_began + self._next_interval:
             return []
         due = [self._table.identity(slot) for slot in self._table.expire(lease.position)]
         ruling = self._guard.rule(due, len(self._leases), silent=self._is_silent(lease), now=now)
@@ -211,6 +258,7 @@ class HeartbeatMonitor:
         return self._last_heard is not None and lease.position - self._last_heard >= lease.timeout_ticks * _SILENCE
 
     def _fail(self, key: Key) -> bool:
+        reach("lease.before_expire")
         del self._leases[key]
         return self._registry.observe(*key, ComponentState.FAILED, f"no heartbeat for {self._timeout:g} s")
 
@@ -224,6 +272,8 @@ class HeartbeatMonitor:
         key = (record.component_id, record.instance_uuid)
         if record.state in _NEVER_LEASED:
             self._disarm(key)
+            # Whoever comes back as this instance may count its heartbeats from the start.
+            self._pulses.pop(key, None)
         elif record.state in USABLE and not record.supervised:
             self._arm(key)
 
@@ -236,6 +286,12 @@ class HeartbeatMonitor:
             self._arm(key)
         elif (record := self._registry.instance(component_id, instance_uuid)) is not None:
             self._on_state(record)
+
+    def _find_pulse(self, key: Key) -> Pulse | None:
+        """A new pulse for an instance that is heard for the first time; None when it is unknown."""
+        slot = self._table.find(*key)
+        # The instance id may be written in another case.
+        return None if slot < 0 else self._pulses.setdefault(self._table.identity(slot), Pulse())
 
     def _heard(self, key: Key, state: ComponentState) -> None:
         if key not in self._leases:
@@ -253,6 +309,7 @@ class HeartbeatMonitor:
         now = self._clock.monotonic()
         if not self._leases:
             lease.restart(now)
+            self._jumps.forget()
             self._leased.set()
         self._leases[key] = slot
         self._table.arm(slot, lease.timeout_ticks, lease.round_up(now))
@@ -267,12 +324,12 @@ class HeartbeatMonitor:
     def _forget(self, key: Key) -> None:
         self._disarm(key)
         component_id = key[0]
+        self._pulses.pop(key, None)
         if self._registry.find(component_id) is None:
-            self._beats.pop(component_id, None)
-            self._metrics.pop(component_id, None)
+            self._latest.pop(component_id, None)
 
     def _prepare_replies(self) -> None:
-        interval = self.next_interval
+        interval = self._next_interval = min(self._interval, self._timeout / 3)
         unknown = HeartbeatReply(False, None, interval)
         # Indexed by what the table answers: a state, or -1 for a component that it does not know.
         self._replies = (*(HeartbeatReply(state not in ENDED, state, interval) for state in STATES), unknown)
@@ -285,20 +342,3 @@ def _state_named(name: str | None) -> ComponentState | None:
         return ComponentState(name)
     except ValueError:
         raise InvalidRegistrationError("/state", f"{name!r} is not a state") from None
-
-
-def _check_metrics(metrics: Mapping[str, float]) -> None:
-    if len(metrics) > MAX_METRICS:
-        raise InvalidRegistrationError("/metrics", f"{len(metrics)} names; at most {MAX_METRICS} are allowed")
-    for name, value in metrics.items():
-        if not name or len(name) > MAX_METRIC_NAME:
-            raise InvalidRegistrationError("/metrics", f"a name has 1 to {MAX_METRIC_NAME} characters")
-        if not _is_finite(value):
-            raise InvalidRegistrationError(f"/metrics/{name}", "must be a finite number")
-
-
-def _is_finite(value: float) -> bool:
-    try:
-        return math.isfinite(value)
-    except (TypeError, OverflowError):
-        return False

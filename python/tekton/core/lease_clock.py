@@ -16,12 +16,13 @@ TICKS_PER_TIMEOUT = 20
 MAX_TICKS_PER_STEP = 2
 
 _NS = 1_000_000_000
+_MARGIN = 1e-6
 
 
 class LeaseClock:
     """Ticks for leases of *timeout* seconds. A tick is a whole fraction of the timeout: 10 to 250 ms, about."""
 
-    __slots__ = ("_anchor", "_tick", "position", "timeout_ticks")
+    __slots__ = ("_after", "_anchor", "_before", "_tick", "position", "timeout_ticks")
 
     def __init__(self, timeout: float, now: float) -> None:
         if not (math.isfinite(timeout) and timeout > 0):
@@ -30,8 +31,8 @@ class LeaseClock:
         # A hair less than the ratio, so that 5.0 / 0.25 is twenty and not twenty-one.
         self.timeout_ticks = max(1, math.ceil(timeout / longest - 1e-6))
         self._tick = -(-_ns(timeout) // self.timeout_ticks)
-        self._anchor = _ns(now)
         self.position = 0
+        self._anchor_at(_ns(now))
 
     @property
     def tick(self) -> float:
@@ -40,22 +41,30 @@ class LeaseClock:
 
     def restart(self, now: float) -> None:
         """Go on from *now* without counting what has passed: nobody had a lease meanwhile."""
-        self._anchor = _ns(now)
+        self._anchor_at(_ns(now))
 
-    def step(self, now: float) -> bool:
-        """Move `position` on to *now*; True when the step was late by more than a tick, so that time was left out."""
+    def step(self, now: float) -> float:
+        """Move `position` on to *now*; the seconds that were left out, if it was late by more than a tick, else 0."""
         elapsed = (_ns(now) - self._anchor) // self._tick
         if elapsed < 0:
-            return False
-        late = _ns(now) - self._anchor > MAX_TICKS_PER_STEP * self._tick
+            return 0.0
+        late = max(0, _ns(now) - self._anchor - MAX_TICKS_PER_STEP * self._tick)
         self.position += min(elapsed, MAX_TICKS_PER_STEP)
-        self._anchor = _ns(now) if late else self._anchor + elapsed * self._tick
-        return late
+        self._anchor_at(_ns(now) if late else self._anchor + elapsed * self._tick)
+        return late / _NS
 
     def round_up(self, now: float) -> int:
         """The first tick that is not before *now*. A lease of `timeout_ticks` from it lasts the whole timeout."""
+        if self._after < now < self._before:
+            return self.position + 1
         elapsed = -((self._anchor - _ns(now)) // self._tick)
         return self.position + min(max(elapsed, 0), MAX_TICKS_PER_STEP)
+
+    def _anchor_at(self, anchor: int) -> None:
+        self._anchor = anchor
+        # Between these, nearly always, the next tick is the first one: a heartbeat need not calculate.
+        self._after = anchor / _NS + _MARGIN
+        self._before = (anchor + self._tick) / _NS - _MARGIN
 
     def until_next(self, now: float) -> float:
         """Seconds from *now* to the next tick; 0 when it is due."""

@@ -14,7 +14,7 @@ What it is bad at: when really everything has died, it takes long to say so. The
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import KeysView, Sequence
 from typing import NamedTuple
 
 STORM_COUNT = 10
@@ -44,7 +44,7 @@ class StormGuard:
         self._next_release = float("-inf")
 
     @property
-    def suspects(self) -> Iterable[Key]:
+    def suspects(self) -> KeysView[Key]:
         """Who is suspected, in the order in which suspicion fell on them."""
         return self._suspects.keys()
 

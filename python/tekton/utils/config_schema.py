@@ -94,6 +94,9 @@ class MonitoringSettings(_Section, frozen=True, kw_only=True):
         Port | None, Meta(description="A second port that serves `/metrics` only. None: it is on the main port alone.")
     ] = None
     collection_interval: Annotated[Seconds, Meta(description="Seconds between samples of system resources.")] = 10.0
+    stall_threshold: Annotated[
+        Seconds, Meta(description="Seconds that the event loop may be blocked before the log says where.")
+    ] = 0.25
 
 
 class ComponentSettings(_Section, frozen=True, kw_only=True):
@@ -107,6 +110,10 @@ class ComponentSettings(_Section, frozen=True, kw_only=True):
         Seconds, Meta(description="Seconds without a heartbeat after which a component counts as failed.")
     ] = 30.0
     auto_recover: Annotated[bool, Meta(description="Whether failed components are restarted.")] = True
+    history_limit: Annotated[
+        Annotated[int, Meta(ge=1_000, le=1_000_000_000)],
+        Meta(description="How many past changes are kept in the database."),
+    ] = 200_000
 
 
 class MainSettings(_Section, frozen=True, kw_only=True):

@@ -18,6 +18,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from tekton import failpoints
+from tekton.failpoints import Action
 from tekton.utils.config_components import ComponentSpec
 from tekton.utils.config_files import ConfigFiles
 from tekton.utils.config_loader import ConfigLoader
@@ -50,6 +52,7 @@ __all__ = [
     "Setting",
     "ShownSetting",
     "TektonConfig",
+    "armed_failpoints",
     "component_base_url",
     "component_environment",
     "guard_descriptor",
@@ -88,10 +91,12 @@ class TektonConfig:
     enable_metrics: bool
     metrics_port: int | None
     collection_interval: float
+    stall_threshold: float
     startup_timeout: float
     heartbeat_interval: float
     heartbeat_timeout: float
     auto_recover: bool
+    history_limit: int
     components: dict[str, ComponentSpec]
     dependencies: dict[str, tuple[DependencySpec, ...]]
     ports: dict[str, int]
@@ -209,6 +214,15 @@ def guard_descriptor(environ: Mapping[str, str] | None = None) -> int | None:
     if text is None or (text.isascii() and text.isdecimal()):
         return None if text is None else int(text)
     raise ConfigurationError([in_environment("TEKTON_GUARD_FD").mistake(f"expected a descriptor, found {text!r}")])
+
+
+def armed_failpoints(environ: Mapping[str, str] | None = None) -> dict[str, Action]:
+    """What TEKTON_FAILPOINTS says should go wrong, by the name of the failpoint; see `tekton.failpoints`."""
+    text = environment_text(os.environ if environ is None else environ, "TEKTON_FAILPOINTS")
+    try:
+        return failpoints.parse(text or "")
+    except ValueError as error:
+        raise ConfigurationError([in_environment("TEKTON_FAILPOINTS").mistake(str(error))]) from None
 
 
 def component_base_url(component: str, environ: Mapping[str, str] | None = None) -> str:

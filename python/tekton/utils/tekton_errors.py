@@ -15,10 +15,13 @@
     │   └── CursorExpiredError
     ├── StorageError
     │   ├── StorageFullError          undone: the change was not made
-    │   ├── StorageUnknownError       the outcome is unknown; the store has stopped
+    │   ├── StorageBusyError          waiting, retry_after: too much waits for the disk; nothing was changed
+    │   ├── StorageUnknownError       outcome, which is unknown; the store has stopped
     │   ├── StorageCorruptError       path, evidence
     │   ├── StorageLockedError        path, owner_pid
-    │   └── SchemaVersionError        path, found, supported
+    │   ├── SchemaVersionError        path, found, supported
+    │   └── BackupError               path, problem
+    │       └── BackupExistsError
     ├── SupervisionError
     │   ├── SpawnError                name, reason
     │   └── PortInUseError            port, owner
@@ -179,6 +182,19 @@ class StaleInstanceError(RegistryError):
         super().__init__(f"{instance_uuid} is not an instance of {component_id}")
 
 
+class TooManyHeartbeatsError(RegistryError):
+    """An instance sends heartbeats far faster than it is asked to. This one did not count; those before it do."""
+
+    code = "too_many_heartbeats"
+    hint = "send the next heartbeat when the reply to the last one says so"
+
+    def __init__(self, component_id: str, limit: int, interval: float) -> None:
+        self.component_id = component_id
+        self.limit = limit
+        self.interval = interval
+        super().__init__(f"{component_id} sends more than {limit} heartbeats in {interval:g} s")
+
+
 class IllegalTransitionError(RegistryError):
     """A state change that the lifecycle table does not contain. Nothing was changed."""
 
@@ -213,11 +229,30 @@ class StorageFullError(StorageError):
     hint = "free disk space; nothing has to be restarted"
 
 
+class StorageBusyError(StorageError):
+    """More changes wait for the disk than there is room for. Nothing was changed; ask again later.
+
+    `waiting` is how many wait, `retry_after` the seconds after which asking again makes sense.
+    """
+
+    code = "storage_busy"
+    hint = "send changes more slowly, or use a faster disk"
+
+    def __init__(self, waiting: int, retry_after: float = 1.0) -> None:
+        self.waiting = waiting
+        self.retry_after = retry_after
+        super().__init__(f"{waiting} changes wait for the disk already")
+
+
 class StorageUnknownError(StorageError):
     """A commit failed in a way that leaves its outcome open. The store accepts nothing more."""
 
     code = "storage_unknown"
     hint = "read the component again after the control plane has restarted"
+
+    def __init__(self, message: str) -> None:
+        self.outcome = "unknown"
+        super().__init__(message)
 
 
 class StorageCorruptError(StorageError):
@@ -254,6 +289,27 @@ class SchemaVersionError(StorageError):
         self.found = found
         self.supported = supported
         super().__init__(f"{path} has schema {found}; this Tekton reads up to {supported}")
+
+
+class BackupError(StorageError):
+    """A backup cannot be written to a place, or restored from it. Nothing was changed."""
+
+    code = "backup"
+
+    def __init__(self, path: str, problem: str) -> None:
+        self.path = path
+        self.problem = problem
+        super().__init__(f"{path}: {problem}")
+
+
+class BackupExistsError(BackupError):
+    """There is something already where a backup was to be written. It was left alone."""
+
+    code = "backup_exists"
+    hint = "choose another name, or remove what is there"
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path, "exists already")
 
 
 class SupervisionError(TektonError):

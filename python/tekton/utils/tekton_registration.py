@@ -89,6 +89,7 @@ class Registration:
         self._wants_ready = False
         self._interval = 10.0
         self._failures = 0
+        self._heartbeats = 0
 
     @property
     def state(self) -> ComponentState | None:
@@ -154,7 +155,8 @@ class Registration:
     async def heartbeat(self) -> HeartbeatReply:
         """Send a sign of life with the metrics."""
         metrics = {name: value for name, value in self._metrics().items() if math.isfinite(value)}
-        beat = {**self._instance, "metrics": metrics}
+        self._heartbeats += 1
+        beat = {**self._instance, "metrics": metrics, "sequence": self._heartbeats}
         reply = msgspec.convert(await self._request("POST", f"{self._path}/heartbeat", beat), HeartbeatReply)
         self._interval = reply.next_interval
         self._registered = reply.known

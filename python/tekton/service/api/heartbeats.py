@@ -1,11 +1,11 @@
 """Heartbeats: one at a time, or a batch."""
 
+import asyncio
 from typing import Annotated
 
 import msgspec
 
-from tekton.core.heartbeat_monitor import ComponentHeartbeat, HeartbeatReply
-from tekton.core.lifecycle import ComponentState
+from tekton.core.heartbeat_monitor import ComponentHeartbeat, HeartbeatReply, SequenceNumber
 from tekton.gateway.request import Request
 from tekton.gateway.router import Route
 from tekton.service.api.fence import check_speaker
@@ -16,7 +16,11 @@ from tekton.utils.tekton_errors import (
     StaleInstanceError,
     StorageFullError,
     StorageUnknownError,
+    TooManyHeartbeatsError,
 )
+
+_AT_ONCE = 1000
+"""Heartbeats of a batch that are taken before others get their turn: one to two milliseconds."""
 
 _BATCH_ERRORS = (InvalidRegistrationError, StorageFullError, StorageUnknownError)
 
@@ -26,6 +30,7 @@ class Beat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     instance_uuid: str
     timestamp: float | None = None
+    sequence: SequenceNumber | None = None
     state: str | None = None
     metrics: dict[str, float] = {}
 
@@ -53,34 +58,39 @@ class Heartbeats:
         beat: Beat = request.body
         component_id = request.params["component_id"]
         if beat.state is None:
-            return self._monitor.beat(component_id, beat.instance_uuid, beat.metrics)
+            return self._monitor.beat(component_id, beat.instance_uuid, beat.metrics, beat.sequence)
         check_speaker(self._system, request, component_id)
         return await self._monitor.process_heartbeat(
             ComponentHeartbeat(
                 component_id=component_id,
                 instance_uuid=beat.instance_uuid,
                 timestamp=beat.timestamp,
+                sequence=beat.sequence,
                 state=beat.state,
                 metrics=beat.metrics,
             )
         )
 
     async def many(self, request: Request) -> Replies:
-        beats: Beats = request.body
-        for beat in beats.heartbeats:
+        beats: list[ComponentHeartbeat] = request.body.heartbeats
+        for beat in beats:
             if beat.state is not None:
                 check_speaker(self._system, request, beat.component_id)
-        return Replies([await self._forgiving(beat) for beat in beats.heartbeats])
+        replies: list[HeartbeatReply] = []
+        for start in range(0, len(beats), _AT_ONCE):
+            if start:
+                await asyncio.sleep(0)
+            replies += [await self._forgiving(beat) for beat in beats[start : start + _AT_ONCE]]
+        return Replies(replies)
 
     async def _forgiving(self, beat: ComponentHeartbeat) -> HeartbeatReply:
         # One of a batch must not cost the others their beat.
-        interval = self._monitor.next_interval
         try:
+            if beat.state is None:
+                return self._monitor.beat(beat.component_id, beat.instance_uuid, beat.metrics, beat.sequence)
             return await self._monitor.process_heartbeat(beat)
-        except StaleInstanceError:
-            return HeartbeatReply(known=False, state=None, next_interval=interval)
-        except IllegalTransitionError as refusal:
-            return HeartbeatReply(known=True, state=ComponentState(refusal.current), next_interval=interval)
+        except (StaleInstanceError, IllegalTransitionError, TooManyHeartbeatsError):
+            return self._monitor.reply(beat.component_id, beat.instance_uuid)
 
 
 def routes(system: System) -> list[Route]:
@@ -95,7 +105,7 @@ def routes(system: System) -> list[Route]:
             permission="components:heartbeat",
             body=Beat,
             response=HeartbeatReply,
-            errors=(StaleInstanceError, IllegalTransitionError, *_BATCH_ERRORS),
+            errors=(StaleInstanceError, IllegalTransitionError, TooManyHeartbeatsError, *_BATCH_ERRORS),
         ),
         Route(
             "POST",
