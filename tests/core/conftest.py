@@ -27,11 +27,7 @@ class InlineExecutor(Executor):
 
 def make_inline_registry(store: RegistryStore | None = None) -> ComponentRegistry:
     """A registry (in memory without *store*) that commits without a thread."""
-    registry = ComponentRegistry(store=store)
-    commits = registry._ledger.commits
-    commits._worker.shutdown()
-    commits._worker = InlineExecutor()  # type: ignore[assignment]
-    return registry
+    return ComponentRegistry(store=store, executor=InlineExecutor())
 
 
 @pytest.fixture

@@ -91,7 +91,7 @@ async def test_a_hundred_hanging_threads_hold_up_nobody() -> None:
 async def test_what_ignores_its_cancellation_is_abandoned_after_a_grace(caplog: pytest.LogCaptureFixture) -> None:
     released = asyncio.Event()
     calls = UserCalls("test")
-    task = calls.spawn(_stubborn(released.wait()), "stubborn")
+    task = calls.spawn(_stubborn(released.wait()), "start function", "stubborn")
     await asyncio.sleep(0)
     began = current_clock().monotonic()
 
@@ -107,7 +107,7 @@ async def test_what_ignores_its_cancellation_is_abandoned_after_a_grace(caplog: 
 @virtual_time
 async def test_what_ends_when_it_is_cancelled_is_not_waited_for() -> None:
     calls = UserCalls("test")
-    task = calls.spawn(asyncio.sleep(100), "sleep")
+    task = calls.spawn(asyncio.sleep(100), "start function", "sleep")
 
     await calls.end(task)
     await calls.end(task)
@@ -119,7 +119,7 @@ async def test_what_ends_when_it_is_cancelled_is_not_waited_for() -> None:
 async def test_closing_ends_everything_at_once() -> None:
     released = asyncio.Event()
     calls = UserCalls("test")
-    tasks = [calls.spawn(_stubborn(released.wait()), f"stubborn {number}") for number in range(3)]
+    tasks = [calls.spawn(_stubborn(released.wait()), "start function", f"stubborn {number}") for number in range(3)]
     await asyncio.sleep(0)
     began = current_clock().monotonic()
 

@@ -1,6 +1,7 @@
 """The change feed: order, resumption, falling behind."""
 
 import asyncio
+from typing import Any
 
 import msgspec
 import pytest
@@ -10,7 +11,7 @@ from tekton.core.lifecycle import Change, ComponentRecord, ComponentState
 from tekton.utils.tekton_errors import CursorExpiredError
 
 
-def change(revision: int) -> Change:
+def change(revision: int, kind: str = "state", metadata: dict[str, Any] | None = None) -> Change:
     record = ComponentRecord(
         component_id="x",
         instance_uuid="i",
@@ -20,7 +21,7 @@ def change(revision: int) -> Change:
         capabilities=(),
         dependencies=(),
         endpoint=None,
-        metadata={},
+        metadata=metadata or {},
         max_instances=1,
         supervised=False,
         state=ComponentState.READY,
@@ -33,7 +34,7 @@ def change(revision: int) -> Change:
     return Change(
         revision=revision,
         at=0.0,
-        kind="state",
+        kind=kind,
         component_id="x",
         instance_uuid="i",
         previous=ComponentState.STARTING,
@@ -185,3 +186,43 @@ def test_a_change_is_encoded_once() -> None:
 
     assert feed.encoded(one) is feed.encoded(one)
     assert msgspec.json.decode(feed.encoded(one))["revision"] == 1
+
+
+# How much is kept
+
+
+def test_at_least_the_capacity_is_kept_and_at_most_a_tenth_more() -> None:
+    feed = ChangeFeed(capacity=100)
+    for revision in range(1, 1001):
+        feed.publish(change(revision))
+        kept = revision - feed.first
+        assert min(revision, 100) <= kept <= 110
+
+
+def test_what_components_say_at_length_is_kept_only_up_to_a_size() -> None:
+    feed = ChangeFeed(capacity=1000, capacity_bytes=100_000)
+    for revision in range(1, 301):
+        feed.publish(change(revision, "updated", {"text": "x" * 10_000}))
+        assert revision - feed.first <= 9
+
+    assert feed.subscribe(feed.first)
+    with pytest.raises(CursorExpiredError):
+        feed.subscribe(feed.first - 1)
+
+
+def test_changes_of_state_share_what_the_component_says() -> None:
+    feed = ChangeFeed(capacity=1000, capacity_bytes=100_000)
+    for revision in range(1, 101):
+        feed.publish(change(revision, "state", {"text": "x" * 10_000}))
+
+    assert feed.first == 0
+
+
+async def test_a_change_that_is_too_large_to_be_kept_resets_its_watchers() -> None:
+    feed = ChangeFeed(capacity_bytes=5000)
+    async with feed.subscribe() as subscription:
+        feed.publish(change(1, "registered", {"text": "x" * 10_000}))
+
+        with pytest.raises(CursorExpiredError):
+            await anext(subscription)
+    assert feed.first == 1

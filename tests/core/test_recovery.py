@@ -3,7 +3,9 @@
 import asyncio
 import itertools
 import logging
+import os
 import random
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,12 +15,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tekton.core.component_lifecycle import ComponentRegistry
+from tekton.core.flapping import WINDOW, Flapping
 from tekton.core.heartbeat_monitor import HeartbeatMonitor
 from tekton.core.lifecycle import ComponentState
 from tekton.core.recovery import Recovery, RestartPolicy
 from tekton.core.startup_coordinator import EnhancedStartUpCoordinator
 from tekton.testing import ManualClock, current_clock, virtual_time
-from tekton.utils.tekton_errors import ComponentError, StorageFullError
+from tekton.utils.tekton_errors import ComponentError, DependencyError, StorageFullError, TektonError
+
+HOURS = int(os.environ.get("TEKTON_HOURS", "200"))
+"""Virtual hours of crashing components."""
+CHUNK = 500
 
 FAILED, READY, STOPPING, STOPPED = (
     ComponentState.FAILED,
@@ -51,7 +58,7 @@ class System:
         self, name: str, *needs: str, policy: RestartPolicy | None = None, seconds: float = 0, start: bool = True
     ) -> None:
         async def begin() -> None:
-            self.starts.setdefault(name, []).append(self.clock.monotonic())
+            self.began(name)
             self.running += 1
             self.most = max(self.most, self.running)
             try:
@@ -69,6 +76,10 @@ class System:
             self.recovery.set_policy(name, policy)
         if start:
             await self.coordinator.start_component(name)
+
+    def began(self, name: str) -> None:
+        """Its start function has been called."""
+        self.starts.setdefault(name, []).append(self.clock.monotonic())
 
     def crash(self, name: str, reason: str = "exited with code 1") -> None:
         record = self.registry.find(name)
@@ -437,6 +448,56 @@ async def test_a_storm_of_lost_heartbeats_restarts_nobody(inline_registry: Compo
 
 
 @virtual_time
+async def test_health_of_a_component_that_flaps_does_not_reset_its_restarts(
+    inline_registry: ComponentRegistry,
+) -> None:
+    system = System(inline_registry)
+    flapping = Flapping(inline_registry, system.clock)
+    flapping.start()
+    system.recovery = system.make_recovery(flapping=flapping)
+    policy = RestartPolicy(max=2, reset_after=60, backoff=(1, 30))
+    waits: list[float] = []
+    async with system.recovery:
+        await system.add("hermes", policy=policy)
+        for _ in range(20):
+            await asyncio.sleep(61)
+            if system.state("hermes") is not READY:
+                break
+            failed_at = system.clock.monotonic()
+            system.crash("hermes")
+            await asyncio.sleep(31)
+            waits.append(system.starts["hermes"][-1] - failed_at)
+
+    # Three returns, the last of them within five minutes of the first: from then on the count of restarts stays.
+    assert system.recovery.status("hermes").gave_up
+    assert waits[3] == pytest.approx(30)
+    assert max(waits[:3]) < 4
+
+
+@virtual_time
+async def test_a_component_that_no_longer_flaps_is_restarted_as_before(inline_registry: ComponentRegistry) -> None:
+    system = System(inline_registry)
+    flapping = Flapping(inline_registry, system.clock)
+    flapping.start()
+    system.recovery = system.make_recovery(flapping=flapping)
+    async with system.recovery:
+        await system.add("hermes")
+        for _ in range(3):
+            await asyncio.sleep(20)
+            system.crash("hermes")
+            await asyncio.sleep(20)
+        assert "hermes" in flapping
+
+        await asyncio.sleep(WINDOW)
+        assert (system.state("hermes"), system.recovery.status("hermes").attempt) == (READY, 0)
+        failed_at = system.clock.monotonic()
+        system.crash("hermes")
+        await asyncio.sleep(5)
+
+    assert system.starts["hermes"][-1] - failed_at <= 2
+
+
+@virtual_time
 async def test_a_chain_recovers_from_its_root(inline_registry: ComponentRegistry) -> None:
     system = System(inline_registry)
     async with system.recovery:
@@ -524,6 +585,92 @@ def test_never_more_than_five_restarts_in_a_minute(
             for first, sixth in zip(times[1:], times[6:]):
                 assert sixth - first >= 60
         assert system.most <= 4
+
+    scenario()
+
+
+class Endurance(System):
+    """Components that crash again and again for hours; counts what starts without being asked to."""
+
+    restarts = 0
+    most_in_a_minute = 0
+    most_at_once = 0
+    asked_for: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.recent: dict[str, deque[float]] = {}
+        self.owed: set[str] = set()
+
+    async def run(self, hours: int, rng: random.Random) -> None:
+        """Some live for seconds, some for a day; some depend on others. What was given up, somebody starts later."""
+        names = [f"c{number}" for number in range(8)]
+        for number, name in enumerate(names):
+            needs = [need for need in names[:number] if rng.random() < 0.15]
+            await self.add(name, *needs, seconds=rng.choice((0.0, 1.0, 10.0)))
+        self.recent = {name: deque() for name in names}
+        lives = [
+            asyncio.ensure_future(self.live(name, rng.choice((5.0, 60.0, 3600.0, 36_000.0, 90_000.0)), rng))
+            for name in names
+        ]
+        for _ in range(0, hours, 6):
+            await asyncio.sleep(6 * 3600)
+            for name in names:
+                await self.start_if_given_up(name)
+        for life in lives:
+            life.cancel()
+
+    async def live(self, name: str, mean: float, rng: random.Random) -> None:
+        """Crash *mean* seconds after each start, or so; now and then stay broken for a while."""
+        while True:
+            await self.registry.wait_until(name, lambda record: record is not None and record.usable)
+            await asyncio.sleep(rng.expovariate(1 / mean))
+            if rng.random() < 0.1:
+                self.broken.add(name)
+                asyncio.get_running_loop().call_later(rng.expovariate(1 / 120), self.broken.discard, name)
+            if self.state(name) is READY:
+                self.crash(name)
+
+    async def start_if_given_up(self, name: str) -> None:
+        if self.recovery.status(name).gave_up:
+            self.asked_for = name
+            try:
+                await self.coordinator.start_component(name)
+            except DependencyError:
+                # It starts when its dependencies do: somebody has asked for it.
+                self.owed.add(name)
+            except TektonError:
+                pass
+            self.asked_for = None
+
+    def began(self, name: str) -> None:
+        if name == self.asked_for or name in self.owed or name not in self.recent:
+            self.owed.discard(name)
+            return
+        now, recent = self.clock.monotonic(), self.recent[name]
+        recent.append(now)
+        while now - recent[0] >= 60:
+            recent.popleft()
+        self.restarts += 1
+        self.most_in_a_minute = max(self.most_in_a_minute, len(recent))
+        # One more may be the one that was asked for.
+        self.most_at_once = max(self.most_at_once, self.running + 1 - (self.asked_for is not None))
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("chunk", range(-(-HOURS // CHUNK)))
+def test_in_many_hours_of_crashing_components_the_policy_is_never_exceeded(
+    new_inline_registry: Callable[[], ComponentRegistry], chunk: int
+) -> None:
+    @virtual_time
+    async def scenario() -> None:
+        system = Endurance(new_inline_registry())
+        async with system.recovery:
+            await system.run(min(CHUNK, HOURS - chunk * CHUNK), random.Random(chunk))
+        print(f"{system.restarts} restarts, {system.most_in_a_minute} in a minute, {system.most_at_once} at once")
+        assert system.restarts > 0
+        assert system.most_in_a_minute <= 5
+        assert system.most_at_once <= 4
 
     scenario()
 

@@ -728,6 +728,26 @@ async def test_a_dependency_that_never_completes_is_waited_for_no_longer_than_th
     assert results["ergon"].error == "ergon: not ready after 5 s (waiting for service)"
 
 
+@virtual_time
+async def test_only_those_in_a_cycle_are_refused_for_it_not_those_behind_or_between(
+    inline_registry: ComponentRegistry,
+) -> None:
+    coordinator = coordinator_of(inline_registry)
+    graph = {"a": ["b"], "b": ["a"], "between": ["a"], "c": ["d", "between"], "d": ["c"], "behind": ["d"], "fine": []}
+    for name, dependencies in graph.items():
+        await coordinator.register_component_handler(name, succeed, dependencies)
+
+    results = await coordinator.start_components()
+
+    refused = {
+        n for n, result in results.items() if str(result.error).startswith(f"{n} cannot start: dependency cycle")
+    }
+    assert refused == {"a", "b", "c", "d"}
+    assert results["fine"] == UP
+    assert not results["between"].success
+    assert not results["behind"].success
+
+
 # Concurrent calls.
 
 
@@ -887,6 +907,21 @@ async def test_failure_reaches_the_dependents_and_nobody_else(inline_registry: C
         "ergon": StartResult(False, "ergon cannot start: engram cannot start: hermes failed (RuntimeError: boom)"),
         "rhetor": UP,
     }
+
+
+@virtual_time
+async def test_the_error_at_the_end_of_a_long_chain_names_the_next_and_the_cause(
+    inline_registry: ComponentRegistry,
+) -> None:
+    configs = {f"c{n}": ComponentConfig(start_func=succeed, dependencies=[f"c{n - 1}"]) for n in range(1, 100)}
+
+    results = await coordinator_of(inline_registry).start_components({"c0": {"start_func": fail}, **configs})
+
+    assert results["c2"].error == "c2 cannot start: c1 cannot start: c0 failed (RuntimeError: boom)"
+    for number in range(3, 100):
+        assert results[f"c{number}"].error == (
+            f"c{number} cannot start: c{number - 1} cannot start: … c0 failed (RuntimeError: boom)"
+        )
 
 
 @virtual_time

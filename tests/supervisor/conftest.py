@@ -2,15 +2,23 @@
 
 import asyncio
 import json
+import random
 import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tekton.core.component_lifecycle import ComponentRegistry
+from tekton.core.lifecycle import ComponentRecord, ComponentState
+from tekton.core.recovery import Recovery
+from tekton.core.startup_coordinator import EnhancedStartUpCoordinator
 from tekton.supervisor import procfs
 from tekton.supervisor.guard_client import ChildProcess, GuardClient
+from tekton.supervisor.supervisor import ControlPlaneAddress, Supervisor
+from tekton.utils.tekton_config import TektonConfig
 
 Until = Callable[[Callable[[], object]], Awaitable[None]]
 
@@ -87,3 +95,75 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+class Plane:
+    """A control plane without its port."""
+
+    def __init__(self, registry: ComponentRegistry, config: TektonConfig, guard: GuardClient) -> None:
+        self.registry = registry
+        self.config = config
+        self.guard = guard
+        self.coordinator = EnhancedStartUpCoordinator(registry)
+        self.recovery = Recovery(registry, self.coordinator, rng=random.Random(1))
+        self.supervisor = Supervisor(
+            config=config, registry=registry, coordinator=self.coordinator, recovery=self.recovery, guard=guard
+        )
+
+    async def start_all(self) -> dict[str, tuple[bool, str | None]]:
+        results = await self.coordinator.start_components(self.supervisor.startable())
+        return {name: tuple(result) for name, result in results.items()}
+
+    def state(self, component_id: str) -> ComponentState | None:
+        record = self.registry.find(component_id)
+        return record.state if record else None
+
+    async def reaches(self, component_id: str, state: ComponentState) -> ComponentRecord:
+        async with asyncio.timeout(10):
+            record = await self.registry.wait_until(component_id, lambda r: r is not None and r.state is state)
+        assert record is not None
+        return record
+
+    def pid(self, component_id: str) -> int:
+        view = self.supervisor.view(component_id)
+        assert view is not None
+        assert view.pid is not None
+        return view.pid
+
+    def log(self, component_id: str) -> str:
+        return (self.config.data_dir / "logs" / f"{component_id}.log").read_text()
+
+
+@pytest.fixture
+async def plane(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[Plane]]]:
+    """Makes a control plane for these components: `await plane(web={...}, recover=True)`."""
+    planes: list[Plane] = []
+    data_dir = tmp_path / "data"
+    guard = await GuardClient.launch(data_dir)
+
+    async def make(*, recover: bool = False, **components: dict[str, Any]) -> Plane:
+        config = load(tmp_path, components)
+        made = Plane(ComponentRegistry(), config, guard)
+        planes.append(made)
+        await made.supervisor.prepare(
+            ControlPlaneAddress("http://127.0.0.1:1", tmp_path / "socket", tmp_path / "credential")
+        )
+        if recover:
+            await made.recovery.start()
+        return made
+
+    yield make
+    async with asyncio.timeout(30):
+        for made in planes:
+            await made.recovery.stop()
+            await made.supervisor.stop()
+            await made.coordinator.close()
+            await made.registry.close()
+        await guard.close()
+
+
+def load(folder: Path, components: dict[str, dict[str, Any]]) -> TektonConfig:
+    for entry in components.values():
+        entry.setdefault("stop_timeout", 5)
+    (folder / "components.json").write_text(json.dumps({"components": components}))
+    return TektonConfig.load(folder / "components.json", {"data_dir": str(folder / "data")}, {"HOME": str(folder)})

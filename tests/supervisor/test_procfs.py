@@ -20,6 +20,9 @@ def sleeper() -> Iterator[subprocess.Popen[bytes]]:
     """A marked process in a session of its own."""
     environment = {procfs.MARK_VARIABLE: f"{MARK}.1", "OTHER": "x" * 10_000}
     with subprocess.Popen(["/bin/sleep", "600"], env=environment, start_new_session=True) as process:
+        # The kernel lets Popen return a moment before the new program has its environment.
+        while procfs.mark_of(process.pid) is None:
+            assert process.poll() is None
         yield process
         process.kill()
 

@@ -1,25 +1,17 @@
 """The supervisor with everything real around it: processes, guard, registry, coordinator, recovery."""
 
 import asyncio
-import json
 import os
-import random
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tekton.core.component_lifecycle import ComponentRegistry
-from tekton.core.lifecycle import ComponentRecord, ComponentState
-from tekton.core.recovery import Recovery
-from tekton.core.startup_coordinator import EnhancedStartUpCoordinator
-from tekton.supervisor.guard_client import GuardClient
-from tekton.supervisor.supervisor import ControlPlaneAddress, Supervisor
-from tekton.utils.tekton_config import TektonConfig
+from tekton.core.lifecycle import ComponentState
 from tekton.utils.tekton_errors import ComponentError, StartTimeoutError
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs the guard")
@@ -34,79 +26,7 @@ def shell(script: str) -> list[str]:
     return ["/bin/sh", "-c", script]
 
 
-class Plane:
-    """A control plane without its port."""
-
-    def __init__(self, registry: ComponentRegistry, config: TektonConfig, guard: GuardClient) -> None:
-        self.registry = registry
-        self.config = config
-        self.guard = guard
-        self.coordinator = EnhancedStartUpCoordinator(registry)
-        self.recovery = Recovery(registry, self.coordinator, rng=random.Random(1))
-        self.supervisor = Supervisor(
-            config=config, registry=registry, coordinator=self.coordinator, recovery=self.recovery, guard=guard
-        )
-
-    async def start_all(self) -> dict[str, tuple[bool, str | None]]:
-        results = await self.coordinator.start_components(self.supervisor.startable())
-        return {name: tuple(result) for name, result in results.items()}
-
-    def state(self, component_id: str) -> ComponentState | None:
-        record = self.registry.find(component_id)
-        return record.state if record else None
-
-    async def reaches(self, component_id: str, state: ComponentState) -> ComponentRecord:
-        async with asyncio.timeout(10):
-            record = await self.registry.wait_until(component_id, lambda r: r is not None and r.state is state)
-        assert record is not None
-        return record
-
-    def pid(self, component_id: str) -> int:
-        view = self.supervisor.view(component_id)
-        assert view is not None
-        assert view.pid is not None
-        return view.pid
-
-    def log(self, component_id: str) -> str:
-        return (self.config.data_dir / "logs" / f"{component_id}.log").read_text()
-
-
-MakePlane = Callable[..., Awaitable[Plane]]
-
-
-@pytest.fixture
-async def plane(tmp_path: Path) -> AsyncIterator[MakePlane]:
-    """Makes a control plane for these components: `await plane(web={...}, recover=True)`."""
-    planes: list[Plane] = []
-    data_dir = tmp_path / "data"
-    guard = await GuardClient.launch(data_dir)
-
-    async def make(*, recover: bool = False, **components: dict[str, Any]) -> Plane:
-        config = load(tmp_path, components)
-        made = Plane(ComponentRegistry(), config, guard)
-        planes.append(made)
-        await made.supervisor.prepare(
-            ControlPlaneAddress("http://127.0.0.1:1", tmp_path / "socket", tmp_path / "credential")
-        )
-        if recover:
-            await made.recovery.start()
-        return made
-
-    yield make
-    async with asyncio.timeout(30):
-        for made in planes:
-            await made.recovery.stop()
-            await made.supervisor.stop()
-            await made.coordinator.close()
-            await made.registry.close()
-        await guard.close()
-
-
-def load(folder: Path, components: dict[str, dict[str, Any]]) -> TektonConfig:
-    for entry in components.values():
-        entry.setdefault("stop_timeout", 5)
-    (folder / "components.json").write_text(json.dumps({"components": components}))
-    return TektonConfig.load(folder / "components.json", {"data_dir": str(folder / "data")}, {"HOME": str(folder)})
+MakePlane = Callable[..., Awaitable[Any]]
 
 
 class TestStart:
@@ -228,7 +148,7 @@ class TestFailedStarts:
     async def test_a_start_that_takes_too_long_is_ended_and_says_what_was_missing(
         self, plane: MakePlane, free_port: int, running: Any, until: Any
     ) -> None:
-        entry = {"command": FOREVER, "port": free_port, "ready": {"tcp": True}, "start_timeout": 0.5}
+        entry = {"command": FOREVER, "port": free_port, "ready": {"tcp": True}, "start_timeout": 2}
         made = await plane(web={**entry, "restart": NO_RESTART})
         async with asyncio.TaskGroup() as group:
             starting = group.create_task(outcome(made.coordinator.start_component("web")))
@@ -385,6 +305,10 @@ class TestStop:
         await made.coordinator.restart_component("web")
         assert made.pid("web") != pid
         assert not running(pid)
+        view = made.supervisor.view("web")
+        assert view is not None
+        # Somebody asked for it.
+        assert view.restarts == 0
 
     async def test_everything_stops_dependents_first(self, plane: MakePlane) -> None:
         made = await plane(a={"command": FOREVER}, b={"command": FOREVER, "dependencies": ["a"]})
@@ -398,28 +322,36 @@ class TestStop:
         assert ended == ["b", "a"]
 
 
-class TestWatch:
+class TestHealth:
     async def test_a_component_that_hangs_is_degraded_until_it_answers_again(
         self, plane: MakePlane, free_port: int
     ) -> None:
         command = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", str(free_port)]
         made = await plane(web={"command": command, "port": free_port, "ready": {"http": "/", "timeout": 0.2}})
         assert await made.start_all() == {"web": (True, None)}
-        watch = made.supervisor._watch
 
         os.kill(made.pid("web"), signal.SIGSTOP)
-        await watch.round()
-        await watch.round()
+        await made.coordinator.check_health("web")
+        await made.coordinator.check_health("web")
         assert made.state("web") is ComponentState.READY
-        await watch.round()
+        await made.coordinator.check_health("web")
 
         record = made.registry.find("web")
         assert record is not None
-        assert (record.state, record.reason) == (ComponentState.DEGRADED, "not ready: no answer within 0.2 s")
+        assert record.state is ComponentState.DEGRADED
+        assert record.reason == f"unhealthy: GET http://127.0.0.1:{free_port}/: no answer within 0.2 s"
         os.kill(made.pid("web"), signal.SIGCONT)
         async with asyncio.timeout(10):
             while made.state("web") is not ComponentState.READY:
-                await watch.round()
+                await made.coordinator.check_health("web")
+
+    async def test_what_cannot_be_asked_again_has_no_health_checks(self, plane: MakePlane) -> None:
+        made = await plane(
+            plain={"command": FOREVER}, log={"command": shell("echo up; exec sleep 600"), "ready": {"log": "up"}}
+        )
+        await made.start_all()
+        assert await made.coordinator.check_health("plain") == []
+        assert await made.coordinator.check_health("log") == []
 
 
 async def outcome(call: Awaitable[Any]) -> BaseException | None:

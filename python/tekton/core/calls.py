@@ -3,7 +3,7 @@
 Whatever such a function does (raise, exit, block, return something odd), the caller gets an `Outcome`. Coroutine
 functions run on the loop; plain ones run in a thread of their own, so that one that blocks or hangs holds up nobody:
 neither the loop, nor other calls (a shared pool could be used up), nor the end of the process. What ignores its
-cancellation is abandoned (`UserCalls`).
+cancellation is abandoned, and remembered as leaked for as long as it runs (`UserCalls`).
 """
 
 import asyncio
@@ -54,28 +54,84 @@ async def call(function: UserFunction) -> Outcome:
         return Outcome(None, error)
 
 
+class _Thread:
+    """A call in a thread: whether it still runs."""
+
+    __slots__ = ("_value", "_wanted", "over")
+
+    def __init__(self) -> None:
+        self.over = False
+        self._value: object = None
+        self._wanted = True
+
+    def finish(self, value: object) -> None:
+        """In the thread: it has returned *value*, or raised."""
+        self._value = value
+        self.over = True
+        self._discard()
+
+    def abandon(self) -> None:
+        """Nobody waits for it any more."""
+        self._wanted = False
+        self._discard()
+
+    def _discard(self) -> None:
+        # A coroutine that nobody awaits is to be closed. Whoever of the two comes last does it; twice is the same.
+        if not self._wanted and inspect.iscoroutine(self._value):
+            self._value.close()
+
+
+class _Call(NamedTuple):
+    """Code of *owner* that is, or was, running: a task, and the threads that it has begun."""
+
+    owner: str
+    what: str
+    task: "asyncio.Task[Any]"
+    threads: list[_Thread]
+
+    @property
+    def over(self) -> bool:
+        return self.task.done() and all(thread.over for thread in self.threads)
+
+
+_threads: contextvars.ContextVar[list[_Thread] | None] = contextvars.ContextVar("tekton_threads", default=None)
+
+
 class UserCalls:
     """User code in tasks of their own, which can be given up."""
 
     def __init__(self, name: str) -> None:
         self._group = BackgroundGroup(name)
-        self._running: set[asyncio.Task[Any]] = set()
+        self._running: dict[asyncio.Task[Any], _Call] = {}
+        self._leaked: list[_Call] = []
 
-    def spawn(self, code: Coroutine[Any, Any, _T], name: str) -> "asyncio.Task[_T]":
-        """Run *code* in the background."""
-        task = self._group.spawn(code, name)
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
+    def spawn(self, code: Coroutine[Any, Any, _T], what: str, owner: str) -> "asyncio.Task[_T]":
+        """Run *code*, the *what* (such as `start function`) of the component *owner*, in the background."""
+        threads: list[_Thread] = []
+        context = contextvars.copy_context()
+        context.run(_threads.set, threads)
+        task = context.run(self._group.spawn, code, f"{what} of {owner}")
+        self._running[task] = _Call(owner, what, task, threads)
+        task.add_done_callback(self._forget)
         return task
 
     async def end(self, task: "asyncio.Task[Any]") -> None:
-        """Cancel *task* and wait until it has ended; after `CANCEL_GRACE` seconds it is on its own."""
+        """Cancel *task* and wait until it has ended; after `CANCEL_GRACE` seconds it is on its own.
+
+        A thread cannot be cancelled: one that the task has begun is on its own at once.
+        """
         if task.done():
             return
+        running = self._running[task]
         task.cancel()
         await asyncio.wait({task}, timeout=CANCEL_GRACE)
-        if not task.done():
-            _logger.warning("%s ignores its cancellation and was abandoned", task.get_name(), extra={"leaked": True})
+        if not running.over:
+            self._abandon(running)
+
+    def leaked(self, owner: str) -> list[str]:
+        """What was abandoned of the component *owner* and still runs."""
+        self._leaked = [call for call in self._leaked if not call.over]
+        return [call.what for call in self._leaked if call.owner == owner]
 
     async def close(self) -> None:
         """End everything that still runs, all at the same time."""
@@ -84,6 +140,14 @@ class UserCalls:
             task.cancel()
         if running:
             await asyncio.wait(running, timeout=CANCEL_GRACE)
+
+    def _abandon(self, call: _Call) -> None:
+        self._leaked.append(call)
+        fields = {"component": call.owner, "leaked": True}
+        _logger.warning("the %s of %s ignores its cancellation and was abandoned", call.what, call.owner, extra=fields)
+
+    def _forget(self, task: "asyncio.Task[Any]") -> None:
+        del self._running[task]
 
 
 def describe(error: BaseException) -> str:
@@ -104,16 +168,25 @@ def _is_async(function: UserFunction) -> bool:
 
 
 async def _in_thread(function: Callable[[], object]) -> Outcome:
+    thread = _Thread()
+    if (threads := _threads.get()) is not None:
+        threads[:] = [other for other in threads if not other.over] + [thread]
     context = contextvars.copy_context()
-    return await asyncio.get_running_loop().run_in_executor(_THREADS, context.run, _attempt, function)
+    try:
+        return await asyncio.get_running_loop().run_in_executor(_THREADS, context.run, _attempt, function, thread)
+    except asyncio.CancelledError:
+        thread.abandon()
+        raise
 
 
-def _attempt(function: Callable[[], object]) -> Outcome:
+def _attempt(function: Callable[[], object], thread: _Thread) -> Outcome:
     # As a value, because neither a future nor a coroutine can carry every exception (StopIteration).
     try:
-        return Outcome(function(), None)
+        outcome = Outcome(function(), None)
     except BaseException as error:
-        return Outcome(None, error)
+        outcome = Outcome(None, error)
+    thread.finish(outcome.value)
+    return outcome
 
 
 class _DaemonThreads(Executor):

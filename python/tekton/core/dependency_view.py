@@ -1,26 +1,29 @@
 """How the dependencies of components stand: met, on their way, failed, or going round in circles."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from typing import Final
 
 from tekton import _native
 from tekton.core.component_lifecycle import ComponentRegistry
+from tekton.core.component_lifecycle.healthcheck import Health
 from tekton.core.dependency import Dependency, DependencyResolver
+from tekton.core.failures import StartFailures
 from tekton.core.lifecycle import ComponentRecord, ComponentState
 from tekton.core.start_plan import Handler, Standing, Why, cycle_through, describe_cycle, is_met, may_still_meet
-from tekton.utils.tekton_errors import DependencyError, TektonError
+from tekton.utils.tekton_errors import DependencyError
 
 
 class DependencyView:
     """Reads the registry and what the coordinator knows; changes neither.
 
-    *failures* has, by component, what the last start failed with; *in_flight* tells who is being started.
+    *in_flight* tells who is being started.
     """
 
     def __init__(
         self,
         registry: ComponentRegistry,
         handlers: Mapping[str, Handler],
-        failures: Mapping[str, TektonError],
+        failures: StartFailures,
         in_flight: Callable[[str], bool],
     ) -> None:
         self._registry = registry
@@ -44,9 +47,13 @@ class DependencyView:
             return Standing("awaited")
         return Standing("failed", self._why_failed(name, record))
 
-    def awaited(self, handler: Handler) -> list[str]:
-        """The dependencies that are not met but on their way. Raises DependencyError when one has failed."""
-        standings = [(dependency.component, self.standing(dependency)) for dependency in handler.dependencies]
+    def awaited(self, handler: Handler, among: Container[str] | None = None) -> list[str]:
+        """The dependencies that are not met but on their way. Raises DependencyError when one has failed.
+
+        *among* limits the question to some of them.
+        """
+        needs = [need for need in handler.dependencies if among is None or need.component in among]
+        standings = [(dependency.component, self.standing(dependency)) for dependency in needs]
         failed = {name: standing.why for name, standing in standings if standing.verdict == "failed"}
         if failed:
             raise DependencyError(handler.component_id, list(failed), "; ".join(failed.values()))
@@ -54,42 +61,38 @@ class DependencyView:
 
     def cycle_error(self, component_id: str) -> DependencyError | None:
         """The error for a component that is part of a dependency cycle, else None. O(what it depends on)."""
-        cycle = cycle_through(self.graph(), component_id)
+        cycle = cycle_through(self._needed_by, component_id)
         if not cycle:
             return None
         return DependencyError(component_id, cycle[1:] or cycle, describe_cycle(cycle), cycle)
 
     def cycle_errors(self, component_ids: Iterable[str]) -> dict[str, DependencyError]:
         """The error of each of *component_ids* that is part of a dependency cycle."""
-        order, cycles = DependencyResolver.resolve_dependencies(self.graph())
+        graph = self.graph()
+        order, cycles = DependencyResolver.resolve_dependencies(graph)
         if not cycles:
             return {}
-        startable = set(order)
-        errors = ((name, self.cycle_error(name)) for name in component_ids if name not in startable)
+        # Nor can those be part of a cycle on which none in a cycle depends.
+        ruled_out = {*order, *DependencyResolver.resolve_dependencies(_turned_round(graph))[0]}
+        errors = ((name, self.cycle_error(name)) for name in component_ids if name not in ruled_out)
         return {name: error for name, error in errors if error is not None}
-
-    def blocked_by(self, component_id: str) -> list[str]:
-        """Components whose last start failed because *component_id* could not be used."""
-        return [
-            name
-            for name, error in self._failures.items()
-            if isinstance(error, DependencyError) and not error.cycle and component_id in error.failed_dependencies
-        ]
 
     def waiting_for(self, component_id: str) -> list[str]:
         """The dependencies that a component is short of but that are on their way. Cheap, for lists."""
         return self._short_of(component_id, "awaited")
 
     def last_error(self, component_id: str) -> str | None:
-        """What the last start of a component failed with."""
-        failure = self._failures.get(component_id)
+        """What the last start of a component failed with; None while another one goes on."""
+        failure = None if self._in_flight(component_id) else self._failures.of(component_id)
         return str(failure) if failure else None
 
-    def explain(self, component_id: str, phase: str | None) -> Why:
-        """Why a component is where it is; *phase* is what its start is doing."""
+    def explain(
+        self, component_id: str, phase: str | None, leaked: Sequence[str] = (), health: Sequence[Health] = ()
+    ) -> Why:
+        """Why a component is where it is; *phase* is what its start is doing, *leaked* what was abandoned of it."""
         record = self._registry.find(component_id)
         graph = self.graph()
-        cycle = cycle_through(graph, component_id)
+        cycle = cycle_through(self._needed_by, component_id)
         return Why(
             component_id=component_id,
             state=record.state if record else None,
@@ -101,6 +104,8 @@ class DependencyView:
             cycle=tuple(cycle),
             dependents=tuple(_dependents(graph, component_id)),
             last_error=self.last_error(component_id),
+            leaked=tuple(leaked),
+            health=tuple(health),
         )
 
     def _short_of(self, component_id: str, verdict: str) -> list[str]:
@@ -110,19 +115,47 @@ class DependencyView:
         needs = self._needs(self._handlers.get(component_id), record)
         return [need.component for need in needs if self.standing(need).verdict == verdict]
 
+    def _needed_by(self, component_id: str) -> Iterable[str]:
+        """What a component depends on, as in `graph`."""
+        handler = self._handlers.get(component_id)
+        if handler is not None:
+            return handler.needs
+        record = self._registry.find(component_id)
+        return () if record is None else record.dependencies
+
     def _needs(self, handler: Handler | None, record: ComponentRecord | None) -> Iterable[Dependency]:
         if handler is not None:
             return handler.dependencies
         return [Dependency(name) for name in record.dependencies] if record else []
 
     def _why_failed(self, name: str, record: ComponentRecord | None) -> str:
-        failure = self._failures.get(name)
+        failure = self._failures.of(name)
         if record is not None:
             verb = "failed" if record.state is ComponentState.FAILED else f"is {record.state.value}"
             return f"{name} {verb}" + (f" ({record.reason})" if record.reason else "")
         if failure is not None:
-            return str(failure)
+            return _shortened(str(failure))
         return f"{name} has not been started" if name in self._handlers else f"{name} is unknown"
+
+
+_CANNOT: Final = " cannot start: "
+
+
+def _shortened(text: str) -> str:
+    """*text* of a failed start without what is between its dependency and the cause at the end of a long chain."""
+    name, _, why = text.partition(_CANNOT)
+    if _CANNOT not in why:
+        return text
+    return f"{name}{_CANNOT}… {why.rpartition(_CANNOT)[2].removeprefix('… ')}"
+
+
+def _turned_round(graph: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """Component id -> ids that depend on it."""
+    turned: dict[str, list[str]] = {name: [] for name in graph}
+    for name, needs in graph.items():
+        for need in needs:
+            turned.setdefault(need, []).append(name)
+    return turned
 
 
 def _dependents(graph: dict[str, list[str]], component_id: str) -> list[str]:

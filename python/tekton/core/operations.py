@@ -1,25 +1,33 @@
 """What is being done to components at this moment: at most one start and one stop of each.
 
 A start in progress is shared by everybody who asks for one. It lives as long as somebody waits for it: the last
-caller that is cancelled takes it along. A stop in progress is shared too, and is not cancelled by anybody.
+caller that is cancelled takes it along. Start functions may be callers too, for as long as their own starts are
+wanted. A stop in progress is shared too, and is not cancelled by anybody.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
 from tekton.background import BackgroundGroup
 from tekton.clock import Clock
+from tekton.core import waiting
 from tekton.core.calls import UserCalls
 from tekton.core.component_lifecycle import ComponentRegistry
+from tekton.core.component_lifecycle.healthcheck import HealthCheck, HealthMonitor
+from tekton.core.deadlocks import DeadlockWatch
 from tekton.core.dependency_view import DependencyView
+from tekton.core.failures import StartFailures
 from tekton.core.lifecycle import ENDED, USABLE, Change, ComponentState
+from tekton.core.places import Places
 from tekton.core.signals import Signals
 from tekton.core.start_job import StartJob
 from tekton.core.start_plan import RESTARTING, STOPPED, Handler
 from tekton.core.stopper import Stopper
 from tekton.utils.tekton_errors import TektonError
+
+_NEWS_TO_NOBODY = frozenset({ComponentState.REGISTERING, ComponentState.INITIALIZING})
+"""States that neither meet a dependency nor rule it out, nor end anything."""
 
 StopTask = asyncio.Task[TektonError | None]
 
@@ -44,14 +52,16 @@ class Operations:
         self.signals = Signals()
         self.calls = UserCalls("start-up")
         self.stopper = Stopper(registry, self.calls)
+        self.places = Places(max_concurrent)
+        self.failures = StartFailures()
+        self.health = HealthMonitor(registry, self._health_checks, self.calls, clock=clock)
         self._handlers = handlers
         self._clock = clock
-        self._places = None if max_concurrent is None else asyncio.Semaphore(max_concurrent)
         self._default_timeout = default_timeout
         self._jobs: dict[str, StartJob] = {}
         self._stops: dict[str, StopTask] = {}
-        self._failures: dict[str, TektonError] = {}
-        self.view = DependencyView(registry, handlers, self._failures, self.in_flight)
+        self._deadlocks = DeadlockWatch(self._jobs)
+        self.view = DependencyView(registry, handlers, self.failures, self.in_flight)
         self._group = BackgroundGroup("start-up")
         self._unlisten: Callable[[], None] | None = None
 
@@ -59,13 +69,16 @@ class Operations:
         """Begin to listen to the registry. Listening twice is the same."""
         if self._unlisten is None:
             self._unlisten = self.registry.feed.add_listener(self._on_change)
+            self.health.start()
 
     async def close(self) -> None:
         """Cancel the starts, let the stops end, and stop listening."""
+        await self.health.stop()
         for job in self._jobs.values():
             job.cancel()
         await _all_done([*(job.task for job in self._jobs.values()), *self._stops.values()])
         await self.calls.close()
+        self._deadlocks.end()
         if self._unlisten is not None:
             self._unlisten()
             self._unlisten = None
@@ -111,29 +124,45 @@ class Operations:
         )
         self._jobs[component_id] = job
         job.task = self._group.spawn(job.run(), component_id)
+        self._deadlocks.begin()
         began = self._clock.monotonic()
         job.task.add_done_callback(lambda _: self._ended(job, began))
         return job
 
     async def join(self, jobs: Sequence[StartJob]) -> None:
         """Wait until *jobs* have ended. A cancelled caller takes along those that nobody else waits for."""
+        caller = waiting.starting()
         for job in jobs:
-            job.callers += 1
+            job.callers.append(caller)
+        names = [job.component_id for job in jobs if not job.task.done()]
         try:
-            await _all_done(job.task for job in jobs)
-        except asyncio.CancelledError:
-            lonely = [job for job in jobs if job.callers == 1]
+            async with waiting.waiting_for(names, starting=True):
+                await _all_done(job.task for job in jobs)
+        finally:
+            # Before anything is waited for: who leaves next must not take us for somebody who still waits.
+            for job in jobs:
+                job.callers.remove(caller)
+            lonely = [job for job in jobs if not job.task.done() and not self._is_wanted(job)]
             for job in lonely:
                 job.cancel()
             await _all_done(job.task for job in lonely)
-            raise
-        finally:
-            for job in jobs:
-                job.callers -= 1
+
+    def _is_wanted(self, job: StartJob) -> bool:
+        """True when somebody waits for *job*, other than starts that nobody else waits for."""
+        seen: set[str | None] = set()
+        chain = [job]
+        for waited_for in chain:
+            for caller in set(waited_for.callers) - seen:
+                seen.add(caller)
+                waiting_job = None if caller is None else self._jobs.get(caller)
+                if waiting_job is None:
+                    return True
+                chain.append(waiting_job)
+        return False
 
     def refuse(self, component_id: str, error: TektonError) -> None:
         """Note that the component cannot be started at all."""
-        self._failures[component_id] = error
+        self.failures.note(component_id, error)
         _logger.warning("start refused: %s", error, extra={"component": component_id})
 
     def _ended(self, job: StartJob, began: float) -> None:
@@ -143,10 +172,11 @@ class Operations:
         error = job.error
         fields = {"component": component_id, "seconds": round(self._clock.monotonic() - began, 3)}
         if error is None:
-            self._failures.pop(component_id, None)
+            self.failures.forget(component_id)
             _logger.info("%s is up", component_id, extra=fields)
         else:
-            self._failures[component_id] = error
+            if self._state(component_id) not in USABLE:
+                self.failures.note(component_id, error)
             _logger.warning("start failed: %s", error, extra=fields)
         self.signals.notify(component_id)
 
@@ -170,18 +200,14 @@ class Operations:
     async def _stop(self, component_id: str, reason: str, job: StartJob | None) -> TektonError | None:
         if job is not None:
             await asyncio.wait({job.task})
-        self._failures.pop(component_id, None)
+        self.failures.forget(component_id)
         return await self.stopper.stop(self._handlers.get(component_id) or Handler(component_id), reason)
 
     # What start jobs ask for.
 
-    def awaited(self, handler: Handler) -> list[str]:
+    def awaited(self, handler: Handler, among: Container[str] | None = None) -> list[str]:
         """The dependencies of *handler* that are on their way. Raises DependencyError when one has failed."""
-        return self.view.awaited(handler)
-
-    def place(self) -> AbstractAsyncContextManager[object]:
-        """A place among the components that start at the same time."""
-        return self._places or nullcontext()
+        return self.view.awaited(handler, among)
 
     async def make_way(self, handler: Handler, *, restart: bool) -> None:
         """Let a stop in progress end; stop what still runs of the component (*restart*: even if it is usable).
@@ -196,10 +222,16 @@ class Operations:
             await asyncio.wait({stop})
             if restart and (error := stop.result()):
                 raise error
-        while self._state(component_id) is ComponentState.STOPPING:
-            await self.signals.wait([component_id])
+        with self.signals.watch([component_id]) as watch:
+            while self._state(component_id) is ComponentState.STOPPING:
+                await watch.changed()
+                watch.take()
         if self._state(component_id) not in USABLE:
             await self.stopper.clean_up(handler)
+
+    def _health_checks(self, component_id: str) -> Sequence[HealthCheck]:
+        handler = self._handlers.get(component_id)
+        return () if handler is None else handler.health
 
     def _state(self, component_id: str) -> ComponentState | None:
         record = self.registry.find(component_id)
@@ -207,8 +239,9 @@ class Operations:
 
     def _on_change(self, change: Change) -> None:
         if change.record.usable:
-            self._failures.pop(change.component_id, None)
-        self.signals.notify(change.component_id)
+            self.failures.forget(change.component_id)
+        if change.state not in _NEWS_TO_NOBODY or change.kind == "deregistered":
+            self.signals.notify(change.component_id)
 
 
 async def _all_done(tasks: Iterable[StopTask]) -> None:

@@ -8,6 +8,8 @@ only reports FAILED. The rules:
   jitter), up to the longest backoff. At most `max_concurrent` restarts run at once.
 * After `max` restarts without `reset_after` seconds of being usable between them, Recovery gives up and says so.
   When somebody else brings the component up, it begins anew.
+* While a component flaps (`flapping`), time in which it is usable does not count, and each restart waits for the
+  longest backoff.
 * What did not start because of a dependency is started when that dependency is usable; that is no restart and is
   not counted.
 
@@ -18,7 +20,7 @@ import asyncio
 import logging
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, Self
@@ -80,6 +82,7 @@ class _Course:
 
     policy: RestartPolicy
     attempt: int = 0
+    restarts: int = 0
     failures: int = 0
     usable_since: float | None = None
     next_at: float | None = None
@@ -98,7 +101,10 @@ class _Course:
 
 
 class Recovery:
-    """Restarts what fails, if the coordinator knows how to start it. *default* is the policy of those without one."""
+    """Restarts what fails, if the coordinator knows how to start it.
+
+    *default* is the policy of those without one; *flapping* are the ids of the components that flap.
+    """
 
     def __init__(
         self,
@@ -108,6 +114,7 @@ class Recovery:
         rng: random.Random,
         clock: Clock = SYSTEM_CLOCK,
         max_concurrent: int = 4,
+        flapping: Container[str] = frozenset(),
         default: RestartPolicy = RestartPolicy(),  # noqa: B008 - it is frozen
     ) -> None:
         self._registry = registry
@@ -116,6 +123,7 @@ class Recovery:
         self._clock = clock
         self._places = asyncio.Semaphore(max_concurrent)
         self._default = default
+        self._flapping = flapping
         self._courses: dict[str, _Course] = {}
         self._group = BackgroundGroup("recovery")
         self._unlisten: Callable[[], None] | None = None
@@ -150,8 +158,13 @@ class Recovery:
     def status(self, component_id: str) -> RestartStatus:
         """How far the restarts of a component have gone."""
         course = self._courses.get(component_id) or _Course(self._default)
-        attempt = 0 if self._is_healthy(course) else course.attempt
+        attempt = 0 if self._is_healthy(component_id, course) else course.attempt
         return RestartStatus(attempt, course.policy.max, course.next_at, course.gave_up)
+
+    def restarts(self, component_id: str) -> int:
+        """How often the component was restarted since `start`, all told."""
+        course = self._courses.get(component_id)
+        return 0 if course is None else course.restarts
 
     def _on_change(self, change: Change) -> None:
         component_id = change.component_id
@@ -194,7 +207,7 @@ class Recovery:
         course = self._course(component_id)
         course.failures += 1
         course.call_off()
-        if self._is_healthy(course):
+        if self._is_healthy(component_id, course):
             course.begin_anew()
         course.usable_since = None
         if course.policy.policy == "no" or self._is_usable(component_id):
@@ -203,12 +216,13 @@ class Recovery:
             self._give_up(component_id, course)
             return
         course.attempt += 1
-        self._schedule(component_id, course, course.policy.delay(course.attempt, self._rng))
+        delay = course.policy.delay(course.attempt, self._rng)
+        self._schedule(component_id, course, course.policy.backoff[1] if component_id in self._flapping else delay)
 
     def _unblock(self, component_id: str) -> None:
         course = self._course(component_id)
         if course.policy.policy != "no" and course.timer is None and self._coordinator.has_handler(component_id):
-            self._schedule(component_id, course, 0.0)
+            self._schedule(component_id, course, 0.0, counts=False)
 
     def _give_up(self, component_id: str, course: _Course) -> None:
         course.gave_up = True
@@ -216,14 +230,14 @@ class Recovery:
             "gave up on %s after %d restarts", component_id, course.attempt, extra={"component": component_id}
         )
 
-    def _schedule(self, component_id: str, course: _Course, delay: float) -> None:
+    def _schedule(self, component_id: str, course: _Course, delay: float, *, counts: bool = True) -> None:
         course.next_at = self._clock.monotonic() + delay
-        course.timer = self._group.spawn(self._restart(component_id, course, delay), component_id)
+        course.timer = self._group.spawn(self._restart(component_id, course, delay, counts), component_id)
         _logger.info(
             "restarting %s in %.1f s", component_id, delay, extra={"component": component_id, "attempt": course.attempt}
         )
 
-    async def _restart(self, component_id: str, course: _Course, delay: float) -> None:
+    async def _restart(self, component_id: str, course: _Course, delay: float, counts: bool) -> None:
         await asyncio.sleep(delay)
         async with self._places:
             # From here on it is not called off any more: what it starts is real.
@@ -231,6 +245,7 @@ class Recovery:
             if self._is_usable(component_id) or self._coordinator.in_flight(component_id):
                 return
             failures = course.failures
+            course.restarts += counts
             try:
                 await self._coordinator.restart_component(component_id)
             except DependencyError as error:
@@ -253,9 +268,10 @@ class Recovery:
         record = self._registry.find(component_id)
         return record is not None and record.usable
 
-    def _is_healthy(self, course: _Course) -> bool:
+    def _is_healthy(self, component_id: str, course: _Course) -> bool:
         since = course.usable_since
-        return since is not None and self._clock.monotonic() - since >= course.policy.reset_after
+        long_enough = since is not None and self._clock.monotonic() - since >= course.policy.reset_after
+        return long_enough and component_id not in self._flapping
 
     def _course(self, component_id: str) -> _Course:
         course = self._courses.get(component_id)

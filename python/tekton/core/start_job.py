@@ -5,22 +5,22 @@ readiness checks) runs in yet another task, so that code which ignores cancellat
 
 The steps: wait until the dependencies are met; register, unless the component has a live instance already; walk to
 STARTING; with a place among the simultaneous starts, and the dependencies still met, call the start function and wait
-for the readiness conditions; READY. A start ends early when its instance is FAILED meanwhile by whoever noticed, and
-well when it has COMPLETED meanwhile.
+for the readiness conditions (`start_work.py`); READY. A start ends early when its instance is FAILED meanwhile by
+whoever noticed, and well when it has COMPLETED meanwhile.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Container, Iterator
 from typing import Any, Protocol
 
-from tekton.core.calls import UserCalls, call, describe
+from tekton.core.calls import UserCalls, describe
 from tekton.core.component_lifecycle import ComponentRegistry
-from tekton.core.component_lifecycle.readiness import NotReadyError
 from tekton.core.lifecycle import ENDED, ComponentRecord, ComponentRegistration, ComponentState
-from tekton.core.signals import Signals
+from tekton.core.places import Places
+from tekton.core.signals import Signals, Watch
 from tekton.core.start_plan import CANCELLED, STOPPED, Handler, is_met
+from tekton.core.start_work import StartWork, Wait
 from tekton.core.stopper import Stopper
 from tekton.utils.tekton_errors import (
     ComponentError,
@@ -46,8 +46,9 @@ class Surroundings(Protocol):
     signals: Signals
     calls: UserCalls
     stopper: Stopper
+    places: Places
 
-    def awaited(self, handler: Handler) -> list[str]:
+    def awaited(self, handler: Handler, among: Container[str] | None = None) -> list[str]:
         """The dependencies that are on their way; raises DependencyError when one has failed."""
         ...
 
@@ -55,47 +56,17 @@ class Surroundings(Protocol):
         """True while a job is starting the component."""
         ...
 
-    def place(self) -> AbstractAsyncContextManager[object]:
-        """A place among the components that start at the same time."""
-        ...
-
     async def make_way(self, handler: Handler, *, restart: bool) -> None:
         """Let a stop in progress end; stop what still runs of the component (*restart*: even if it is usable)."""
         ...
-
-
-class StartWork:
-    """The part of a start that is the user's code. *enter* is told the phase; `returned` when something may run."""
-
-    def __init__(self, handler: Handler, enter: Callable[[str], None]) -> None:
-        self._handler = handler
-        self._enter = enter
-        self.returned = False
-
-    async def run(self) -> str | None:
-        """Call the start function, then wait for each readiness condition. The result is None, or why it failed."""
-        assert self._handler.start_func is not None
-        self._enter("start function")
-        outcome = await call(self._handler.start_func)
-        if outcome.error is not None:
-            return describe(outcome.error)
-        if outcome.value is False:
-            return "the start function returned False"
-        self.returned = True
-        for condition in self._handler.readiness:
-            self._enter(condition.name)
-            try:
-                await condition.wait()
-            except NotReadyError as error:
-                return str(error)
-        return None
 
 
 class StartJob:
     """See the module. `target` is READY or DEGRADED.
 
     *patient*: the timeout does not run while dependencies are being started by other jobs, which have timeouts of
-    their own. *alone*: dependencies are not looked at.
+    their own. *alone*: dependencies are not looked at. `callers` are those who wait for it: components whose start
+    functions do, and None for each other one.
     """
 
     def __init__(
@@ -112,9 +83,8 @@ class StartJob:
     ) -> None:
         self.handler = handler
         self.component_id = handler.component_id
-        self.phase = "dependencies"
         self.closing = False
-        self.callers = 0
+        self.callers: list[str | None] = []
         self._around = around
         self._registry = around.registry
         self._timeout = timeout
@@ -123,24 +93,49 @@ class StartJob:
         self._alone = alone
         self._restart = restart
         self._after = after
+        self._phase = "dependencies"
+        self._awaited_names: dict[str, None] = {}
+        self._touched = not restart
         self._instance: str | None = None
+        self._work: StartWork | None = None
         self._call: asyncio.Task[str | None] | None = None
-        self._cancelled_because = CANCELLED
+        self._cancelled_because: TektonError = ComponentError(self.component_id, CANCELLED)
         self.task: asyncio.Task[TektonError | None]
 
     def cancel(self, reason: str = CANCELLED) -> None:
         """End the start, unless it is about to end; then the component is FAILED for *reason*."""
+        self.break_off(ComponentError(self.component_id, reason))
+
+    def break_off(self, error: TektonError) -> None:
+        """End the start with *error*, unless it is about to end."""
         if not self.closing:
             self.closing = True
-            self._cancelled_because = reason
+            self._cancelled_because = error
             self.task.cancel()
+
+    @property
+    def phase(self) -> str:
+        """What the start is doing."""
+        names = dict.fromkeys(name for wait in self._waits() for name in wait.names)
+        return f"{self._phase}, which waits for {', '.join(names)}" if names else self._phase
+
+    def waits_for(self) -> list[str]:
+        """The components without which the start does not go on, as far as it has noticed: some may be there now."""
+        return [*self._awaited_names, *(name for wait in self._waits() if wait.blocks for name in wait.names)]
+
+    def still_waits_for(self, name: str) -> bool:
+        """True when the start cannot go on at this moment, for want of *name*."""
+        if any(wait.blocks and name in wait.names for wait in self._waits()):
+            return True
+        try:
+            return name in self._awaited_names and name in self._awaited()
+        except TektonError:
+            return False
 
     @property
     def error(self) -> TektonError | None:
         """What a job that has ended failed with; None when it succeeded."""
-        if self.task.cancelled():
-            return ComponentError(self.component_id, self._cancelled_because)
-        return self.task.result()
+        return self._cancelled_because if self.task.cancelled() else self.task.result()
 
     async def run(self) -> TektonError | None:
         """Start the component. The result is None on success, else why not."""
@@ -159,7 +154,7 @@ class StartJob:
         if timed_out and isinstance(cause, TimeoutError):
             return StartTimeoutError(self.component_id, self._timeout, self.phase)
         if isinstance(cause, asyncio.CancelledError):
-            return ComponentError(self.component_id, self._cancelled_because)
+            return self._cancelled_because
         if isinstance(cause, RegistryError):
             return ComponentError(self.component_id, str(cause))
         if isinstance(cause, TektonError):
@@ -170,6 +165,10 @@ class StartJob:
     async def _start(self, deadline: asyncio.Timeout) -> None:
         if self._after is not None:
             await asyncio.wait({self._after})
+        if self._restart and self._is_usable():
+            # What runs is not stopped for a start that would fail.
+            await self._dependencies(deadline)
+        self._touched = True
         await self._around.make_way(self.handler, restart=self._restart)
         if self._is_usable():
             return
@@ -186,17 +185,29 @@ class StartJob:
 
     async def _dependencies(self, deadline: asyncio.Timeout) -> None:
         """Wait until the dependencies are met. Raises DependencyError as soon as one cannot be."""
-        self.phase = "dependencies"
-        while awaited := self._awaited():
-            self.phase = ", ".join(awaited)
-            if self._patient:
-                self._pause(deadline, any(self._around.in_flight(name) for name in awaited))
-            await self._around.signals.wait(awaited)
+        self._phase = "dependencies"
+        with self._around.signals.watch(self.handler.needs) as watch:
+            self._awaited_names = dict.fromkeys(self._awaited())
+            try:
+                await self._all_met(watch, deadline)
+            finally:
+                self._awaited_names = {}
         if self._patient:
             self._pause(deadline, False)
 
-    def _awaited(self) -> list[str]:
-        return [] if self._alone else self._around.awaited(self.handler)
+    async def _all_met(self, watch: Watch, deadline: asyncio.Timeout) -> None:
+        while self._awaited_names:
+            self._phase = ", ".join(self._awaited_names)
+            if self._patient:
+                self._pause(deadline, any(self._around.in_flight(name) for name in self._awaited_names))
+            await watch.changed()
+            # Only what has changed is looked at: a component may have hundreds of dependencies.
+            for name in (changed := watch.take()):
+                self._awaited_names.pop(name, None)
+            self._awaited_names |= dict.fromkeys(self._awaited(changed))
+
+    def _awaited(self, among: Container[str] | None = None) -> list[str]:
+        return [] if self._alone else self._around.awaited(self.handler, among)
 
     def _pause(self, deadline: asyncio.Timeout, paused: bool) -> None:
         """Stop the timeout, or let it begin anew if it was stopped."""
@@ -206,7 +217,7 @@ class StartJob:
             deadline.reschedule(asyncio.get_running_loop().time() + self._timeout)
 
     async def _register(self) -> ComponentRecord:
-        self.phase = "registration"
+        self._phase = "registration"
         live = self._live()
         if live is None:
             live = await self._register_new()
@@ -228,7 +239,7 @@ class StartJob:
     def _describe(self) -> ComponentRegistration:
         try:
             registration = self.handler.describe()
-        except Exception as error:
+        except BaseException as error:
             raise ComponentError(self.component_id, f"cannot be registered: {describe(error)}") from error
         if registration.component_id != self.component_id:
             raise ComponentError(self.component_id, f"its registration is that of {registration.component_id}")
@@ -236,7 +247,7 @@ class StartJob:
 
     async def _walk(self, state: ComponentState) -> None:
         """Go to STARTING, whoever else takes some of the steps."""
-        self.phase = "registration"
+        self._phase = "registration"
         assert self._instance is not None
         while (step := _NEXT.get(state)) is not None:
             try:
@@ -246,28 +257,29 @@ class StartJob:
 
     async def _work_in_place(self, deadline: asyncio.Timeout) -> bool:
         """Do the user's part of the start; False when a dependency was lost while waiting for a place."""
-        self.phase = "a place among the simultaneous starts"
+        self._phase = "a place among the simultaneous starts"
         if self._patient:
             self._pause(deadline, True)
-        async with self._around.place():
+        async with self._around.places.take() as place:
             if self._awaited():
                 return False
             self._pause(deadline, False)
-            work = StartWork(self.handler, self._enter)
+            self._work = StartWork(self.handler, place, self._enter)
             self._around.stopper.owe(self.component_id)
-            self._call = self._around.calls.spawn(work.run(), f"start function of {self.component_id}")
-            await self._while_alive(self._call, work)
+            self._call = self._around.calls.spawn(self._work.run(), "start function", self.component_id)
+            await self._while_alive(self._call, self._work)
             return True
 
     async def _while_alive(self, running: "asyncio.Task[str | None]", work: StartWork) -> None:
-        while not running.done():
-            with self._around.signals.watch([self.component_id]) as changed:
+        with self._around.signals.watch([self.component_id]) as watch:
+            while not running.done():
                 if self._has_completed():
                     await self._around.calls.end(running)
                     return
                 self._check_alive()
-                either: set[asyncio.Future[Any]] = {running, changed}
+                either: set[asyncio.Future[Any]] = {running, watch.changed()}
                 await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+                watch.take()
         failure = "the start function was cancelled" if running.cancelled() else running.result()
         if self._has_completed():
             return
@@ -285,7 +297,7 @@ class StartJob:
             raise ComponentError(self.component_id, f"{why} while starting")
 
     async def _finish(self) -> None:
-        self.phase = "registration"
+        self._phase = "registration"
         live = self._live()
         if live is None or live.state is self._target:
             return
@@ -302,7 +314,7 @@ class StartJob:
             self._registry.observe(self.component_id, self._instance, ComponentState.FAILED, reason)
         if self._call is not None:
             await self._around.calls.end(self._call)
-        if reason != STOPPED:
+        if reason != STOPPED and self._touched:
             await self._around.stopper.clean_up(self.handler)
 
     def _has_completed(self) -> bool:
@@ -311,8 +323,11 @@ class StartJob:
         record = self._registry.instance(self.component_id, self._instance)
         return record is not None and is_met("completed", record)
 
+    def _waits(self) -> Iterator[Wait]:
+        return iter(()) if self._work is None or self.closing else self._work.waits()
+
     def _enter(self, phase: str) -> None:
-        self.phase = phase
+        self._phase = phase
 
     def _is_usable(self) -> bool:
         record = self._registry.find(self.component_id)

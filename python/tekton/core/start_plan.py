@@ -7,7 +7,8 @@ from typing import Literal, NamedTuple, TypedDict, cast
 import msgspec
 
 from tekton.core.calls import UserFunction
-from tekton.core.component_lifecycle.readiness import ReadinessCondition
+from tekton.core.component_lifecycle.healthcheck import Health, HealthCheck
+from tekton.core.component_lifecycle.readiness import Condition as Readiness
 from tekton.core.dependency import Condition, Dependency
 from tekton.core.lifecycle import ENDED, ComponentRecord, ComponentRegistration, ComponentState
 
@@ -46,7 +47,8 @@ class ComponentConfig(TypedDict, total=False):
     stop_timeout: float
     registration: Callable[[], ComponentRegistration] | None
     supervised: bool
-    readiness: Sequence[ReadinessCondition]
+    readiness: Sequence[Readiness]
+    health: Sequence[HealthCheck]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,8 @@ class Handler:
     stop_timeout: float = DEFAULT_STOP_TIMEOUT
     registration: Callable[[], ComponentRegistration] | None = None
     supervised: bool = False
-    readiness: tuple[ReadinessCondition, ...] = ()
+    readiness: tuple[Readiness, ...] = ()
+    health: tuple[HealthCheck, ...] = ()
 
     def configured(self, config: ComponentConfig) -> "Handler":
         """This handler with what *config* says. Raises TypeError for a key that does not exist."""
@@ -72,6 +75,8 @@ class Handler:
             changes["dependencies"] = as_dependencies(config["dependencies"])
         if "readiness" in config:
             changes["readiness"] = tuple(config["readiness"])
+        if "health" in config:
+            changes["health"] = tuple(config["health"])
         return replace(self, **changes)  # type: ignore[arg-type]
 
     @property
@@ -92,7 +97,8 @@ class Why(msgspec.Struct, frozen=True, kw_only=True):
     `phase` is what its start is doing, None when it is not being started. `waiting_for` are dependencies on their
     way, `failed_dependencies` those that are not and cannot be used, `cycle` the circle of dependencies that the
     component is part of, `dependents` what depends on it, directly or not, nearest first. `since` is wall-clock
-    seconds, `last_error` what the last start failed with.
+    seconds, `last_error` what the last start failed with. `leaked` is what was abandoned of it and still runs in this
+    process, such as a start function that ignores its cancellation. `health` is what its health checks say.
     """
 
     component_id: str
@@ -105,6 +111,8 @@ class Why(msgspec.Struct, frozen=True, kw_only=True):
     cycle: tuple[str, ...]
     dependents: tuple[str, ...]
     last_error: str | None
+    leaked: tuple[str, ...] = ()
+    health: tuple[Health, ...] = ()
 
 
 class Standing(NamedTuple):
@@ -133,12 +141,15 @@ def may_still_meet(condition: Condition, record: ComponentRecord) -> bool:
     return record.state not in ENDED
 
 
-def cycle_through(graph: Mapping[str, Sequence[str]], component_id: str) -> list[str]:
-    """The shortest circle of dependencies from *component_id* back to it, in edge order; empty when there is none."""
+def cycle_through(needs: Callable[[str], Iterable[str]], component_id: str) -> list[str]:
+    """The shortest circle of dependencies from *component_id* back to it, in edge order; empty when there is none.
+
+    *needs* tells what a component depends on. O(what *component_id* depends on, directly or not).
+    """
     came_from: dict[str, str] = {}
     queue = [component_id]
     for node in queue:
-        for dependency in graph.get(node, ()):
+        for dependency in needs(node):
             if dependency == component_id:
                 return _path(came_from, component_id, node)
             if dependency not in came_from:

@@ -11,7 +11,10 @@ Rules:
 * Whoever cancels the last call that waits for a start cancels the start: FAILED `cancelled`, and the stop function
   runs. What is up already stays up.
 * Every start ends, whatever the start function does: by its timeout, plus the grace of a call that was cancelled and
-  the time that the stop function takes.
+  the time that the stop function takes. What ignores its cancellation is abandoned, and `explain` tells of it.
+* A start function may start other components, or wait for them in the registry. Starts that then wait for one another
+  are found within a second, and all of them fail.
+* A restart does not stop what runs before its dependencies can be used.
 
 One start is in `start_job.py`, one stop in `stopper.py`, which of them go on in `operations.py`; dependencies are
 judged in `dependency_view.py`, and what is known about a component is in `start_plan.py`.
@@ -25,7 +28,8 @@ from typing import Self
 from tekton import _native
 from tekton.clock import SYSTEM_CLOCK, Clock
 from tekton.core.component_lifecycle import ComponentRegistry
-from tekton.core.component_lifecycle.readiness import ReadinessCondition
+from tekton.core.component_lifecycle.healthcheck import Health, HealthCheck
+from tekton.core.component_lifecycle.readiness import Condition, ReadinessCondition
 from tekton.core.dependency import Dependency
 from tekton.core.lifecycle import ComponentRegistration, ComponentState
 from tekton.core.operations import Operations
@@ -44,6 +48,8 @@ __all__ = [
     "ComponentConfig",
     "Dependency",
     "EnhancedStartUpCoordinator",
+    "Health",
+    "HealthCheck",
     "ReadinessCondition",
     "StartFunction",
     "StartResult",
@@ -57,8 +63,7 @@ class EnhancedStartUpCoordinator:
     """Starts and stops the components of *registry*.
 
     *max_concurrent* limits how many components start at once (None: no limit); those that wait for dependencies do
-    not count. A start function that itself starts components then needs places for both. *default_timeout* is in
-    seconds.
+    not count, nor those whose start function waits for other components. *default_timeout* is in seconds.
     """
 
     def __init__(
@@ -104,12 +109,14 @@ class EnhancedStartUpCoordinator:
         stop_timeout: float = DEFAULT_STOP_TIMEOUT,
         registration: Callable[[], ComponentRegistration] | None = None,
         supervised: bool = False,
-        readiness: Sequence[ReadinessCondition] = (),
+        readiness: Sequence[Condition] = (),
+        health: Sequence[HealthCheck] = (),
     ) -> None:
         """Remember how to start and stop a component; replaces what was known about it. Starts nothing.
 
         *registration* makes what is registered for it, anew for each start; without it only the id and the
-        dependencies are. *supervised* as in `ComponentRecord`. Timeouts are in seconds.
+        dependencies are. *supervised* as in `ComponentRecord`. It is ready when all of *readiness* are met; *health*
+        is asked from then on. Timeouts are in seconds.
         """
         await self.initialize()
         self._handlers[component_id] = Handler(component_id).configured(
@@ -122,8 +129,10 @@ class EnhancedStartUpCoordinator:
                 registration=registration,
                 supervised=supervised,
                 readiness=readiness,
+                health=health,
             )
         )
+        self._operations.health.replace_checks(component_id)
 
     def has_handler(self, component_id: str) -> bool:
         """True when the component can be started by its id alone."""
@@ -133,14 +142,20 @@ class EnhancedStartUpCoordinator:
     def explain(self, component_id: str) -> Why:
         """Why the component is where it is. Raises ComponentNotFoundError when nothing is known about it."""
         self._check_known(component_id)
-        return self._view.explain(component_id, self._operations.phase(component_id))
+        operations = self._operations
+        return self._view.explain(
+            component_id,
+            operations.phase(component_id),
+            operations.calls.leaked(component_id),
+            operations.health.health(component_id),
+        )
 
     def waiting_for(self, component_id: str) -> list[str]:
         """The dependencies that the component is short of but that are on their way. Cheaper than `explain`."""
         return self._view.waiting_for(component_id)
 
     def last_error(self, component_id: str) -> str | None:
-        """What the last start of the component failed with; None when it succeeded or there was none."""
+        """What the last start of the component failed with; None when it succeeded, there was none, or one goes on."""
         return self._view.last_error(component_id)
 
     def in_flight(self, component_id: str) -> bool:
@@ -149,7 +164,15 @@ class EnhancedStartUpCoordinator:
 
     def blocked_by(self, component_id: str) -> list[str]:
         """Components whose last start failed because *component_id* could not be used."""
-        return self._view.blocked_by(component_id)
+        return self._operations.failures.blocked_by(component_id)
+
+    async def check_health(self, component_id: str, *, strict: bool = False) -> list[Health]:
+        """Ask the health checks of a usable component now, and return what they say; none for others.
+
+        *strict*: one bad answer is enough to call it unhealthy, for components that nobody has seen work.
+        """
+        await self.initialize()
+        return await self._operations.health.ask(component_id, strict=strict)
 
     # Starting.
 
@@ -188,7 +211,8 @@ class EnhancedStartUpCoordinator:
     async def restart_component(self, component_id: str) -> StartResult:
         """Stop a component if it is live, and start it as it was started before.
 
-        Joins a start that is in progress. Raises as `start_component`, and ComponentNotFoundError.
+        When a dependency cannot be used, what runs is left running and DependencyError is raised. Joins a start that
+        is in progress. Raises as `start_component`, and ComponentNotFoundError.
         """
         self._check_known(component_id)
         return await self._start(self._known(component_id), restart=True)
@@ -303,6 +327,9 @@ class EnhancedStartUpCoordinator:
             return dict(self._handlers)
         handlers = {name: self._known(name).configured(config) for name, config in configs.items()}
         self._handlers |= {name: handler for name, handler in handlers.items() if configs[name]}
+        for name, config in configs.items():
+            if "health" in config:
+                self._operations.health.replace_checks(name)
         return handlers
 
     def _check_known(self, component_id: str) -> None:

@@ -83,7 +83,7 @@ class Stopper:
         self.settle(handler.component_id)
         if handler.stop_func is None:
             return None
-        task = self._calls.spawn(call(handler.stop_func), f"stop function of {handler.component_id}")
+        task = self._calls.spawn(call(handler.stop_func), "stop function", handler.component_id)
         await asyncio.wait({task}, timeout=handler.stop_timeout)
         if not task.done():
             await self._calls.end(task)

@@ -8,8 +8,9 @@ that it started is left. With `--attached` it serves a control plane that runs a
 inherited socket `TEKTON_GUARD_FD`; it ends when that socket closes.
 
 SIGTERM or SIGINT stops in order: the control plane is asked, then what is left. A second one kills at once.
-Exit codes: that of the control plane when it ended by itself (0, 8, 75, 78), 0 after an orderly stop, 75 when the
-data directory has a guard already, 127 when the control plane cannot be executed, 128 + N after a second signal N.
+Exit codes: that of the control plane when it ended by itself (0, 8, 75, 78; 73 when it has never served) or failed to
+come up too often in a row, 0 after an orderly stop, 73 when the data directory cannot be written, 75 when it has a
+guard already, 127 when the control plane cannot be executed, 128 + N after a second signal N.
 Only the standard library is used here, in one thread.
 """
 
@@ -31,6 +32,7 @@ from tekton.supervisor.anchor import anchored
 from tekton.supervisor.guard_log import GuardLog, complain
 from tekton.supervisor.guard_loop import Guard, Settings
 
+EXIT_CANNOT_WRITE: Final = 73
 EXIT_IN_USE: Final = 75
 _SWEEP_LIMIT: Final = 5.0
 _POLL: Final = 0.02
@@ -40,6 +42,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a guard with these command-line arguments; the exit code."""
     options = _parse(arguments)
     data_dir = os.path.realpath(options.data_dir)
+    try:
+        return _take_charge(options, data_dir)
+    except OSError as error:
+        complain(f"{error.filename or data_dir} cannot be used: {error.strerror or error}")
+        return EXIT_CANNOT_WRITE
+
+
+def _take_charge(options: argparse.Namespace, data_dir: str) -> int:
     settings = _settings(options, data_dir)
     _tidy_descriptors()
     run_dir = os.path.join(data_dir, "run")
@@ -62,6 +72,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--data-dir", required=True, help="where the system keeps its state")
     parser.add_argument("--drain-timeout", type=float, default=60.0, help="seconds for an orderly stop (default 60)")
     parser.add_argument("--lock-timeout", type=float, default=2.0, help="seconds to wait for a guard that is ending")
+    parser.add_argument("--failed-starts", type=int, default=60, help="in a row, before giving up (default 60)")
     parser.add_argument("--attached", action="store_true", help="serve the control plane at TEKTON_GUARD_FD")
     parser.add_argument("command", nargs="*", help="the control plane, after --")
     options = parser.parse_args(arguments)
@@ -82,6 +93,7 @@ def _settings(options: argparse.Namespace, data_dir: str) -> Settings:
         control_plane=options.command,
         attached_fd=int(attached_fd) if options.attached and attached_fd else None,
         drain_timeout=options.drain_timeout,
+        failed_starts=options.failed_starts,
     )
 
 

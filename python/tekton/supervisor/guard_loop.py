@@ -33,6 +33,9 @@ from tekton.supervisor.wire import Message
 FINAL_EXIT_CODES: Final = frozenset({0, 8, 75, 78})
 """The control plane is not restarted after these: stopped on purpose, wrong configuration, data directory in use."""
 
+CANNOT_WRITE: Final = 73
+"""Final too, as long as it has never served: later the disk may get better, and the components live on meanwhile."""
+
 _FIRST_DELAY: Final = 0.1
 _LAST_DELAY: Final = 5.0
 _HEALTHY_AFTER: Final = 10.0
@@ -61,13 +64,19 @@ class Settings(NamedTuple):
     control_plane: list[str]
     attached_fd: int | None
     drain_timeout: float
+    failed_starts: int
 
 
 class _Backoff:
-    """How long to wait before the control plane is started again: longer each time that it could not come up."""
+    """How long to wait before the control plane is started again: longer each time that it could not come up.
+
+    `starts` counts those since it has served.
+    """
 
     def __init__(self) -> None:
         self.started_at = 0.0
+        self.has_served = False
+        self.starts = 0
         self._delay = _FIRST_DELAY
 
     def next(self, now: float) -> float:
@@ -78,6 +87,8 @@ class _Backoff:
 
     def came_up(self) -> None:
         """It serves: whatever ends it now, it is worth a quick restart."""
+        self.has_served = True
+        self.starts = 0
         self._delay = _FIRST_DELAY
 
 
@@ -211,6 +222,7 @@ class Guard:
         command = Command(
             self._settings.control_plane, environment, os.getcwd(), log, die_with_parent=False, keep=theirs.fileno()
         )
+        self._backoff.starts += 1
         self._backoff.started_at = self._clock.monotonic()
         try:
             self._control = self._children.start(Order("control-plane", {}, command, listed=False))
@@ -246,10 +258,16 @@ class Guard:
         code = child.exit.code if child.exit else None
         if self._phase is Phase.DRAINING:
             self._enter_sweeping(code if code is not None else 1)
-        elif self._phase is Phase.RUNNING and code in FINAL_EXIT_CODES:
+        elif self._phase is Phase.RUNNING and self._is_final(code):
             self._enter_sweeping(code or 0)
+        elif self._phase is Phase.RUNNING and self._backoff.starts >= self._settings.failed_starts:
+            self._log.say(f"the control plane ended: {child.exit}, in start {self._backoff.starts} in a row: giving up")
+            self._enter_sweeping(code or 1)
         elif self._phase is Phase.RUNNING:
             self._restart_later(f"ended: {child.exit}")
+
+    def _is_final(self, code: int | None) -> bool:
+        return code in FINAL_EXIT_CODES or (code == CANNOT_WRITE and not self._backoff.has_served)
 
     def _restart_later(self, why: str) -> None:
         now = self._clock.monotonic()

@@ -19,6 +19,11 @@ async def check_port(port: int) -> None:
         raise PortInUseError(port, await asyncio.to_thread(_find_owner, port))
 
 
+def describe_owner(port: int) -> str | None:
+    """Who listens on *port*, in words; None when nobody does. Blocks for some 20 ms when somebody does."""
+    return None if _is_free(port) else _find_owner(port) or "another process"
+
+
 def _is_free(port: int) -> bool:
     return all(_can_bind(family, address, port) for family, address in _ANY)
 

@@ -15,17 +15,20 @@ import msgspec
 
 from tekton.clock import Clock
 from tekton.core.component_lifecycle import ComponentRegistry
-from tekton.core.component_lifecycle.readiness import ReadinessCondition
+from tekton.core.component_lifecycle.healthcheck import HealthCheck
+from tekton.core.component_lifecycle.readiness import CheckFailedError, ReadinessCondition
 from tekton.core.lifecycle import ENDED, ComponentRecord, ComponentRegistration, ComponentState, new_instance_uuid
 from tekton.core.start_plan import COMPLETED
+from tekton.failpoints import reach
 from tekton.supervisor.guard_client import ChildProcess
 from tekton.supervisor.logs import evidence
-from tekton.supervisor.ports import check_port
+from tekton.supervisor.ports import check_port, describe_owner
 from tekton.supervisor.probes import Probe, ProbeTarget, make_probe
 from tekton.utils.tekton_config import ComponentSpec
 from tekton.utils.tekton_errors import ComponentError
 
 _REASON_CHARACTERS: Final = 300
+_PROBE_MARGIN: Final = 1.0
 
 _logger = logging.getLogger("tekton.supervisor")
 
@@ -71,19 +74,24 @@ class ControlPlaneAddress:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What all supervised components share. `redact` removes secrets from text."""
+    """What all supervised components share.
+
+    `redact` removes secrets from text; `restarts` tells how often a component was restarted automatically.
+    """
 
     registry: ComponentRegistry
     guard: Spawner
     clock: Clock
     log_dir: Path
     redact: Callable[[str], str]
+    restarts: Callable[[str], int]
 
 
 class ProcessView(msgspec.Struct, frozen=True, kw_only=True):
     """A supervised process for people.
 
-    `restarts` is how often it was started again; `uptime` is in seconds; `note` the one thing to know about it.
+    `restarts` is how often it was started again without anybody asking for it; `uptime` is that of the process, in
+    seconds; `note` the one thing to know about it.
     """
 
     pid: int | None
@@ -107,7 +115,7 @@ class SupervisedComponent:
         self._registry = around.registry
         self._one_shot = one_shot
         self._fingerprint = fingerprint(spec)
-        self._starts = 0
+        self._restarts_before = 0
         self._log_offset = 0
         self._announced: str | None = None
         self._stopping: ChildProcess | None = None
@@ -151,6 +159,19 @@ class SupervisedComponent:
         """What the coordinator waits for after the start."""
         return ReadinessCondition(self._make_probe("").name, self._is_ready)
 
+    @property
+    def health(self) -> list[HealthCheck]:
+        """What it is asked after it has become ready: its probe again, if that can be repeated.
+
+        A process that hangs does not exit. It is degraded, not restarted: a busy component would be hit when it can
+        least afford it. (One that sends heartbeats has its lease besides.)
+        """
+        probe = self._make_probe("")
+        if self.spec.ready is None or not probe.repeatable:
+            return []
+        # The probe has the same patience, and knows better what to say.
+        return [HealthCheck(probe.name, self._is_healthy, timeout=self.spec.ready.timeout + _PROBE_MARGIN)]
+
     async def stop(self) -> None:
         """End the process, and everything that it started: SIGTERM, after `stop_timeout` seconds SIGKILL."""
         child = self.child
@@ -167,7 +188,7 @@ class SupervisedComponent:
 
     def adopt(self, child: ChildProcess) -> None:
         """Go on with a process that an earlier control plane has started."""
-        self._starts = int(child.meta.get("starts", "1"))
+        self._restarts_before = int(child.meta.get("restarts", "0"))
         self._take(child)
         if child.exit is not None:
             self.on_exit(child)
@@ -212,7 +233,7 @@ class SupervisedComponent:
         return ProcessView(
             pid=child.pid if child else None,
             port=self.spec.port,
-            restarts=max(0, self._starts - 1),
+            restarts=self._restarts,
             uptime=max(0.0, self._around.clock.time() - child.started_at) if child else None,
             log=self.log,
             note=self._note(child),
@@ -230,8 +251,9 @@ class SupervisedComponent:
             "component_id": self.spec.name,
             "instance_uuid": instance_uuid,
             "spec": self._fingerprint,
-            "starts": str(self._starts + 1),
+            "restarts": str(self._restarts),
         }
+        reach("start.before_spawn")
         child = await self._around.guard.spawn(
             self.spec.name,
             self.spec.command,
@@ -240,7 +262,7 @@ class SupervisedComponent:
             env=self._environment(instance_uuid),
             meta=meta,
         )
-        self._starts += 1
+        reach("start.after_spawn")
         self._take(child)
         if child.exit is not None:
             self.on_exit(child)
@@ -262,6 +284,19 @@ class SupervisedComponent:
             return False
         await self.probe.wait()
         return self.running or self._has_completed
+
+    async def _is_healthy(self) -> bool:
+        probe = self.probe
+        if probe is None or not self.running:
+            # That it has ended is told by others.
+            return True
+        if (finding := await probe.check()) is not None:
+            raise CheckFailedError(finding)
+        return True
+
+    @property
+    def _restarts(self) -> int:
+        return self._restarts_before + self._around.restarts(self.spec.name)
 
     def _make_probe(self, instance_uuid: str) -> Probe:
         target = ProbeTarget(
@@ -293,9 +328,12 @@ class SupervisedComponent:
         self._registry.observe(record.component_id, record.instance_uuid, state, reason)
 
     def _early_end(self, child: ChildProcess) -> str:
-        """Why it ended before it was ready; the last thing that it said tells most."""
+        """Why it ended before it was ready; the last thing that it said tells most, or who has taken its port."""
         last = next(iter(self.evidence(1)), "")
-        return f"{child.exit} before it was ready{': ' if last else ''}{last}"[:_REASON_CHARACTERS]
+        owner = describe_owner(self.spec.port) if self.spec.port is not None else None
+        taken = f" (port {self.spec.port} was taken meanwhile by {owner})" if owner else ""
+        text = f"{child.exit} before it was ready{': ' if last else ''}{last}"
+        return text[: _REASON_CHARACTERS - len(taken)] + taken
 
     def _note(self, child: ChildProcess | None) -> str | None:
         if child is None:

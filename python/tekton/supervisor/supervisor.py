@@ -19,7 +19,6 @@ from tekton.core.start_plan import ComponentConfig
 from tekton.core.startup_coordinator import EnhancedStartUpCoordinator, StartResult
 from tekton.supervisor.guard_client import ChildProcess, GuardClient
 from tekton.supervisor.supervised import ControlPlaneAddress, ProcessView, SupervisedComponent, Surroundings
-from tekton.supervisor.watch import ReadinessWatch
 from tekton.utils.tekton_config import ComponentSpec, TektonConfig
 
 __all__ = ["ControlPlaneAddress", "ProcessView", "Supervisor"]
@@ -53,13 +52,12 @@ class Supervisor:
         self._coordinator = coordinator
         self._recovery = recovery
         self._guard = guard
-        around = Surroundings(registry, guard, clock, config.data_dir / "logs", config.redact)
+        around = Surroundings(registry, guard, clock, config.data_dir / "logs", config.redact, recovery.restarts)
         awaited = _completions(config.components.values())
         self._components = {
             name: SupervisedComponent(spec, around, one_shot=name in awaited)
             for name, spec in config.components.items()
         }
-        self._watch = ReadinessWatch(registry, self._components.values)
         self._background = BackgroundGroup("supervisor")
         self._unlisten: list[Callable[[], None]] = []
 
@@ -80,7 +78,6 @@ class Supervisor:
             self._take_over(child)
         self._report_lost()
         await self._forget_removed()
-        self._watch.start()
 
     def startable(self) -> dict[str, ComponentConfig]:
         """The components to start now, for `start_components`.
@@ -93,7 +90,6 @@ class Supervisor:
 
     async def stop(self) -> dict[str, StartResult]:
         """Stop all components, dependents first, and supervise no more; the verdict on each."""
-        await self._watch.stop()
         results = await self._coordinator.stop_components(self._components)
         for unlisten in self._unlisten:
             unlisten()
@@ -123,6 +119,7 @@ class Supervisor:
             registration=component.registration,
             supervised=True,
             readiness=[component.readiness],
+            health=component.health,
         )
         restart = spec.restart
         policy = RestartPolicy(restart.policy, restart.max, restart.reset_after, restart.backoff)
@@ -141,7 +138,8 @@ class Supervisor:
         if record.state is ComponentState.STOPPING:
             self._background.spawn(self._finish_stop(component, record), f"stop {child.name}")
         elif component.running and record.usable:
-            self._background.spawn(self._watch.verify(component), f"probe {child.name}")
+            # Nobody has seen it work.
+            self._background.spawn(self._coordinator.check_health(child.name, strict=True), f"probe {child.name}")
 
     async def _end_stray(self, child: ChildProcess) -> None:
         if child.exit is None:
