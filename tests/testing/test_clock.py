@@ -33,6 +33,14 @@ def test_setting_the_wall_clock_does_not_move_the_monotonic_one() -> None:
     assert (clock.monotonic(), clock.time()) == (10.0, 50.0)
 
 
+def test_a_suspended_machine_moves_the_wall_clock_alone() -> None:
+    clock = ManualClock(monotonic=10.0, wall=100.0)
+
+    clock.suspend(60)
+
+    assert (clock.monotonic(), clock.time(), clock.asleep()) == (10.0, 160.0, 60.0)
+
+
 @virtual_time
 async def test_a_sleep_takes_its_virtual_time_and_no_other() -> None:
     before = current_clock().monotonic()

@@ -90,3 +90,12 @@ def test_nothing_can_be_written_while_the_power_is_off(disk: PowerCutDisk) -> No
             connection.execute("INSERT INTO numbers VALUES (1)")
         assert disk.off
     shut(connection)
+
+
+def test_the_content_of_a_file_is_what_a_reader_sees(disk: PowerCutDisk) -> None:
+    connection = connect("full")
+    connection.execute("INSERT INTO numbers VALUES (1)")
+
+    assert disk.content("numbers.db").startswith(b"SQLite format 3")
+    assert disk.content("nothing.db") == b""
+    shut(connection)

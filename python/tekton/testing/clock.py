@@ -25,11 +25,12 @@ _T = TypeVar("_T")
 class ManualClock:
     """A `Clock` that moves only when it is told to."""
 
-    __slots__ = ("_monotonic", "_wall")
+    __slots__ = ("_asleep", "_monotonic", "_wall")
 
     def __init__(self, monotonic: float = 1_000.0, wall: float = 1_700_000_000.0) -> None:
         self._monotonic = monotonic
         self._wall = wall
+        self._asleep = 0.0
 
     def time(self) -> float:
         """Wall-clock time, in seconds since the Unix epoch."""
@@ -38,6 +39,15 @@ class ManualClock:
     def monotonic(self) -> float:
         """Seconds on the clock that never goes back."""
         return self._monotonic
+
+    def asleep(self) -> float:
+        """Seconds for which the machine has been suspended."""
+        return self._asleep
+
+    def suspend(self, seconds: float) -> None:
+        """Suspend the machine for *seconds*: the wall clock goes on, the monotonic one stands still."""
+        self._wall += seconds
+        self._asleep += seconds
 
     def advance(self, seconds: float) -> float:
         """Let *seconds* pass on both clocks; returns the new monotonic time. Raises ValueError when negative."""
@@ -56,8 +66,8 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     """An event loop whose idle time is skipped.
 
     Time stands still while work handed to `run_in_executor` is unfinished, so a thread is never raced against a
-    timer. A thread that hangs therefore hangs the loop; tests of that need a real loop. Sockets work, but their
-    peers see no virtual time.
+    timer. A thread that hangs therefore hangs the loop; tests of that need a real loop. An executor that works on
+    virtual time itself says so by an attribute `virtual`. Sockets work, but their peers see no virtual time.
     """
 
     def __init__(self, clock: ManualClock | None = None) -> None:
@@ -74,8 +84,9 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     ) -> "asyncio.Future[_T]":
         """As in asyncio; stops time until the returned future is done or cancelled."""
         future = cast("asyncio.Future[_T]", super().run_in_executor(executor, func, *args))
-        self._jobs += 1
-        future.add_done_callback(self._job_ended)
+        if not getattr(executor, "virtual", False):
+            self._jobs += 1
+            future.add_done_callback(self._job_ended)
         return future
 
     def _job_ended(self, _: "asyncio.Future[Any]") -> None:
