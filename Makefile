@@ -50,6 +50,10 @@ format: $(VENV)/.lint ## format the sources
 bench: $(VENV)/.bench ## run the benches: every gate with its peers beside it
 	$(BIN)/python benches/run.py
 
+.PHONY: mutants
+mutants: $(VENV)/.mutants ## mutation tests of the core: does the suite notice wrong code? (an hour)
+	$(BIN)/python tests/mutants.py
+
 .PHONY: clean
 clean: ## remove what was built
 	rm -rf $(VENV) target python/tekton/_native*.so
@@ -67,6 +71,10 @@ $(VENV)/.built: $(VENV)/.created $(RUST)
 
 $(VENV)/.lint: $(VENV)/.built
 	$(BIN)/pip install --quiet --group lint
+	@touch $@
+
+$(VENV)/.mutants: $(VENV)/.built
+	$(BIN)/pip install --quiet --group mutants
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.built

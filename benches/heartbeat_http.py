@@ -6,41 +6,39 @@
 
 Each server is a process of its own with uvloop. The load comes from this process over keep-alive connections on
 the loopback interface, one request at a time on each, in rounds that take turns between the servers. What counts
-is the CPU time of the server process per request, in the round that was disturbed least; the medians and the
-throughput are shown beside it.
+is the CPU time of the server process per request; the throughput is shown beside it.
 
     python benches/heartbeat_http.py [--rounds 15] [--requests 4000] [--connections 16]
-
-Exits with 1 when a gate is missed.
 """
 
 import argparse
 import asyncio
 import importlib.util
-import re
+import random
 import socket
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, cast
+from itertools import repeat
+from typing import Any
 
 import msgspec
-import psutil
 import uvloop
 
-from tekton.clock import SYSTEM_CLOCK
+from _http import cpu_seconds, request, send
+from _measure import gate, parser, section, verdict
 
 PATH = "/api/components/rhetor/heartbeat"
 BODY = (
     b'{"instance_uuid":"7f1f7c9e-6a55-4b8a-9e5c-0f6e5e8f3a11","timestamp":1786000000.5,'
     b'"metrics":{"requests_per_second":12.5,"memory_gib":1.25}}'
 )
-GATES = (("bare", 0.8), ("fastapi", 3.5))
-"""CPU per request of the peer divided by that of the gateway must be at least this."""
+GATES = {"bare": 0.8, "fastapi": 3.5}
+"""CPU per request of the peer divided by that of the gateway must be at least this, in the middle of the rounds."""
 
 
 class Beat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -64,8 +62,8 @@ async def serve_gateway() -> None:
     from tekton.gateway.app import Gateway, Request, Route
     from tekton.gateway.server import GatewayServer
 
-    async def heartbeat(request: Request) -> Reply:
-        return Reply(bool(request.params["component_id"] and request.body.instance_uuid), "ready", 10.0)
+    async def heartbeat(call: Request) -> Reply:
+        return Reply(bool(call.params["component_id"] and call.body.instance_uuid), "ready", 10.0)
 
     async def health(_: Request) -> dict[str, str]:
         return {"status": "ok"}
@@ -148,17 +146,9 @@ class Server:
 
     name: str
     port: int
-    process: psutil.Process
+    pid: int
     cpu_us: list[float] = field(default_factory=list)
     rate: list[float] = field(default_factory=list)
-
-    def cpu(self) -> float:
-        """CPU seconds that the process has used; exact on Linux, in steps of 10 ms elsewhere."""
-        threads = Path(f"/proc/{self.process.pid}/task")
-        if threads.exists():
-            return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads.iterdir()) / 1e9
-        times = self.process.cpu_times()
-        return float(times.user + times.system)
 
 
 @contextmanager
@@ -167,71 +157,20 @@ def running(name: str) -> Iterator[Server]:
     process = subprocess.Popen([sys.executable, __file__, "--serve", name], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
-        yield Server(name, int(process.stdout.readline()), psutil.Process(process.pid))
+        yield Server(name, int(process.stdout.readline()), process.pid)
     finally:
         process.terminate()
         process.wait()
 
 
-class Client(asyncio.Protocol):
-    """One keep-alive connection with one request under way. Answers of a server all have the same length."""
-
-    def __init__(self, request: bytes, count: int) -> None:
-        self._request = request
-        self._left = count
-        self._length = 0
-        self._received = b""
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-        self._transport.write(self._request)
-
-    def data_received(self, data: bytes) -> None:
-        self._received += data
-        if not self._length:
-            self._length = _length(self._received)
-        if self._length and len(self._received) >= self._length:
-            self._next()
-
-    def connection_lost(self, error: Exception | None) -> None:
-        if not self.done.done():
-            self.done.set_exception(error or ConnectionError("closed by the server"))
-
-    def _next(self) -> None:
-        if not self._received.startswith(b"HTTP/1.1 200"):
-            self.done.set_exception(ValueError(self._received.decode()))
-            return
-        self._received = b""
-        self._left -= 1
-        if self._left:
-            self._transport.write(self._request)
-        else:
-            self.done.set_result(None)
-            self._transport.close()
-
-
-def _length(received: bytes) -> int:
-    """The length of the answer that begins with *received*; 0 while its head is not complete."""
-    head, end, _ = received.partition(b"\r\n\r\n")
-    found = re.search(rb"content-length: *(\d+)", head, re.IGNORECASE)
-    return len(head) + 4 + int(found[1]) if end and found else 0
-
-
 async def load(server: Server, requests: int, connections: int) -> None:
     """Send *requests* to *server* and note what they cost."""
-    head = f"POST {PATH} HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nContent-Type: application/json\r\n"
-    request = f"{head}Accept: */*\r\nUser-Agent: bench\r\nContent-Length: {len(BODY)}\r\n\r\n".encode() + BODY
     each = requests // connections
-    cpu, started = server.cpu(), SYSTEM_CLOCK.monotonic()
-    loop = asyncio.get_running_loop()
-    clients = [
-        (await loop.create_connection(lambda: Client(request, each), "127.0.0.1", server.port))[1]
-        for _ in range(connections)
-    ]
-    await asyncio.gather(*(client.done for client in clients))
-    server.rate.append(each * connections / (SYSTEM_CLOCK.monotonic() - started))
-    server.cpu_us.append((server.cpu() - cpu) / (each * connections) * 1e6)
+    beat = request(server.port, "POST", PATH, BODY)
+    cpu, started = cpu_seconds(server.pid), time.perf_counter()
+    await send(server.port, [repeat(beat, each) for _ in range(connections)])
+    server.rate.append(each * connections / (time.perf_counter() - started))
+    server.cpu_us.append((cpu_seconds(server.pid) - cpu) / (each * connections) * 1e6)
 
 
 async def until_ready(server: Server) -> None:
@@ -248,26 +187,38 @@ async def until_ready(server: Server) -> None:
 
 
 async def measure(servers: Sequence[Server], arguments: argparse.Namespace) -> None:
+    shuffle = random.Random(0).shuffle
+    order = list(servers)
     for server in servers:
         await until_ready(server)
     for _ in range(arguments.rounds):
-        for server in servers:
+        shuffle(order)
+        for server in order:
             await load(server, arguments.requests, arguments.connections)
 
 
-def report(servers: Sequence[Server]) -> bool:
-    """Print what was measured; True when every gate holds."""
-    print(f"{'server':10} {'CPU us/request':>15} {'median':>8} {'requests/s':>12}   (fastapi on {_parser()})")
-    cost = {server.name: min(server.cpu_us) for server in servers}
+def report(servers: Sequence[Server]) -> None:
+    section(f"one heartbeat over HTTP (FastAPI on {_parser()})")
+    ours = next(server for server in servers if server.name == "gateway")
     for server in servers:
-        median, rate = statistics.median(server.cpu_us), statistics.median(server.rate)
-        print(f"{server.name:10} {cost[server.name]:15.1f} {median:8.1f} {rate:12.0f}")
-    held = True
-    for peer, gate in GATES:
-        ratio = cost[peer] / cost["gateway"]
-        held = held and ratio >= gate
-        print(f"CPU {peer} / gateway: {ratio:.2f} (gate {gate}) {'ok' if ratio >= gate else 'MISSED'}")
-    return held
+        gate(
+            f"CPU, {server.name}",
+            statistics.median(server.cpu_us),
+            unit="us",
+            better="lower",
+            spread=(min(server.cpu_us), max(server.cpu_us)),
+            detail=f"{statistics.median(server.rate):,.0f} requests/s",
+        )
+    for server in servers:
+        if server is not ours:
+            ratios = sorted(peer / mine for peer, mine in zip(server.cpu_us, ours.cpu_us))
+            gate(
+                "CPU, gateway",
+                statistics.median(ratios),
+                GATES[server.name],
+                against=server.name,
+                spread=(ratios[0], ratios[-1]),
+            )
 
 
 def _parser() -> str:
@@ -275,19 +226,20 @@ def _parser() -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="CPU per heartbeat request: gateway, bare Granian, FastAPI")
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--requests", type=int, default=4000)
-    parser.add_argument("--connections", type=int, default=16)
-    parser.add_argument("--serve", choices=SERVERS, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.serve:
-        uvloop.run(SERVERS[arguments.serve]())
+    arguments = parser(__doc__)
+    arguments.add_argument("--rounds", type=int, default=15)
+    arguments.add_argument("--requests", type=int, default=4000)
+    arguments.add_argument("--connections", type=int, default=16)
+    arguments.add_argument("--serve", choices=SERVERS, help=argparse.SUPPRESS)
+    options = arguments.parse_args()
+    if options.serve:
+        uvloop.run(SERVERS[options.serve]())
         return 0
     with ExitStack() as stack:
         servers = [stack.enter_context(running(name)) for name in SERVERS]
-        uvloop.run(measure(servers, arguments))
-    return 0 if report(servers) else 1
+        uvloop.run(measure(servers, options))
+    report(servers)
+    return verdict()
 
 
 if __name__ == "__main__":

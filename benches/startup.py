@@ -4,10 +4,9 @@
 
 Whole processes, from fork to exit, interleaved in shuffled order; medians of wall time. `tekton ps` asks a real
 control plane with 16 idle components over its Unix socket, and `tekton up --detach` is the one start of that system,
-until all are ready. Exits with 1 when a gate is missed.
+until all are ready.
 """
 
-import argparse
 import json
 import random
 import statistics
@@ -18,6 +17,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+from _measure import gate, parser, section, verdict
 
 COMPONENTS = 16
 BASE = "python -c pass"
@@ -67,19 +68,18 @@ def measure(commands: dict[str, Contender], directory: Path, rounds: int) -> dic
     return times
 
 
-def report(commands: dict[str, Contender], times: dict[str, list[float]]) -> bool:
-    """Print the medians; True when all gates hold."""
-    passed = True
+def report(commands: dict[str, Contender], times: dict[str, list[float]]) -> None:
     for name, taken in times.items():
-        median, gate = statistics.median(taken), commands[name].gate
         ratio = statistics.median(mine / base for mine, base in zip(taken, times[BASE]))
-        verdict = ""
-        if gate is not None:
-            passed &= median <= gate
-            verdict = f"gate {gate:g} ms {'ok' if median <= gate else 'MISSED'}"
-        spread = f"{min(taken):.0f} to {max(taken):.0f}"
-        print(f"  {name:<24} {median:>7.1f} ms  ({spread} ms)  {ratio:>5.1f}x  {verdict}".rstrip())
-    return passed
+        gate(
+            name,
+            statistics.median(taken),
+            commands[name].gate,
+            unit="ms",
+            better="lower",
+            spread=(min(taken), max(taken)),
+            detail="" if name == BASE else f"{ratio:.1f} times {BASE}",
+        )
 
 
 def configure(directory: Path) -> None:
@@ -90,23 +90,21 @@ def configure(directory: Path) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=21)
-    rounds = parser.parse_args().rounds
+    arguments = parser(__doc__)
+    arguments.add_argument("--rounds", type=int, default=21)
+    rounds = arguments.parse_args().rounds
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         configure(directory)
         started = run(tekton("up", "--detach", "--quiet"), directory)
         try:
             commands = contenders(directory / "data")
-            print(f"\nstart of the command line, {rounds} rounds")
-            passed = report(commands, measure(commands, directory, rounds))
-            print(
-                f"  tekton up --detach       {started:>7.1f} ms  (once; {COMPONENTS} components, ready when they run)"
-            )
+            section(f"start of the command line, {rounds} rounds")
+            report(commands, measure(commands, directory, rounds))
+            gate(f"tekton up --detach, {COMPONENTS} components", started, unit="ms", better="lower", detail="once")
         finally:
             subprocess.run(tekton("down"), cwd=directory, stderr=subprocess.DEVNULL, check=True)
-    return not passed
+    return verdict()
 
 
 if __name__ == "__main__":

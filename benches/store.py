@@ -1,6 +1,6 @@
 """Durable commits of the registry's store, beside what the disk can do and beside row-by-row writing.
 
-    python benches/store.py [--seconds 2] [--directory DIR]
+    python benches/store.py [--seconds 1] [--directory DIR]
 
 Contenders, each acknowledging a batch when it is on the disk:
 
@@ -14,7 +14,6 @@ loop would not), with the interpreter's own switch interval and with a short one
 ratios are medians over rounds in which the contenders take turns. Wall time: waiting for the disk is the point.
 """
 
-import argparse
 import os
 import statistics
 import sys
@@ -28,6 +27,7 @@ from pathlib import Path
 
 import msgspec
 
+from _measure import gate, parser, section, verdict
 from tekton.core.component_lifecycle import database
 from tekton.core.component_lifecycle.sqlite_store import SqliteStore
 from tekton.core.component_lifecycle.store import Mutation
@@ -144,23 +144,28 @@ def measure(directory: Path, size: int, seconds: float) -> dict[str, list[float]
 
 
 def report(title: str, size: int, times: dict[str, list[float]]) -> None:
-    print(f"\n{title}, batches of {size} ({len(times['store'])} rounds)")
+    section(f"durable commits, batches of {size}, {title}")
+    ours = times["store"]
     for name, mine in times.items():
-        ratio = statistics.median(ours / its for ours, its in zip(times["store"], mine))
-        middle = statistics.median(mine)
-        print(f"  {name:<12} {size / middle:>9.0f} changes/s  {middle * 1e3:>8.2f} ms/batch  store takes {ratio:.2f}x")
+        rates = sorted(size / taken for taken in mine)
+        what = "SqliteStore.commit" if name == "store" else name
+        gate(what, statistics.median(rates), unit="changes/s", spread=(rates[0], rates[-1]))
+    for name in ("executemany", "append"):
+        ratio = statistics.median(its / mine for mine, its in zip(ours, times[name]))
+        gate("SqliteStore.commit", ratio, against=name)
 
 
-def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--seconds", type=float, default=2.0, help="per measurement")
+def main() -> int:
+    arguments = parser(__doc__)
+    arguments.add_argument("--seconds", type=float, default=1.0, help="per measurement")
     arguments.add_argument("--directory", help="where to write; its file system is what is measured")
     options = arguments.parse_args()
     for title, interval in (("idle", None), ("busy, switch 5 ms", 0.005), ("busy, switch 0.5 ms", 0.0005)):
         for size in SIZES:
             with tempfile.TemporaryDirectory(dir=options.directory) as directory, busy_interpreter(interval):
                 report(title, size, measure(Path(directory), size, options.seconds))
+    return verdict()
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
