@@ -73,23 +73,23 @@ class BackgroundGroup:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: dict[asyncio.Task[Any], None] = {}
 
     def spawn(self, coroutine: Coroutine[Any, Any, _T], name: str) -> "asyncio.Task[_T]":
         """Run *coroutine* until it ends or the group is stopped."""
         task = asyncio.get_running_loop().create_task(coroutine, name=f"{self._name}:{name}")
-        self._tasks.add(task)
+        self._tasks[task] = None
         task.add_done_callback(self._forget)
         return task
 
     async def stop(self) -> None:
-        """Cancel all that still run and wait until they have cleaned up."""
+        """Cancel all that still run, the oldest first, and wait until they have cleaned up."""
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _forget(self, task: "asyncio.Task[Any]") -> None:
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
         if not task.cancelled() and (error := task.exception()) is not None:
             _logger.error("background task %s failed", task.get_name(), exc_info=error)

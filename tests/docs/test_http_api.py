@@ -76,7 +76,9 @@ def test_the_permission_is_documented(name: str, route: Route, section: Any) -> 
 
 @each_route
 def test_the_status_is_documented(name: str, route: Route, section: Any) -> None:
-    assert section.item("Answer").startswith("101" if route is SOCKET else str(route.status))
+    answer = section.item("Answer")
+    assert answer.startswith("101" if route is SOCKET else str(route.status))
+    assert {str(status) for status in route.also} <= set(re.findall(r"[0-9]{3}", answer))
 
 
 @each_route

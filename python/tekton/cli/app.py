@@ -35,6 +35,8 @@ VERBS: dict[str, Verb] = {
     "why": Verb("why:why", "Explain why a component is in its state."),
     "logs": Verb("logs:logs", "Show what components have printed."),
     "events": Verb("events:events", "Show what happened, or what is happening."),
+    "backup": Verb("backup:backup", "Write a backup of the database."),
+    "restore": Verb("backup:restore", "Put a backup in the place of the database."),
     "version": Verb("version:version", "Show versions."),
 }
 

@@ -69,10 +69,15 @@ class Client:
         return self._answer("GET", path, query, timeout)
 
     def post(
-        self, path: str, query: Mapping[str, object] | None = None, *, timeout: float | None = ANSWER_TIMEOUT
+        self,
+        path: str,
+        query: Mapping[str, object] | None = None,
+        *,
+        body: Mapping[str, object] | None = None,
+        timeout: float | None = ANSWER_TIMEOUT,
     ) -> Any:
-        """The JSON answer to a POST request without a body. *timeout* in seconds; None waits for ever."""
-        return self._answer("POST", path, query, timeout)
+        """The JSON answer to a POST request. *timeout* in seconds; None waits for ever."""
+        return self._answer("POST", path, query, timeout, body)
 
     def stream(
         self,
@@ -107,8 +112,17 @@ class Client:
             return None
         return max(deadline - self._clock.monotonic(), 0.001)  # 0 would mean: do not block
 
-    def _answer(self, method: str, path: str, query: Mapping[str, object] | None, timeout: float | None) -> Any:
-        with self._exchange(method, _target(path, query), {}, timeout) as exchange:
+    def _answer(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, object] | None,
+        timeout: float | None,
+        body: Mapping[str, object] | None = None,
+    ) -> Any:
+        headers = {} if body is None else {"Content-Type": "application/json"}
+        data = None if body is None else json.dumps(body).encode()
+        with self._exchange(method, _target(path, query), headers, timeout, data) as exchange:
             try:
                 return json.loads(exchange.response.read())
             except ValueError as error:
@@ -116,13 +130,13 @@ class Client:
 
     @contextmanager
     def _exchange(
-        self, method: str, target: str, headers: Mapping[str, str], timeout: float | None
+        self, method: str, target: str, headers: Mapping[str, str], timeout: float | None, body: bytes | None = None
     ) -> Iterator["_Exchange"]:
         connection = self._connect(timeout)
         try:
             connection.connect()
             opened = connection.sock
-            connection.request(method, self._prefix + target, headers={**self._headers, **headers})
+            connection.request(method, self._prefix + target, body, {**self._headers, **headers})
             response = connection.getresponse()
             if response.status >= 400:
                 _refuse(response.status, response.read())

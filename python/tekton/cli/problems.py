@@ -32,6 +32,7 @@ READER_GONE = 141  # as a program that SIGPIPE ended
 
 STATUS_BY_CODE: dict[str, int] = {
     "component_failed": FAILED,
+    "backup": FAILED,
     "unreachable": NOT_RUNNING,
     "timed_out": TIMED_OUT,
     "start_timeout": TIMED_OUT,
@@ -41,6 +42,7 @@ STATUS_BY_CODE: dict[str, int] = {
     "illegal_transition": CONFLICT,
     "storage_locked": CONFLICT,
     "port_in_use": CONFLICT,
+    "backup_exists": CONFLICT,
     "in_use": CONFLICT,
     "unauthenticated": NOT_PERMITTED,
     "forbidden": NOT_PERMITTED,
@@ -87,6 +89,7 @@ class ControlPlaneError(TektonError):
 
 _REASONS = {
     8: "the control plane refuses its configuration",
+    73: "the data directory cannot be written",
     74: "the store has stopped",
     75: "the data directory or the port is in use",
     78: "the stored data cannot be used",

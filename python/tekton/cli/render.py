@@ -99,6 +99,16 @@ def elapsed(seconds: float) -> str:
     return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.1f} s"
 
 
+def size(size_bytes: int) -> str:
+    """An amount of data: `512 B`, `20 KiB`, `1.5 MiB`."""
+    amount, unit = float(size_bytes), "B"
+    for larger in ("KiB", "MiB", "GiB"):
+        if amount < 1024:
+            break
+        amount, unit = amount / 1024, larger
+    return f"{amount:.1f} {unit}" if amount < 10 and unit != "B" else f"{amount:.0f} {unit}"
+
+
 def clock_time(timestamp: float) -> str:
     """The local time of day of a wall-clock *timestamp*, to the millisecond."""
     from datetime import datetime

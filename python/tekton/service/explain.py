@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from tekton.core.component_lifecycle.healthcheck import Health
 from tekton.core.component_lifecycle.store import HistoryEntry
 from tekton.core.lifecycle import ComponentState
 from tekton.core.startup_coordinator import Why
@@ -23,7 +24,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
 
     `phase` is what its start is doing, if it is being started; `waiting_for` are dependencies on their way,
     `failed_dependencies` those that cannot be used, `cycle` the circle of dependencies that it is part of;
-    `evidence` are the last lines of its log, when it failed; `history` its last changes, newest first.
+    `evidence` are the last lines of its log, when it failed; `history` its last changes, newest first. `health` is what
+    its health checks say, `leaked` what was abandoned of it in the control plane and still runs there.
     """
 
     component_id: str
@@ -38,16 +40,22 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     evidence: Sequence[str]
     dependents: Sequence[str]
     history: Sequence[HistoryEntry]
+    health: Sequence[Health] = ()
+    leaked: Sequence[str] = ()
 
 
 def explain(
-    why: Why, restart: RestartPlan | None, evidence: Sequence[str], history: Sequence[HistoryEntry]
+    why: Why,
+    restart: RestartPlan | None,
+    evidence: Sequence[str],
+    history: Sequence[HistoryEntry],
+    note: str | None = None,
 ) -> Explanation:
-    """Put together what is known."""
+    """Put together what is known; *note* is the reason where there is no other."""
     return Explanation(
         component_id=why.component_id,
         state=why.state or ComponentState.UNKNOWN,
-        reason=why.reason or why.last_error,
+        reason=why.reason or why.last_error or note,
         since=why.since,
         phase=why.phase,
         waiting_for=why.waiting_for,
@@ -57,4 +65,6 @@ def explain(
         evidence=evidence if why.state is ComponentState.FAILED else (),
         dependents=why.dependents,
         history=history,
+        health=why.health,
+        leaked=why.leaked,
     )

@@ -14,12 +14,17 @@ from typing import Literal
 from tekton.background import BackgroundGroup, BackgroundTask
 from tekton.clock import SYSTEM_CLOCK, Clock
 from tekton.core.component_lifecycle import ComponentRegistry
-from tekton.core.heartbeat_monitor import HeartbeatMonitor
+from tekton.core.flapping import FLAPPING, Flapping
+from tekton.core.heartbeat_monitor import SUSPECTED, HeartbeatMonitor
 from tekton.core.lifecycle import ComponentRecord
 from tekton.core.recovery import Recovery
 from tekton.core.startup_coordinator import EnhancedStartUpCoordinator
+from tekton.core.uptime import Uptime
+from tekton.failpoints import reach
+from tekton.service.backups import Backups
 from tekton.service.explain import Explanation, RestartPlan, explain
 from tekton.service.views import ComponentView, show, unregistered
+from tekton.service.watchdog import Watchdog
 from tekton.supervisor.guard_client import GuardClient
 from tekton.supervisor.supervisor import ControlPlaneAddress, Supervisor
 from tekton.utils.tekton_config import TektonConfig
@@ -44,6 +49,7 @@ class System:
         *,
         clock: Clock = SYSTEM_CLOCK,
         on_stop: Callable[[], None],
+        on_storage_failure: Callable[[], None],
     ) -> None:
         self.config = config
         self.registry = registry
@@ -51,7 +57,10 @@ class System:
         self.started_at = clock.time()
         self.monitor = HeartbeatMonitor(registry, clock=clock, interval=config.heartbeat_interval)
         self.coordinator = EnhancedStartUpCoordinator(registry, clock=clock, default_timeout=config.startup_timeout)
-        self.recovery = Recovery(registry, self.coordinator, clock=clock, rng=random.Random())
+        self.watchdog = Watchdog(config.stall_threshold, clock=clock)
+        self.flapping = Flapping(registry, clock)
+        self.uptime = Uptime(registry)
+        self.recovery = Recovery(registry, self.coordinator, clock=clock, rng=random.Random(), flapping=self.flapping)
         self.supervisor = Supervisor(
             config=config,
             registry=registry,
@@ -60,17 +69,21 @@ class System:
             guard=guard,
             clock=clock,
         )
+        self.backups = Backups(config.data_dir, clock)
         self._clock = clock
         self._on_stop = on_stop
+        self._on_storage_failure = on_storage_failure
         self._stopping = False
         self._operations = BackgroundGroup("operation")
         self._startup = BackgroundTask("start-up")
         registry.add_failure_listener(self._storage_failed)
-        self.storage_failure: StorageError | None = None
 
     async def start(self) -> None:
         """Bring up what must run before the port opens."""
         await self.coordinator.initialize()
+        self.watchdog.start()
+        self.flapping.start()
+        self.uptime.start()
         await self.monitor.start_monitoring(self.config.heartbeat_timeout)
 
     async def start_components(self, address: ControlPlaneAddress) -> None:
@@ -86,15 +99,23 @@ class System:
     async def stop_components(self) -> None:
         """Stop every supervised component, dependents first; nothing is restarted any more."""
         self._stopping = True
-        await self.recovery.stop()
-        await self._startup.stop()
-        await self._operations.stop()
+        self.backups.stop()
+        for step in (self.recovery.stop, self._startup.stop, self._operations.stop, self._stop_supervised):
+            reach("drain.each_step")
+            await step()
+
+    async def _stop_supervised(self) -> None:
         await self.supervisor.stop()
         await self.coordinator.close()
 
     async def stop(self) -> None:
         """Stop the rest, after the port is closed."""
+        reach("drain.each_step")
+        self.backups.stop()
         await self.monitor.stop_monitoring()
+        self.flapping.stop()
+        self.uptime.stop()
+        self.watchdog.stop()
         await self.registry.close()
 
     def request_stop(self) -> None:
@@ -122,7 +143,9 @@ class System:
 
     def nearest(self, component_id: str) -> str | None:
         """The known or configured id that looks most like *component_id*."""
-        return nearest_name(component_id, self._ids())
+        # The registry looks at a few of its ids only: with 100,000 of them this would take seconds.
+        registered = self.registry.nearest(component_id)
+        return nearest_name(component_id, [*self.config.components, *([registered] if registered else [])])
 
     def views(self) -> list[ComponentView]:
         """Every component, registered or configured, in order of their ids."""
@@ -132,7 +155,8 @@ class System:
         """One component with what is known about its process."""
         record = self.registry.find(component_id) or self._configured(component_id)
         process = self.supervisor.view(component_id)
-        uptime = max(0.0, self._clock.time() - record.changed_at) if record.usable else None
+        since = self.uptime.since(record)
+        uptime = None if since is None else max(0.0, self._clock.time() - since)
         note = record.reason or self._note(record)
         if process is None:
             return show(record, uptime=uptime, note=note)
@@ -150,7 +174,10 @@ class System:
         """Why a component is in its state."""
         history = await self.registry.get_history(component_id, _HISTORY)
         evidence = self.supervisor.evidence(component_id)
-        return explain(self.coordinator.explain(component_id), self._restart_plan(component_id), evidence, history)
+        record = self.registry.find(component_id)
+        doubt = None if record is None else self._doubt(record)
+        plan = self._restart_plan(component_id)
+        return explain(self.coordinator.explain(component_id), plan, evidence, history, doubt)
 
     def dependency_graph(self) -> dict[str, list[str]]:
         """Component -> what it depends on, from the configuration and from what registered itself."""
@@ -194,7 +221,13 @@ class System:
         waiting = self.coordinator.waiting_for(record.component_id)
         if waiting:
             return f"waiting for {', '.join(waiting)}"
-        return None if record.usable else self.coordinator.last_error(record.component_id)
+        return self._doubt(record) or (None if record.usable else self.coordinator.last_error(record.component_id))
+
+    def _doubt(self, record: ComponentRecord) -> str | None:
+        """What its state does not say of a component."""
+        if self.monitor.suspects(record.component_id, record.instance_uuid):
+            return SUSPECTED
+        return FLAPPING if record.component_id in self.flapping else None
 
     def _configured(self, component_id: str) -> ComponentRecord:
         spec = self.config.components[component_id]
@@ -207,5 +240,4 @@ class System:
 
     def _storage_failed(self, failure: StorageError) -> None:
         _logger.critical("the store has stopped: %s", failure)
-        self.storage_failure = failure
-        self._on_stop()
+        self._on_storage_failure()

@@ -6,13 +6,13 @@ from tekton import __version__
 from tekton.gateway.openapi import document
 from tekton.gateway.request import Request, Response, encode
 from tekton.gateway.router import Route
-from tekton.service.api import capabilities, components, control, dependencies, events, health, heartbeats, logs
+from tekton.service.api import backup, capabilities, components, control, dependencies, events, health, heartbeats, logs
 from tekton.service.system import System
 
 
 def all_routes(system: System) -> list[Route]:
     """Every route that the control plane serves, with the document that describes them."""
-    resources = (health, components, control, heartbeats, capabilities, dependencies, logs, events)
+    resources = (health, components, control, backup, heartbeats, capabilities, dependencies, logs, events)
     routes = [route for resource in resources for route in resource.routes(system)]
 
     @cache

@@ -20,11 +20,12 @@ from tekton.utils.tekton_errors import (
     InvalidIdError,
     InvalidRegistrationError,
     StaleInstanceError,
+    StorageBusyError,
     StorageFullError,
     StorageUnknownError,
 )
 
-_STORAGE = (StorageFullError, StorageUnknownError)
+_STORAGE = (StorageBusyError, StorageFullError, StorageUnknownError)
 _FENCED = (ComponentNotFoundError, StaleInstanceError, *_STORAGE)
 
 
@@ -70,7 +71,7 @@ class HistoryQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How many changes, and the revision to continue from."""
 
     limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 100
-    before: int | None = None
+    before: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] | None = None
 
 
 class History(msgspec.Struct, frozen=True):
@@ -92,13 +93,13 @@ class Components:
         self._system = system
         self._registry = system.registry
 
-    async def register(self, request: Request) -> Response:
+    async def register(self, request: Request) -> RegisterAnswer | Response:
         registration: ComponentRegistration = request.body
         check_speaker(self._system, request, registration.component_id)
         record, created = await self._registry.register(registration)
         monitor = self._system.monitor
         answer = RegisterAnswer(record, Lease(monitor.heartbeat_timeout, monitor.next_interval))
-        return Response.json(answer, status=201 if created else 200)
+        return answer if created else Response.json(answer)
 
     async def list(self, request: Request) -> Page:
         query: ListQuery = request.query
@@ -166,6 +167,7 @@ def routes(system: System) -> list[Route]:
             body=ComponentRegistration,
             response=RegisterAnswer,
             status=201,
+            also=(200,),
             max_body=256 * 1024,
             errors=(ComponentExistsError, InvalidRegistrationError, InvalidIdError, *_STORAGE),
         ),

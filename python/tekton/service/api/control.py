@@ -4,6 +4,7 @@ import asyncio
 
 import msgspec
 
+from tekton.gateway.errors import UnavailableError
 from tekton.gateway.request import Request, Response
 from tekton.gateway.router import Route
 from tekton.service.explain import Explanation
@@ -59,8 +60,10 @@ class Control:
         query: WaitQuery = request.query
         if not query.wait:
             return Response.json(OperationAnswer(operation, component_id, done=False), status=202)
-        failure = await asyncio.shield(task)
-        if failure is not None:
+        await asyncio.wait([task])
+        if task.cancelled():
+            raise UnavailableError("the control plane is stopping")
+        if (failure := task.result()) is not None:
             raise failure
         return Response.json(OperationAnswer(operation, component_id, done=True))
 
@@ -82,6 +85,7 @@ def routes(system: System) -> list[Route]:
         ComponentError,
         StorageFullError,
         StorageUnknownError,
+        UnavailableError,
     )
     verbs = [
         ("start", api.start, "Start a component"),
@@ -98,6 +102,7 @@ def routes(system: System) -> list[Route]:
             query=WaitQuery,
             response=OperationAnswer,
             status=202,
+            also=(200,),
             errors=errors,
         )
         for verb, handler, summary in verbs

@@ -87,7 +87,7 @@ def routes(system: System) -> list[Route]:
 
     return [
         Route("GET", "/api/health", health, summary="Liveness", permission="public", response=Health),
-        Route("GET", "/api/ready", ready, summary="Readiness", permission="public", response=Readiness),
+        Route("GET", "/api/ready", ready, summary="Readiness", permission="public", response=Readiness, also=(503,)),
         Route("GET", "/api/version", version, summary="Version", permission="public", response=Version),
         Route(
             "GET",
