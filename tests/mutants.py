@@ -38,20 +38,20 @@ GROUPS = {
         ["core/test_lifecycle.py", f"{STORE}/test_registry.py", "service/test_registration_input.py"],
     ),
     "lease": Group(
-        ["core/lease_clock.py", "core/storm_guard.py", "core/heartbeat_monitor.py"],
-        ["core/test_lease_clock.py", "core/test_storm_guard.py", "core/test_heartbeat_monitor.py"],
+        ["core/leases/lease_clock.py", "core/leases/storm_guard.py", "core/heartbeat_monitor.py"],
+        ["core/leases/test_lease_clock.py", "core/leases/test_storm_guard.py", "core/test_heartbeat_monitor.py"],
     ),
     "resolver": Group(
-        ["core/dependency.py", "core/dependency_view.py"],
+        ["core/dependency.py", "core/startup/dependency_view.py"],
         ["core/test_dependency.py", "core/test_startup_coordinator.py", "native/test_resolve.py"],
     ),
     "coordinator": Group(
         [
             "core/startup_coordinator.py",
-            "core/start_job.py",
-            "core/operations.py",
-            "core/start_plan.py",
-            "core/stopper.py",
+            "core/startup/start_job.py",
+            "core/startup/operations.py",
+            "core/startup/start_plan.py",
+            "core/startup/stopper.py",
         ],
         ["core"],
     ),

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from tekton.core.lease_clock import LeaseClock
+from tekton.core.leases.lease_clock import LeaseClock
 from tekton.core.lifecycle import (
     ENDED,
     PATH_TO_READY,

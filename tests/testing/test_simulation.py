@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from tekton.core.component_lifecycle.store import MemoryStore, Mutation
-from tekton.core.dependency_view import DependencyView
 from tekton.core.events import ChangeFeed
-from tekton.core.lease_clock import LeaseClock
+from tekton.core.leases.lease_clock import LeaseClock
+from tekton.core.leases.storm_guard import StormGuard
 from tekton.core.lifecycle import Change
 from tekton.core.recovery import RestartPolicy
-from tekton.core.storm_guard import StormGuard
+from tekton.core.startup.dependency_view import DependencyView
 from tekton.testing.simulation import simulate
 
 HOURS = 6.0

@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Iterator
 from tekton.clock import SYSTEM_CLOCK, Clock
 from tekton.core.component_lifecycle import ComponentRegistry
 from tekton.core.lifecycle import Change, ComponentState
-from tekton.core.start_plan import CANCELLED, RESTARTING, STOPPED
+from tekton.core.startup.start_plan import CANCELLED, RESTARTING, STOPPED
 
 FLAPS = 3
 WINDOW = 300.0

@@ -26,12 +26,12 @@ import msgspec
 
 from tekton.background import BackgroundTask
 from tekton.clock import SYSTEM_CLOCK, Clock
-from tekton.core.clock_jumps import ClockJumps
 from tekton.core.component_lifecycle import ComponentRegistry
-from tekton.core.lease_clock import LeaseClock
+from tekton.core.leases.clock_jumps import ClockJumps
+from tekton.core.leases.lease_clock import LeaseClock
+from tekton.core.leases.pulse import Pulse, check_metrics
+from tekton.core.leases.storm_guard import Key, StormGuard
 from tekton.core.lifecycle import ENDED, STATES, USABLE, Change, ComponentRecord, ComponentState
-from tekton.core.pulse import Pulse, check_metrics
-from tekton.core.storm_guard import Key, StormGuard
 from tekton.failpoints import reach
 from tekton.utils.tekton_errors import InvalidRegistrationError, StaleInstanceError
 

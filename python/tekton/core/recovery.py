@@ -31,7 +31,7 @@ from tekton.background import BackgroundGroup
 from tekton.clock import SYSTEM_CLOCK, Clock
 from tekton.core.component_lifecycle import ComponentRegistry
 from tekton.core.lifecycle import Change, ComponentState
-from tekton.core.start_plan import CANCELLED, COMPLETED, RESTARTING, STOPPED
+from tekton.core.startup.start_plan import CANCELLED, COMPLETED, RESTARTING, STOPPED
 from tekton.core.startup_coordinator import EnhancedStartUpCoordinator
 from tekton.utils.tekton_errors import DependencyError, TektonError
 

@@ -16,8 +16,8 @@ Rules:
   are found within a second, and all of them fail.
 * A restart does not stop what runs before its dependencies can be used.
 
-One start is in `start_job.py`, one stop in `stopper.py`, which of them go on in `operations.py`; dependencies are
-judged in `dependency_view.py`, and what is known about a component is in `start_plan.py`.
+In `startup/`: one start is in `start_job.py`, one stop in `stopper.py`, which of them go on in `operations.py`;
+dependencies are judged in `dependency_view.py`, and what is known about a component is in `start_plan.py`.
 """
 
 import asyncio
@@ -32,9 +32,9 @@ from tekton.core.component_lifecycle.healthcheck import Health, HealthCheck
 from tekton.core.component_lifecycle.readiness import Condition, ReadinessCondition
 from tekton.core.dependency import Dependency
 from tekton.core.lifecycle import ComponentRegistration, ComponentState
-from tekton.core.operations import Operations
-from tekton.core.start_job import StartJob
-from tekton.core.start_plan import (
+from tekton.core.startup.operations import Operations
+from tekton.core.startup.start_job import StartJob
+from tekton.core.startup.start_plan import (
     DEFAULT_STOP_TIMEOUT,
     ComponentConfig,
     Handler,

@@ -18,7 +18,7 @@ from tekton.core.component_lifecycle import ComponentRegistry
 from tekton.core.component_lifecycle.healthcheck import HealthCheck
 from tekton.core.component_lifecycle.readiness import CheckFailedError, ReadinessCondition
 from tekton.core.lifecycle import ENDED, ComponentRecord, ComponentRegistration, ComponentState, new_instance_uuid
-from tekton.core.start_plan import COMPLETED
+from tekton.core.startup.start_plan import COMPLETED
 from tekton.failpoints import reach
 from tekton.supervisor.guard_client import ChildProcess
 from tekton.supervisor.logs import evidence

@@ -15,7 +15,7 @@ from tekton.core.component_lifecycle import ComponentRegistry
 from tekton.core.dependency import Dependency
 from tekton.core.lifecycle import ENDED, Change, ComponentRecord, ComponentState
 from tekton.core.recovery import Recovery, RestartPolicy
-from tekton.core.start_plan import ComponentConfig
+from tekton.core.startup.start_plan import ComponentConfig
 from tekton.core.startup_coordinator import EnhancedStartUpCoordinator, StartResult
 from tekton.supervisor.guard_client import ChildProcess, GuardClient
 from tekton.supervisor.supervised import ControlPlaneAddress, ProcessView, SupervisedComponent, Surroundings

@@ -11,10 +11,10 @@
 from collections import deque
 from dataclasses import dataclass, field
 
-from tekton.core.lease_clock import LeaseClock
+from tekton.core.leases.lease_clock import LeaseClock
+from tekton.core.leases.storm_guard import RELEASE_INTERVAL
 from tekton.core.lifecycle import ENDED, USABLE, Change, ComponentRecord, ComponentState
 from tekton.core.recovery import RestartPolicy
-from tekton.core.storm_guard import RELEASE_INTERVAL
 from tekton.testing.clock import ManualClock
 
 Key = tuple[str, str]

@@ -21,10 +21,10 @@ from typing import Any
 from tekton.background import BackgroundGroup
 from tekton.clock import SYSTEM_CLOCK
 from tekton.core.component_lifecycle import ComponentRegistry
+from tekton.core.leases.storm_guard import STORM_COUNT
 from tekton.core.lifecycle import ENDED, Change, ComponentRecord, ComponentState
 from tekton.core.recovery import RestartPolicy
 from tekton.core.startup_coordinator import EnhancedStartUpCoordinator, StartResult
-from tekton.core.storm_guard import STORM_COUNT
 from tekton.testing.clock import VirtualTimeLoop, current_clock
 from tekton.testing.feed_watchers import FeedWatchers
 from tekton.testing.invariants import DurabilityInvariants, LeaseInvariants, RestartInvariants

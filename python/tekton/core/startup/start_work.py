@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from tekton.core import waiting
 from tekton.core.calls import call, describe
 from tekton.core.component_lifecycle.readiness import Findings, NotReadyError
-from tekton.core.places import Place
-from tekton.core.start_plan import Handler
+from tekton.core.startup.places import Place
+from tekton.core.startup.start_plan import Handler
 
 
 class Wait(NamedTuple):

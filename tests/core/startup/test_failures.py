@@ -1,6 +1,6 @@
-"""Tests of tekton.core.failures: who failed, and because of whom."""
+"""Tests of tekton.core.startup.failures: who failed, and because of whom."""
 
-from tekton.core.failures import StartFailures
+from tekton.core.startup.failures import StartFailures
 from tekton.utils.tekton_errors import ComponentError, DependencyError
 
 

@@ -1,10 +1,10 @@
-"""Tests of tekton.core.lease_clock: ticks that never run ahead of real time."""
+"""Tests of tekton.core.leases.lease_clock: ticks that never run ahead of real time."""
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tekton.core.lease_clock import MAX_TICK, MIN_TICK, LeaseClock
+from tekton.core.leases.lease_clock import MAX_TICK, MIN_TICK, LeaseClock
 
 timeouts = st.floats(min_value=0.01, max_value=3600, allow_nan=False)
 

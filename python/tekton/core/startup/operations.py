@@ -15,15 +15,15 @@ from tekton.core import waiting
 from tekton.core.calls import UserCalls
 from tekton.core.component_lifecycle import ComponentRegistry
 from tekton.core.component_lifecycle.healthcheck import HealthCheck, HealthMonitor
-from tekton.core.deadlocks import DeadlockWatch
-from tekton.core.dependency_view import DependencyView
-from tekton.core.failures import StartFailures
 from tekton.core.lifecycle import ENDED, USABLE, Change, ComponentState
-from tekton.core.places import Places
-from tekton.core.signals import Signals
-from tekton.core.start_job import StartJob
-from tekton.core.start_plan import RESTARTING, STOPPED, Handler
-from tekton.core.stopper import Stopper
+from tekton.core.startup.deadlocks import DeadlockWatch
+from tekton.core.startup.dependency_view import DependencyView
+from tekton.core.startup.failures import StartFailures
+from tekton.core.startup.places import Places
+from tekton.core.startup.signals import Signals
+from tekton.core.startup.start_job import StartJob
+from tekton.core.startup.start_plan import RESTARTING, STOPPED, Handler
+from tekton.core.startup.stopper import Stopper
 from tekton.utils.tekton_errors import TektonError
 
 _NEWS_TO_NOBODY = frozenset({ComponentState.REGISTERING, ComponentState.INITIALIZING})

@@ -1,8 +1,8 @@
-"""Tests of tekton.core.signals: watching names."""
+"""Tests of tekton.core.startup.signals: watching names."""
 
 import asyncio
 
-from tekton.core.signals import Signals
+from tekton.core.startup.signals import Signals
 
 
 async def test_everybody_who_watches_a_name_is_told() -> None:

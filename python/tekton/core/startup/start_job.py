@@ -17,11 +17,11 @@ from typing import Any, Protocol
 from tekton.core.calls import UserCalls, describe
 from tekton.core.component_lifecycle import ComponentRegistry
 from tekton.core.lifecycle import ENDED, ComponentRecord, ComponentRegistration, ComponentState
-from tekton.core.places import Places
-from tekton.core.signals import Signals, Watch
-from tekton.core.start_plan import CANCELLED, STOPPED, Handler, is_met
-from tekton.core.start_work import StartWork, Wait
-from tekton.core.stopper import Stopper
+from tekton.core.startup.places import Places
+from tekton.core.startup.signals import Signals, Watch
+from tekton.core.startup.start_plan import CANCELLED, STOPPED, Handler, is_met
+from tekton.core.startup.start_work import StartWork, Wait
+from tekton.core.startup.stopper import Stopper
 from tekton.utils.tekton_errors import (
     ComponentError,
     ComponentExistsError,

@@ -1,4 +1,4 @@
-"""Tests of tekton.core.start_job: cancelled at every point, and dependencies that come and go."""
+"""Tests of tekton.core.startup.start_job: cancelled at every point, and dependencies that come and go."""
 
 import asyncio
 import contextvars

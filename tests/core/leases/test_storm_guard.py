@@ -1,10 +1,10 @@
-"""Tests of tekton.core.storm_guard: what happens when many leases run out together."""
+"""Tests of tekton.core.leases.storm_guard: what happens when many leases run out together."""
 
 import logging
 
 import pytest
 
-from tekton.core.storm_guard import RELEASE_INTERVAL, Key, StormGuard
+from tekton.core.leases.storm_guard import RELEASE_INTERVAL, Key, StormGuard
 
 
 def keys(count: int, first: int = 0) -> list[Key]:

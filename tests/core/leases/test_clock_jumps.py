@@ -1,9 +1,9 @@
-"""Tests of tekton.core.clock_jumps: what it says of clocks that jump, and of those that do not."""
+"""Tests of tekton.core.leases.clock_jumps: what it says of clocks that jump, and of those that do not."""
 
 import pytest
 
 from tekton.clock import SYSTEM_CLOCK
-from tekton.core.clock_jumps import ClockJumps
+from tekton.core.leases.clock_jumps import ClockJumps
 from tekton.testing import ManualClock
 
 

@@ -1,8 +1,8 @@
-"""Tests of tekton.core.places: places that can be lent."""
+"""Tests of tekton.core.startup.places: places that can be lent."""
 
 import asyncio
 
-from tekton.core.places import Place, Places
+from tekton.core.startup.places import Place, Places
 from tekton.testing import virtual_time
 
 

@@ -13,7 +13,7 @@ import logging
 from tekton.core.calls import UserCalls, call, describe
 from tekton.core.component_lifecycle import ComponentRegistry
 from tekton.core.lifecycle import ComponentRecord, ComponentState
-from tekton.core.start_plan import Handler
+from tekton.core.startup.start_plan import Handler
 from tekton.utils.tekton_errors import ComponentError, RegistryError, StorageError
 
 _ON_ITS_WAY = frozenset({ComponentState.REGISTERING, ComponentState.INITIALIZING, ComponentState.STARTING})

@@ -1,4 +1,4 @@
-"""Tests of tekton.core.deadlocks: starts that wait for one another are found, and those that do not are left alone."""
+"""Tests of tekton.core.startup.deadlocks: starts that wait for one another are found, others are left alone."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -7,9 +7,9 @@ from tekton import _native
 from tekton.core.component_lifecycle import ComponentRegistry
 from tekton.core.component_lifecycle.healthcheck import Health
 from tekton.core.dependency import Dependency, DependencyResolver
-from tekton.core.failures import StartFailures
 from tekton.core.lifecycle import ComponentRecord, ComponentState
-from tekton.core.start_plan import Handler, Standing, Why, cycle_through, describe_cycle, is_met, may_still_meet
+from tekton.core.startup.failures import StartFailures
+from tekton.core.startup.start_plan import Handler, Standing, Why, cycle_through, describe_cycle, is_met, may_still_meet
 from tekton.utils.tekton_errors import DependencyError
 
 

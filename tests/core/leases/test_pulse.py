@@ -1,4 +1,4 @@
-"""Tests of tekton.core.pulse: floods, overtaken heartbeats, metrics that cannot be."""
+"""Tests of tekton.core.leases.pulse: floods, overtaken heartbeats, metrics that cannot be."""
 
 import itertools
 import math
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tekton.core.pulse import BEATS_PER_INTERVAL, MAX_METRICS, Pulse, check_metrics
+from tekton.core.leases.pulse import BEATS_PER_INTERVAL, MAX_METRICS, Pulse, check_metrics
 from tekton.utils.tekton_errors import InvalidRegistrationError, TooManyHeartbeatsError
 
 INTERVAL = 10.0

@@ -1,4 +1,4 @@
-"""Tests of tekton.core.start_work: whatever user code does in a start, it is contained and explained."""
+"""Tests of tekton.core.startup.start_work: whatever user code does in a start, it is contained and explained."""
 
 import asyncio
 import logging
