@@ -10,6 +10,7 @@ import secrets
 import shlex
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -195,6 +196,20 @@ def test_a_file_that_is_named_exists(page: Path) -> None:
 
     for text in named:
         assert any(f"/{path.relative_to(ROOT)}".endswith(f"/{text}") for path in known), text
+
+
+@cache
+def names_of_tests() -> set[str]:
+    return {
+        name
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(r"\bdef (test_\w+)", path.read_text())
+    }
+
+
+@each_page
+def test_a_test_that_is_named_exists(page: Path) -> None:
+    assert {text for text in in_backticks(prose(page)) if re.fullmatch(r"test_\w+", text)} <= names_of_tests()
 
 
 # What stands in the code as well
