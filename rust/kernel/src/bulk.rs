@@ -140,7 +140,9 @@ mod tests {
 
     #[test]
     fn both_ways_give_the_same_answer_for_all_pairs() {
-        let pairs: Vec<u8> = (0..=u16::MAX).flat_map(u16::to_le_bytes).collect();
+        // An interpreter (Miri) takes minutes for all of them.
+        let step = if cfg!(miri) { 37 } else { 1 };
+        let pairs: Vec<u8> = (0..=u16::MAX).step_by(step).flat_map(u16::to_le_bytes).collect();
         let (mut checked, mut each) = (vec![7; pairs.len() / 2], vec![7; pairs.len() / 2]);
 
         check_pairs(&pairs, &mut checked);

@@ -2,33 +2,13 @@
 
 mod common;
 
-use common::{distances, rows, startable};
+use common::{check_resolution, distances, rows, startable};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use tekton_kernel::graph::{Csr, critical_path, reachable, resolve, waves};
+use tekton_kernel::graph::{Csr, CsrBuilder, TooLarge, critical_path, reachable, resolve, waves};
 
 fn csr(rows: &[Vec<u32>]) -> Csr {
     Csr::from_rows(rows).expect("small")
-}
-
-fn visit(rows: &[Vec<u32>], node: u32, seen: &mut Vec<bool>, order: &mut Vec<u32>) {
-    if std::mem::replace(&mut seen[node as usize], true) {
-        return;
-    }
-    for target in &rows[node as usize] {
-        visit(rows, *target, seen, order);
-    }
-    order.push(node);
-}
-
-/// The recursive definition of the start order.
-fn order(rows: &[Vec<u32>]) -> Vec<u32> {
-    let mut seen: Vec<bool> = startable(rows).iter().map(|can_start| !can_start).collect();
-    let mut order = Vec::new();
-    for node in 0..u32::try_from(rows.len()).expect("small") {
-        visit(rows, node, &mut seen, &mut order);
-    }
-    order
 }
 
 fn level(rows: &[Vec<u32>], node: u32) -> usize {
@@ -40,44 +20,10 @@ fn weight_of_heaviest_chain(rows: &[Vec<u32>], weights: &[f64], node: u32) -> f6
     below.fold(0.0, f64::max) + weights[node as usize]
 }
 
-/// One entry per component with a cycle: its first node and the length of its shortest cycle.
-fn shortest_cycles(rows: &[Vec<u32>]) -> Vec<(usize, usize)> {
-    let distance = distances(rows);
-    let together = |a: usize, b: usize| a == b || distance[a][b].is_some() && distance[b][a].is_some();
-    (0..rows.len())
-        .filter(|node| distance[*node][*node].is_some())
-        .filter(|node| (0..*node).all(|earlier| !together(earlier, *node)))
-        .map(|first| {
-            let members = (0..rows.len()).filter(|node| together(first, *node));
-            (first, members.filter_map(|node| distance[node][node]).min().expect("cyclic"))
-        })
-        .collect()
-}
-
 proptest! {
     #[test]
-    fn order_is_the_postorder_of_what_can_start(rows in rows(12)) {
-        prop_assert_eq!(resolve(&csr(&rows)).order, order(&rows));
-    }
-
-    #[test]
-    fn every_component_gives_its_shortest_cycle(rows in rows(12)) {
-        let cycles = resolve(&csr(&rows)).cycles;
-
-        for cycle in &cycles {
-            for (node, next) in cycle.iter().zip(cycle.iter().cycle().skip(1)) {
-                prop_assert!(rows[*node as usize].contains(next), "{} -> {} is no edge", node, next);
-            }
-            prop_assert_eq!(cycle.iter().min(), cycle.first());
-        }
-        let distance = distances(&rows);
-        let expected = shortest_cycles(&rows);
-        prop_assert_eq!(cycles.len(), expected.len());
-        for (cycle, (first, length)) in cycles.iter().zip(expected) {
-            prop_assert_eq!(cycle.len(), length);
-            let node = cycle[0] as usize;
-            prop_assert!(node == first || distance[node][first].is_some() && distance[first][node].is_some());
-        }
+    fn order_and_cycles_are_as_defined(rows in rows(12)) {
+        check_resolution(&rows);
     }
 
     #[test]
@@ -122,6 +68,11 @@ proptest! {
     }
 
     #[test]
+    fn a_graph_without_nodes_is_empty(rows in rows(2)) {
+        prop_assert_eq!(csr(&rows).is_empty(), rows.is_empty());
+    }
+
+    #[test]
     fn reversing_turns_each_edge_around(rows in rows(12)) {
         let reversed = csr(&rows).reversed();
         let mut expected = vec![Vec::new(); rows.len()];
@@ -149,6 +100,37 @@ proptest! {
             prop_assert_eq!(single.row(node), &expected);
         }
     }
+}
+
+#[test]
+fn the_search_finds_the_next_root_wherever_it_is() {
+    for nodes in 1..40_u32 {
+        for reached in 0..nodes {
+            let mut rows = vec![Vec::new(); nodes as usize];
+            rows[0] = (1..=reached).collect();
+
+            let order = resolve(&csr(&rows)).order;
+
+            assert!(order.into_iter().eq((1..=reached).chain([0]).chain(reached + 1..nodes)));
+        }
+    }
+}
+
+#[test]
+fn a_graph_can_be_built_edge_by_edge() {
+    let mut builder = CsrBuilder::with_capacity(2);
+    builder.push(1);
+    builder.push(2);
+    builder.end_row().expect("small");
+    builder.push(0);
+    builder.end_row().expect("small");
+
+    assert_eq!(builder.finish(3), Csr::from_rows(&[vec![1, 2], vec![0], vec![]]));
+}
+
+#[test]
+fn the_largest_number_is_no_node() {
+    assert_eq!(CsrBuilder::with_capacity(0).finish(u32::MAX as usize), Err(TooLarge));
 }
 
 #[test]

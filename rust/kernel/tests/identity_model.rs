@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use proptest::collection::hash_set;
 use proptest::prelude::*;
-use tekton_kernel::graph::identity::{IdentityTable, Packed, Wide, packable};
+use tekton_kernel::graph::identity::{IdentityTable, PACKED_ENTRIES, Packed, Wide, packable};
 
 fn agrees<T: IdentityTable>(addresses: &HashSet<usize>, others: &HashSet<usize>) {
     let mut table = T::with_capacity(addresses.len());
@@ -35,4 +35,14 @@ proptest! {
 fn packed_holds_48_bits_of_address() {
     assert!(packable((1 << 48) - 1));
     assert!(!packable(1 << 48));
+}
+
+#[test]
+fn packed_holds_numbers_of_20_bits() {
+    let largest = u32::try_from(PACKED_ENTRIES - 1).expect("20 bits");
+    let mut table = Packed::with_capacity(1);
+    table.insert((1 << 48) - 16, largest);
+
+    assert_eq!(largest, (1 << 20) - 1);
+    assert_eq!(table.get((1 << 48) - 16), Some(largest));
 }

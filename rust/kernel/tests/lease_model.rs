@@ -108,3 +108,12 @@ proptest! {
         prop_assert_eq!(expired, timeouts.len());
     }
 }
+
+#[test]
+fn there_is_room_for_the_first_and_the_last_slot_of_any_block() {
+    for slot in [0, 255, 256, 511, 512, 65_536] {
+        let mut leases = Leases::new();
+        leases.arm(slot, 5, 0);
+        assert_eq!(leases.expire(5), [slot]);
+    }
+}

@@ -41,6 +41,20 @@ fn exactly_the_listed_transitions_are_legal() {
     assert_eq!(State::from_code(9), None);
 }
 
+#[test]
+fn states_have_the_names_of_the_public_interface() {
+    let names = STATES.map(State::name);
+    assert_eq!(
+        names.join(" "),
+        "unknown registering initializing starting ready degraded failed stopping stopped"
+    );
+}
+
+#[test]
+fn only_failed_and_stopped_instances_have_ended() {
+    assert!(STATES.into_iter().filter(|state| state.ended()).eq([Failed, Stopped]));
+}
+
 proptest! {
     #[test]
     fn bulk_checks_agree_with_single_ones(pairs in vec(prop_oneof![0..9_u8, any::<u8>()], 0..300)) {

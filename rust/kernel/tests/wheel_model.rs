@@ -1,19 +1,12 @@
 //! Timers against a list of them.
 
+#[path = "models/wheel.rs"]
+mod model;
+
+use model::Step;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use tekton_kernel::wheel::{Handle, TURN, Wheel};
-
-#[derive(Clone, Copy, Debug)]
-enum Step {
-    Schedule(u64),
-    /// The handle that was given out at this place among all of them, stale or not.
-    Cancel(usize),
-    Advance(u64),
-    GoBack(u64),
-    NextDue,
-    Clear,
-}
+use tekton_kernel::wheel::{TURN, Wheel};
 
 const TURN_TICKS: u64 = TURN as u64;
 
@@ -38,82 +31,11 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The timers in the order in which they were scheduled.
-#[derive(Default)]
-struct Model {
-    timers: Vec<(usize, u64)>,
-    now: u64,
-}
-
-impl Model {
-    fn advance(&mut self, now: u64) -> Vec<usize> {
-        self.now = self.now.max(now);
-        let mut fired: Vec<_> = self.timers.iter().copied().filter(|(_, due)| *due <= self.now).collect();
-        self.timers.retain(|(_, due)| *due > self.now);
-        fired.sort_by_key(|(_, due)| *due);
-        fired.into_iter().map(|(id, _)| id).collect()
-    }
-
-    fn cancel(&mut self, id: usize) -> Option<usize> {
-        let place = self.timers.iter().position(|(timer, _)| *timer == id)?;
-        Some(self.timers.remove(place).0)
-    }
-
-    fn next_due(&self) -> Option<u64> {
-        self.timers.iter().map(|(_, due)| *due).min()
-    }
-}
-
 proptest! {
     #[test]
     fn timers_fire_exactly_when_they_are_due(start in prop_oneof![Just(0), ticks(), Just(u64::MAX - 3000)],
                                              steps in vec(step(), 0..150)) {
-        let mut wheel = Wheel::new();
-        let mut model = Model::default();
-        let mut handles: Vec<Handle> = Vec::new();
-        prop_assert!(wheel.advance(start).is_empty());
-        model.advance(start);
-        for step in steps {
-            match step {
-                Step::Schedule(ticks) => {
-                    let id = handles.len();
-                    let due = model.now.saturating_add(ticks);
-                    handles.push(wheel.schedule(due, id));
-                    model.timers.push((id, due));
-                }
-                Step::Cancel(place) if !handles.is_empty() => {
-                    let id = place % handles.len();
-                    let handle = Handle::from_bits(handles[id].to_bits());
-                    prop_assert_eq!(wheel.cancel(handle), model.cancel(id));
-                }
-                Step::Cancel(bits) => prop_assert_eq!(wheel.cancel(Handle::from_bits(bits as u64)), None),
-                Step::Advance(ticks) => {
-                    let now = model.now.saturating_add(ticks);
-                    prop_assert_eq!(wheel.advance(now), model.advance(now));
-                }
-                Step::GoBack(ticks) => {
-                    let now = model.now.saturating_sub(ticks);
-                    prop_assert_eq!(wheel.advance(now), model.advance(now));
-                }
-                Step::NextDue => prop_assert_eq!(wheel.next_due(), model.next_due()),
-                Step::Clear => {
-                    let mut cleared = wheel.clear();
-                    cleared.sort_unstable();
-                    let expected: Vec<_> = model.timers.drain(..).map(|(id, _)| id).collect();
-                    prop_assert_eq!(cleared, expected);
-                }
-            }
-            prop_assert_eq!(wheel.len(), model.timers.len());
-            prop_assert_eq!(wheel.is_empty(), model.timers.is_empty());
-        }
-        let mut left: Vec<_> = wheel.payloads().copied().collect();
-        left.sort_unstable();
-        prop_assert_eq!(left, model.timers.iter().map(|(id, _)| *id).collect::<Vec<_>>());
-        prop_assert_eq!(wheel.next_due(), model.next_due());
-        prop_assert_eq!(wheel.advance(u64::MAX), model.advance(u64::MAX));
-        for handle in handles {
-            prop_assert_eq!(wheel.cancel(handle), None);
-        }
+        model::follow(start, steps);
     }
 }
 

@@ -6,19 +6,21 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use foldhash::fast::RandomState;
 use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyMapping, PyString};
+use pyo3::types::{PyDict, PyList, PyMapping, PyString, PyTuple};
 use tekton_kernel::graph::{self, Csr, ReadySet, Resolution};
 
-use crate::walk;
+use crate::{error, objects, walk};
 
 type Lists<'py> = Bound<'py, PyList>;
+/// Two lists.
+type Pair<'py> = Bound<'py, PyTuple>;
 
 /// See the stub.
 #[pyfunction]
-pub fn resolve<'py>(graph: &Bound<'py, PyMapping>) -> PyResult<(Lists<'py>, Lists<'py>)> {
+pub fn resolve<'py>(graph: &Bound<'py, PyMapping>) -> PyResult<Pair<'py>> {
     let (mut names, edges) = walk::read(graph)?;
     let found = graph::resolve(&edges);
-    Ok((names.give(graph.py(), &found.order)?, names.give_groups(graph.py(), &found.cycles)?))
+    objects::pair(names.give(graph.py(), &found.order)?, names.give_groups(graph.py(), &found.cycles)?)
 }
 
 /// See the stub.
@@ -59,9 +61,9 @@ impl DependencyGraph {
         self.names.len()
     }
 
-    fn resolve<'py>(&self, py: Python<'py>) -> PyResult<(Lists<'py>, Lists<'py>)> {
+    fn resolve<'py>(&self, py: Python<'py>) -> PyResult<Pair<'py>> {
         let found = self.resolution.get_or_init(|| graph::resolve(&self.graph));
-        Ok((self.list(py, &found.order)?, self.lists(py, &found.cycles)?))
+        objects::pair(self.list(py, &found.order)?, self.lists(py, &found.cycles)?)
     }
 
     fn waves<'py>(&self, py: Python<'py>) -> PyResult<Lists<'py>> {
@@ -100,10 +102,11 @@ impl DependencyGraph {
 
     fn critical_path<'py>(&self, durations: &Bound<'py, PyDict>) -> PyResult<Lists<'py>> {
         let mut weights = vec![0.0; self.names.len()];
-        for (name, duration) in durations {
-            let (name, duration): (String, f64) = (name.extract()?, duration.extract()?);
+        // Reading a number can run Python code, which could change the dict.
+        for item in durations.as_mapping().items()? {
+            let (name, duration): (String, f64) = item.extract()?;
             if !duration.is_finite() || duration < 0.0 {
-                return Err(PyValueError::new_err(format!(
+                return Err(error::with_message::<PyValueError>(&format!(
                     "the duration of {name} must be finite and not negative"
                 )));
             }
@@ -117,7 +120,7 @@ impl DependencyGraph {
 
 impl DependencyGraph {
     fn number(&self, node: &str) -> PyResult<u32> {
-        self.numbers.get(node).copied().ok_or_else(|| PyKeyError::new_err(node.to_owned()))
+        self.numbers.get(node).copied().ok_or_else(|| error::with_message::<PyKeyError>(node))
     }
 
     fn reversed(&self) -> &Csr {
@@ -129,11 +132,11 @@ impl DependencyGraph {
     }
 
     fn list<'py>(&self, py: Python<'py>, nodes: &[u32]) -> PyResult<Lists<'py>> {
-        PyList::new(py, nodes.iter().map(|node| self.names[*node as usize].bind(py)))
+        objects::list(py, nodes.iter().map(|node| Ok(self.names[*node as usize].bind(py).clone())))
     }
 
     fn lists<'py>(&self, py: Python<'py>, groups: &[Vec<u32>]) -> PyResult<Lists<'py>> {
         let lists: Vec<_> = groups.iter().map(|nodes| self.list(py, nodes)).collect::<PyResult<_>>()?;
-        PyList::new(py, lists)
+        objects::list(py, lists.into_iter().map(Ok))
     }
 }

@@ -2,11 +2,12 @@
 //!
 //! A binding converts, calls the kernel and converts; the stub `python/tekton/_native.pyi` documents it. Classes are
 //! frozen and hold their kernel in a mutex, and no Python code runs while that is locked: results are taken out
-//! first and turned into objects afterwards.
+//! first and turned into objects afterwards, exceptions too (to make an object can start a garbage collection).
 
 mod error;
 mod graph;
 mod names;
+mod objects;
 mod table;
 mod walk;
 mod wheel;

@@ -1,7 +1,10 @@
 //! The names of a graph's nodes: the caller's own str objects, by node number.
 
+use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString};
+
+use crate::objects;
 
 /// Names that are given away, each at most once.
 pub struct Names(Vec<Option<Py<PyString>>>);
@@ -31,12 +34,12 @@ impl Names {
     /// Give the names of `nodes` away as a list. Moving the references instead of taking new ones is what makes
     /// the answer as cheap as `list(graph)`.
     pub fn give<'py>(&mut self, py: Python<'py>, nodes: &[u32]) -> PyResult<Bound<'py, PyList>> {
-        PyList::new(py, nodes.iter().map(|node| self.0[*node as usize].take()))
+        objects::list(py, nodes.iter().map(|node| self.0[*node as usize].take().into_bound_py_any(py)))
     }
 
     /// One list of names per group.
     pub fn give_groups<'py>(&mut self, py: Python<'py>, groups: &[Vec<u32>]) -> PyResult<Bound<'py, PyList>> {
         let lists: Vec<_> = groups.iter().map(|nodes| self.give(py, nodes)).collect::<PyResult<_>>()?;
-        PyList::new(py, lists)
+        objects::list(py, lists.into_iter().map(Ok))
     }
 }

@@ -2,15 +2,16 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use pyo3::IntoPyObjectExt;
 use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyInt, PyList, PyTuple};
 use tekton_kernel::bulk;
 use tekton_kernel::lifecycle::State;
 use tekton_kernel::table::{Beat, Table, TransitionError};
 use tekton_kernel::uuid;
 
-use crate::error;
+use crate::{error, objects};
 
 /// What `touch` returns for a component that is not known.
 const UNKNOWN: i32 = -1;
@@ -33,60 +34,94 @@ impl ComponentTable {
     }
 
     #[pyo3(signature = (component_id, instance_uuid, state, max_instances = 1))]
-    fn add(&self, component_id: &str, instance_uuid: &str, state: u8, max_instances: usize) -> PyResult<u32> {
+    fn add<'py>(
+        &self,
+        py: Python<'py>,
+        component_id: &str,
+        instance_uuid: &str,
+        state: u8,
+        max_instances: usize,
+    ) -> PyResult<Bound<'py, PyInt>> {
         let instance = uuid::parse(instance_uuid).ok_or_else(|| error::no_uuid(instance_uuid))?;
         let state = state_of(state)?;
         let added = self.table().add(component_id, instance, state, max_instances);
-        added.map_err(|refusal| error::add(refusal, component_id, instance_uuid))
+        let slot = added.map_err(|refusal| error::add(py, refusal, component_id, instance_uuid))?;
+        let number = objects::int(py, slot.into());
+        if number.is_err() {
+            self.table().remove(slot);
+        }
+        number
     }
 
     fn remove(&self, slot: u32) -> PyResult<()> {
         if self.table().remove(slot) { Ok(()) } else { Err(error::no_slot(slot)) }
     }
 
-    fn find(&self, component_id: &str, instance_uuid: &str) -> i64 {
+    fn find<'py>(
+        &self,
+        py: Python<'py>,
+        component_id: &str,
+        instance_uuid: &str,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let slot = uuid::parse(instance_uuid).and_then(|instance| self.table().find(component_id, instance));
-        slot.map_or(-1, i64::from)
+        slot.map_or_else(
+            || (-1).into_bound_py_any(py),
+            |slot| objects::int(py, slot.into()).map(Bound::into_any),
+        )
     }
 
-    fn slots(&self, component_id: &str) -> Vec<u32> {
-        self.table().slots_of(component_id).collect()
+    fn slots<'py>(&self, py: Python<'py>, component_id: &str) -> PyResult<Bound<'py, PyList>> {
+        let slots: Vec<u32> = self.table().slots_of(component_id).collect();
+        objects::ints(py, &slots)
     }
 
-    fn identity(&self, slot: u32) -> PyResult<(String, String)> {
+    fn identity<'py>(&self, py: Python<'py>, slot: u32) -> PyResult<Bound<'py, PyTuple>> {
         let identity = self.table().identity(slot).map(|(id, instance)| (id.to_owned(), instance));
         let (id, instance) = identity.ok_or_else(|| error::no_slot(slot))?;
-        Ok((id, uuid::format(instance)))
+        objects::pair(objects::text(py, &id)?, objects::text(py, &uuid::format(instance))?)
     }
 
     fn state(&self, slot: u32) -> PyResult<u8> {
-        self.table().state(slot).map(State::code).ok_or_else(|| error::no_slot(slot))
+        let state = self.table().state(slot);
+        state.map(State::code).ok_or_else(|| error::no_slot(slot))
     }
 
-    fn transition(&self, component_id: &str, instance_uuid: &str, state: u8) -> PyResult<(u32, u8)> {
+    fn transition<'py>(
+        &self,
+        py: Python<'py>,
+        component_id: &str,
+        instance_uuid: &str,
+        state: u8,
+    ) -> PyResult<Bound<'py, PyTuple>> {
         let next = state_of(state)?;
         let moved = match uuid::parse(instance_uuid) {
             Some(instance) => self.table().transition(component_id, instance, next),
             None => Err(TransitionError::Unknown),
         };
-        match moved {
-            Ok((slot, previous)) => Ok((slot, previous.code())),
-            Err(refusal) => Err(error::transition(refusal, component_id, instance_uuid, next)),
+        let (slot, previous) =
+            moved.map_err(|refusal| error::transition(py, refusal, component_id, instance_uuid, next))?;
+        let numbers = [u64::from(slot), previous.code().into()];
+        let answer = objects::tuple(py, numbers.into_iter().map(|number| objects::int(py, number)));
+        if answer.is_err() {
+            self.table().set_state(slot, previous);
         }
+        answer
     }
 
     fn set_state(&self, slot: u32, state: u8) -> PyResult<u8> {
         let next = state_of(state)?;
-        self.table().set_state(slot, next).map(State::code).ok_or_else(|| error::no_slot(slot))
+        let previous = self.table().set_state(slot, next);
+        previous.map(State::code).ok_or_else(|| error::no_slot(slot))
     }
 
     fn arm(&self, slot: u32, timeout_ticks: u32, now_tick: u32) -> PyResult<()> {
         let mut table = self.table();
-        if table.state(slot).is_none() {
-            return Err(error::no_slot(slot));
+        let used = table.state(slot).is_some();
+        if used {
+            table.leases_mut().arm(slot, timeout_ticks, now_tick);
         }
-        table.leases_mut().arm(slot, timeout_ticks, now_tick);
-        Ok(())
+        drop(table);
+        if used { Ok(()) } else { Err(error::no_slot(slot)) }
     }
 
     fn disarm(&self, slot: u32) {
@@ -111,32 +146,35 @@ impl ComponentTable {
         }
     }
 
-    fn touch_slots(&self, slots: &Bound<'_, PyAny>, now_tick: u32) -> PyResult<usize> {
-        if let Ok(bytes) = slots.cast::<PyBytes>() {
-            return Ok(self.touch_all(little_endian(bytes.as_bytes()), now_tick));
-        }
-        // Other buffers can change while they are read, so they are copied first.
-        if let Ok(numbers) = PyBuffer::<u32>::get(slots) {
-            return Ok(self.touch_all(numbers.to_vec(slots.py())?.into_iter(), now_tick));
-        }
-        let bytes = PyBuffer::<u8>::get(slots)?.to_vec(slots.py())?;
-        Ok(self.touch_all(little_endian(&bytes), now_tick))
+    fn touch_slots<'py>(&self, slots: &Bound<'py, PyAny>, now_tick: u32) -> PyResult<Bound<'py, PyInt>> {
+        objects::int(slots.py(), self.touch_buffer(slots, now_tick)? as u64)
     }
 
-    fn expire(&self, now_tick: u32) -> Vec<u32> {
-        self.table().leases_mut().expire(now_tick)
+    fn expire<'py>(&self, py: Python<'py>, now_tick: u32) -> PyResult<Bound<'py, PyList>> {
+        let expired = self.table().leases_mut().expire(now_tick);
+        let answer = objects::ints(py, &expired);
+        if answer.is_err() {
+            // Nobody has heard of them, so they are due again.
+            let mut table = self.table();
+            for slot in &expired {
+                table.leases_mut().arm(*slot, 0, now_tick);
+            }
+        }
+        answer
     }
 
-    fn due(&self, now_tick: u32) -> usize {
-        self.table().leases().due(now_tick)
+    fn due<'py>(&self, py: Python<'py>, now_tick: u32) -> PyResult<Bound<'py, PyInt>> {
+        let due = self.table().leases().due(now_tick);
+        objects::int(py, due as u64)
     }
 
     fn extend(&self, ticks: u32) {
         self.table().leases_mut().extend(ticks);
     }
 
-    fn next_deadline(&self) -> Option<u32> {
-        self.table().leases().next_deadline()
+    fn next_deadline<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyInt>>> {
+        let deadline = self.table().leases().next_deadline();
+        deadline.map(|deadline| objects::int(py, deadline.into())).transpose()
     }
 
     #[staticmethod]
@@ -152,6 +190,18 @@ impl ComponentTable {
     /// The kernel changes nothing before it can no longer fail, so a poisoned lock still guards a sound table.
     fn table(&self) -> MutexGuard<'_, Table> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn touch_buffer(&self, slots: &Bound<'_, PyAny>, now_tick: u32) -> PyResult<usize> {
+        if let Ok(bytes) = slots.cast::<PyBytes>() {
+            return Ok(self.touch_all(little_endian(bytes.as_bytes()), now_tick));
+        }
+        // Other buffers can change while they are read, so they are copied first.
+        if let Ok(numbers) = PyBuffer::<u32>::get(slots) {
+            return Ok(self.touch_all(numbers.to_vec(slots.py())?.into_iter(), now_tick));
+        }
+        let bytes = PyBuffer::<u8>::get(slots)?.to_vec(slots.py())?;
+        Ok(self.touch_all(little_endian(&bytes), now_tick))
     }
 
     fn touch_all(&self, slots: impl Iterator<Item = u32>, now_tick: u32) -> usize {

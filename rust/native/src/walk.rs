@@ -23,6 +23,7 @@ use tekton_kernel::graph::{Csr, CsrBuilder, TooLarge};
 
 use crate::error;
 use crate::names::Names;
+use crate::objects;
 
 /// Read a graph. Keys come first in the numbering, in dict order; then names that are only dependencies, in order
 /// of appearance.
@@ -40,13 +41,13 @@ pub fn read(graph: &Bound<'_, PyMapping>) -> PyResult<(Names, Csr)> {
 fn read_private(graph: &Bound<'_, PyDict>) -> PyResult<(Names, Csr)> {
     walk(graph).map_err(|halt| match halt {
         Halt::Error(error) => error,
-        Halt::Foreign => PyTypeError::new_err("dependencies must be sequences"),
+        Halt::Foreign => error::with_message::<PyTypeError>("dependencies must be sequences"),
     })
 }
 
 /// The same graph as an exact dict of exact tuples that nobody else knows.
 fn private_copy<'py>(graph: &Bound<'py, PyMapping>) -> PyResult<Bound<'py, PyDict>> {
-    let copy = PyDict::new(graph.py());
+    let copy = objects::dict(graph.py())?;
     for item in graph.items()? {
         let (name, dependencies): (Bound<'py, PyAny>, Bound<'py, PyAny>) = item.extract()?;
         copy.set_item(&name, private_tuple(&name, &dependencies)?)?;
@@ -66,16 +67,22 @@ fn private_tuple<'py>(
     let items = dependencies.try_iter().map_err(|error| {
         if error.is_instance_of::<PyTypeError>(py) { not_a_sequence(name, dependencies) } else { error }
     })?;
-    PyTuple::new(py, items.collect::<PyResult<Vec<_>>>()?)
+    objects::tuple(py, items.collect::<PyResult<Vec<_>>>()?.into_iter().map(Ok))
 }
 
 fn not_a_sequence(name: &Bound<'_, PyAny>, found: &Bound<'_, PyAny>) -> PyErr {
-    match (name.repr(), found.get_type().name()) {
-        (Ok(name), Ok(kind)) => {
-            PyTypeError::new_err(format!("the dependencies of {name} must be a sequence, not {kind}"))
-        }
-        (Err(error), _) | (_, Err(error)) => error,
+    let texts = || Ok((text(&name.repr()?)?, text(&found.get_type().name()?)?));
+    match texts() {
+        Ok((name, kind)) => error::with_message::<PyTypeError>(&format!(
+            "the dependencies of {name} must be a sequence, not {kind}"
+        )),
+        Err(error) => error,
     }
+}
+
+/// To format a Python object is to panic when that fails.
+fn text(object: &Bound<'_, PyString>) -> PyResult<String> {
+    object.to_str().map(str::to_owned)
 }
 
 /// Why the walk stopped.
@@ -149,8 +156,8 @@ unsafe fn as_str<'a>(py: Python<'_>, object: *mut ffi::PyObject) -> PyResult<Bor
 
 #[cold]
 fn not_a_str(object: &Bound<'_, PyAny>) -> PyErr {
-    match object.get_type().name() {
-        Ok(name) => PyTypeError::new_err(format!("component ids must be str, not {name}")),
+    match object.get_type().name().and_then(|name| text(&name)) {
+        Ok(name) => error::with_message::<PyTypeError>(&format!("component ids must be str, not {name}")),
         Err(error) => error,
     }
 }

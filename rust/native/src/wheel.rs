@@ -4,7 +4,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
+use pyo3::types::{PyInt, PyList};
 use tekton_kernel::wheel::{Handle, Wheel};
+
+use crate::objects;
 
 /// Timers, each with an object to give back when it is due.
 #[pyclass(frozen, module = "tekton._native")]
@@ -21,8 +24,15 @@ impl TimerWheel {
         self.wheel().len()
     }
 
-    fn schedule(&self, due_tick: u64, payload: Py<PyAny>) -> u64 {
-        self.wheel().schedule(due_tick, payload).to_bits()
+    fn schedule<'py>(&self, due_tick: u64, payload: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyInt>> {
+        let py = payload.py();
+        let handle = self.wheel().schedule(due_tick, payload.unbind());
+        let answer = objects::int(py, handle.to_bits());
+        if answer.is_err() {
+            let payload = self.wheel().cancel(handle);
+            drop(payload);
+        }
+        answer
     }
 
     fn cancel(&self, handle: u64) -> bool {
@@ -31,12 +41,22 @@ impl TimerWheel {
         payload.is_some()
     }
 
-    fn advance(&self, now_tick: u64) -> Vec<Py<PyAny>> {
-        self.wheel().advance(now_tick)
+    fn advance<'py>(&self, py: Python<'py>, now_tick: u64) -> PyResult<Bound<'py, PyList>> {
+        let payloads = self.wheel().advance(now_tick);
+        let answer = objects::list(py, payloads.iter().map(|payload| Ok(payload.bind(py).clone())));
+        if answer.is_err() {
+            // Nobody has heard of them, so they are due again.
+            let mut wheel = self.wheel();
+            for payload in payloads {
+                wheel.schedule(now_tick, payload);
+            }
+        }
+        answer
     }
 
-    fn next_due(&self) -> Option<u64> {
-        self.wheel().next_due()
+    fn next_due<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyInt>>> {
+        let due = self.wheel().next_due();
+        due.map(|due| objects::int(py, due)).transpose()
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
