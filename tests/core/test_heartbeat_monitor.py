@@ -14,7 +14,7 @@ import pytest
 
 from tekton.core.component_lifecycle import ComponentRegistry
 from tekton.core.component_lifecycle.store import MemoryStore, Mutation
-from tekton.core.heartbeat_monitor import ComponentHeartbeat, HeartbeatMonitor
+from tekton.core.heartbeat_monitor import ComponentHeartbeat, HeartbeatMonitor, HeartbeatReply
 from tekton.core.lifecycle import Change, ComponentRegistration, ComponentState
 from tekton.testing import ManualClock, current_clock, virtual_time
 from tekton.utils.tekton_errors import (
@@ -26,6 +26,20 @@ from tekton.utils.tekton_errors import (
 )
 
 TIMEOUT = 30.0
+
+_TO_STARTING = (ComponentState.INITIALIZING, ComponentState.STARTING)
+_TO_STOPPING = (*_TO_STARTING, ComponentState.READY, ComponentState.STOPPING)
+WAYS = {
+    ComponentState.REGISTERING: (),
+    ComponentState.INITIALIZING: _TO_STARTING[:1],
+    ComponentState.STARTING: _TO_STARTING,
+    ComponentState.READY: (*_TO_STARTING, ComponentState.READY),
+    ComponentState.DEGRADED: (*_TO_STARTING, ComponentState.DEGRADED),
+    ComponentState.FAILED: (ComponentState.FAILED,),
+    ComponentState.STOPPING: _TO_STOPPING,
+    ComponentState.STOPPED: (*_TO_STOPPING, ComponentState.STOPPED),
+}
+"""The states that a new component goes through to be in one."""
 
 
 async def register(registry: ComponentRegistry, component_id: str, *, supervised: bool = False) -> str:
@@ -63,9 +77,9 @@ class Bench:
         return record.state
 
 
-async def make_bench(registry: ComponentRegistry) -> Bench:
+async def make_bench(registry: ComponentRegistry, startup_timeout: float | None = None) -> Bench:
     clock = ManualClock()
-    monitor = HeartbeatMonitor(registry, clock=clock)
+    monitor = HeartbeatMonitor(registry, clock=clock, startup_timeout=startup_timeout)
     await monitor.start_monitoring(TIMEOUT)
     # The test ticks by itself; the monitor's own task would see the same clock, but at moments of its own.
     await monitor._task.stop()
@@ -127,6 +141,17 @@ async def test_no_component_fails_before_its_timeout_nor_later_than_a_tick_after
 
         silence = bench.clock.monotonic() - beaten_at
         assert TIMEOUT - 1e-9 <= silence <= TIMEOUT + 0.25 + 0.001
+
+
+async def test_those_who_arrive_do_not_hold_up_the_leases_of_the_others(bench: Bench) -> None:
+    await bring_up(bench.registry, "hermes")
+
+    for number in range(10):
+        assert bench.run(0.2, step=0.2) == []
+        await bring_up(bench.registry, f"c{number}")
+
+    assert bench.run(TIMEOUT - 2.25) == []
+    assert "hermes" in bench.run(0.5)
 
 
 @pytest.mark.parametrize("late", [-0.001, 0.0, 0.001])
@@ -209,6 +234,20 @@ async def test_a_component_that_ends_has_no_lease(bench: Bench, state: Component
     assert bench.state("hermes") is state
 
 
+async def test_who_dies_while_it_stops_gives_its_id_back(registry: ComponentRegistry) -> None:
+    bench = await make_bench(registry, startup_timeout=60)
+    instance = await bring_up(registry, "hermes")
+    await registry.set_state("hermes", instance, ComponentState.STOPPING)
+
+    assert bench.run(59.75) == []
+    assert bench.run(0.5) == ["hermes"]
+
+    record = registry.find("hermes")
+    assert record is not None
+    assert record.reason == "never finished stopping: nothing was heard of it for 60 s"
+    await bring_up(registry, "hermes")
+
+
 async def test_a_heartbeat_does_not_give_a_stopping_component_a_lease(bench: Bench) -> None:
     instance = await bring_up(bench.registry, "hermes")
     await bench.registry.set_state("hermes", instance, ComponentState.STOPPING)
@@ -229,6 +268,22 @@ async def test_a_deregistered_component_leaves_nothing_behind(bench: Bench) -> N
     assert not bench.monitor.leased("hermes", instance)
     assert not bench.monitor.leased("engram", other)
     assert (bench.monitor.metrics("hermes"), bench.monitor.last_beat("hermes")) == ({}, None)
+
+
+async def test_who_takes_the_place_of_a_removed_component_keeps_its_own_lease(bench: Bench) -> None:
+    hermes = await bring_up(bench.registry, "hermes")
+    slot = bench.registry.table.find("hermes", hermes)
+    engram = ComponentRegistration(component_id="engram")
+
+    async def beat() -> None:
+        assert bench.registry.table.find("engram", engram.instance_uuid) == slot
+        assert bench.monitor.leased("hermes", hermes)
+        bench.monitor.beat("engram", engram.instance_uuid)
+
+    await asyncio.gather(bench.registry.deregister("hermes", hermes), bench.registry.register(engram), beat())
+
+    assert not bench.monitor.leased("hermes", hermes)
+    assert bench.run(TIMEOUT + 0.25) == ["engram"]
 
 
 async def test_what_is_registered_when_monitoring_starts_gets_one_full_lease(registry: ComponentRegistry) -> None:
@@ -257,6 +312,107 @@ async def test_without_monitoring_heartbeats_are_answered_and_nobody_fails(regis
     assert monitor.tick(clock.monotonic()) == []
 
 
+# Those who are not ready yet.
+
+
+async def test_who_dies_before_it_is_ready_does_not_keep_its_id(registry: ComponentRegistry) -> None:
+    bench = await make_bench(registry, startup_timeout=60)
+    await register(registry, "hermes")
+    assert bench.run(59.75) == []
+
+    assert bench.run(0.5) == ["hermes"]
+
+    record = registry.find("hermes")
+    assert record is not None
+    assert (record.state, record.reason) == (
+        ComponentState.FAILED,
+        "never became ready: nothing was heard of it for 60 s",
+    )
+    await register(registry, "hermes")
+
+
+async def test_nobody_has_less_time_to_become_ready_than_between_heartbeats(registry: ComponentRegistry) -> None:
+    bench = await make_bench(registry, startup_timeout=1)
+    await register(registry, "hermes")
+
+    assert bench.run(TIMEOUT - 0.25) == []
+    assert bench.run(0.5) == ["hermes"]
+
+
+async def test_every_step_on_the_way_to_ready_is_a_sign_of_life(registry: ComponentRegistry) -> None:
+    bench = await make_bench(registry, startup_timeout=60)
+    instance = await register(registry, "hermes")
+    for state in (ComponentState.INITIALIZING, ComponentState.STARTING):
+        assert bench.run(59) == []
+        await registry.set_state("hermes", instance, state)
+    assert bench.run(59) == []
+    await registry.make_ready("hermes", instance)
+
+    assert bench.run(TIMEOUT - 0.25) == []
+    assert bench.run(0.5) == ["hermes"]
+
+
+async def test_a_heartbeat_before_it_is_ready_begins_the_ordinary_lease(registry: ComponentRegistry) -> None:
+    bench = await make_bench(registry, startup_timeout=60)
+    instance = await register(registry, "hermes")
+    bench.run(50)
+
+    assert bench.monitor.beat("hermes", instance).known
+
+    assert bench.run(TIMEOUT - 0.25) == []
+    assert bench.run(0.5) == ["hermes"]
+    assert registry.find("hermes").reason == "no heartbeat for 30 s"  # type: ignore[union-attr]
+
+
+async def test_a_step_of_who_beats_already_does_not_make_its_lease_longer(registry: ComponentRegistry) -> None:
+    bench = await make_bench(registry, startup_timeout=60)
+    instance = await register(registry, "hermes")
+    bench.monitor.beat("hermes", instance)
+
+    await registry.set_state("hermes", instance, ComponentState.INITIALIZING)
+
+    assert bench.run(TIMEOUT + 0.25) == ["hermes"]
+    assert registry.find("hermes").reason == "no heartbeat for 30 s"  # type: ignore[union-attr]
+
+
+async def test_a_supervised_component_that_starts_is_not_judged_by_a_lease(registry: ComponentRegistry) -> None:
+    bench = await make_bench(registry, startup_timeout=60)
+    await register(registry, "hermes", supervised=True)
+
+    assert bench.run(200) == []
+
+
+async def test_a_restart_gives_those_who_start_the_full_time_again(registry: ComponentRegistry) -> None:
+    bench = await make_bench(registry, startup_timeout=60)
+    await register(registry, "hermes")
+    bench.run(50)
+    await bench.monitor.stop_monitoring()
+    assert not registry.table.armed(registry.table.slots("hermes")[0])
+
+    bench = await make_bench(registry, startup_timeout=60)
+
+    assert bench.run(59.75) == []
+    assert bench.run(0.5) == ["hermes"]
+
+
+async def test_many_who_die_before_they_are_ready_are_no_storm(registry: ComponentRegistry) -> None:
+    bench = await make_bench(registry, startup_timeout=60)
+    for number in range(100):
+        await register(registry, f"c{number}")
+
+    assert len(bench.run(61)) == 100
+
+
+async def test_who_leaves_before_it_is_ready_leaves_no_lease(registry: ComponentRegistry) -> None:
+    bench = await make_bench(registry, startup_timeout=60)
+    instance = await register(registry, "hermes")
+    await registry.deregister("hermes", instance)
+    await register(registry, "zeus", supervised=True)
+
+    assert not bench.monitor.leased("hermes", instance)
+    assert bench.run(200) == []
+
+
 # Time in which we did not run.
 
 
@@ -264,7 +420,7 @@ async def test_without_monitoring_heartbeats_are_answered_and_nobody_fails(regis
 async def test_nobody_fails_because_we_were_stopped(bench: Bench, pause: float) -> None:
     rng = random.Random(int(pause * 10))
     beats = {}
-    for number in range(2_000):
+    for number in range(500):
         beats[f"c{number}"] = (await bring_up(bench.registry, f"c{number}"), rng.uniform(0, 10))
     dead = rng.sample(sorted(beats), 50)
     failed: list[str] = []
@@ -296,6 +452,46 @@ async def test_after_a_stall_expiry_is_held_for_one_interval(bench: Bench) -> No
 
     assert bench.run(bench.monitor.next_interval - 0.25) == []
     assert bench.run(0.75) == ["hermes"]
+
+
+async def test_expiry_goes_on_exactly_one_interval_after_the_step_that_noticed_the_stall(bench: Bench) -> None:
+    await bring_up(bench.registry, "hermes")
+    bench.run(TIMEOUT - 0.5)
+    bench.clock.advance(5)
+    bench.run(0.25)
+
+    assert bench.run(bench.monitor.next_interval - 0.25) == []
+    assert bench.run(0.25) == ["hermes"]
+
+
+@pytest.mark.parametrize(("after", "failed"), [(TIMEOUT - 0.25, ["hermes"]), (TIMEOUT, [])])
+async def test_a_second_stall_holds_expiry_again_when_a_timeout_has_passed_since_the_first(
+    bench: Bench, after: float, failed: list[str]
+) -> None:
+    instance = await bring_up(bench.registry, "hermes")
+    bench.clock.advance(5)
+    bench.monitor.tick(bench.clock.monotonic())
+    bench.monitor.beat("hermes", instance)
+    bench.run(after - 5)
+    bench.clock.advance(5)
+    bench.monitor.tick(bench.clock.monotonic())
+
+    # What is left of the lease is less than an interval.
+    assert bench.run(bench.monitor.next_interval - 0.25) == failed
+
+
+async def test_a_second_that_was_left_out_is_logged_and_less_is_not(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    await bring_up(bench.registry, "hermes")
+
+    for pause in (1.25, 1.5):
+        bench.clock.advance(pause)
+        bench.monitor.tick(bench.clock.monotonic())
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "this process did not run for 1.0 s: that time counts against nobody"
+    ]
 
 
 async def test_time_without_any_lease_is_no_stall(bench: Bench) -> None:
@@ -346,6 +542,39 @@ async def test_a_storm_is_suspected_not_failed(bench: Bench) -> None:
     assert bench.state("c0") is ComponentState.READY
     assert bench.monitor.suspects("c0", bench.registry.instances("c0")[0].instance_uuid)
     assert not bench.monitor.suspects("c0", str(uuid.uuid4()))
+
+
+@pytest.mark.parametrize(("last_heard", "failed"), [(10.0, []), (10.25, ["c0"])])
+async def test_silence_of_everybody_for_two_thirds_of_the_timeout_is_a_storm(
+    bench: Bench, last_heard: float, failed: list[str]
+) -> None:
+    instances = {f"c{number}": await bring_up(bench.registry, f"c{number}") for number in range(10)}
+    bench.run(last_heard)
+    for name in list(instances)[1:]:
+        bench.monitor.beat(name, instances[name])
+
+    assert bench.run(TIMEOUT - last_heard) == failed
+
+    assert bench.monitor.suspected == {"c0"} - set(failed)
+
+
+async def test_nobody_has_been_silent_who_never_beat(bench: Bench) -> None:
+    await bring_up(bench.registry, "c0")
+    bench.run(5)
+    for number in range(1, 10):
+        await bring_up(bench.registry, f"c{number}")
+
+    assert bench.run(TIMEOUT - 5) == ["c0"]
+
+
+async def test_a_suspect_gets_one_more_full_lease(bench: Bench) -> None:
+    for number in range(20):
+        await bring_up(bench.registry, f"c{number}")
+    bench.run(TIMEOUT)
+    assert len(bench.monitor.suspected) == 20
+
+    assert bench.run(TIMEOUT - 0.25) == []
+    assert bench.run(0.25) == ["c0"]
 
 
 async def test_suspects_that_beat_again_are_well(bench: Bench) -> None:
@@ -503,6 +732,8 @@ async def test_metrics_and_the_time_of_the_last_beat_are_kept(bench: Bench) -> N
     instance = await bring_up(bench.registry, "hermes")
     assert (bench.monitor.metrics("hermes"), bench.monitor.last_beat("hermes")) == ({}, None)
 
+    bench.monitor.beat("hermes", instance)
+    assert bench.monitor.metrics("hermes") == {}
     bench.monitor.beat("hermes", instance, {"cpu_percent": 15.2})
     bench.monitor.beat("hermes", instance)
 
@@ -564,6 +795,19 @@ async def test_a_flood_is_refused_and_its_sender_lives_on_what_was_taken(bench: 
     assert sorted(bench.run(2)) == ["engram", "hermes"]
 
 
+async def test_who_floods_is_named_and_loses_nothing_that_was_taken(bench: Bench) -> None:
+    instance = await bring_up(bench.registry, "hermes")
+
+    for number in range(100):
+        bench.monitor.beat("hermes", instance, {"number": float(number)})
+
+    with pytest.raises(TooManyHeartbeatsError) as caught:
+        [bench.monitor.beat("hermes", instance) for _ in range(2)]
+
+    assert (caught.value.component_id, caught.value.interval) == ("hermes", 10.0)
+    assert bench.monitor.metrics("hermes") == {"number": 99.0}
+
+
 async def test_heartbeats_of_nobody_leave_nothing_behind(bench: Bench) -> None:
     await bring_up(bench.registry, "hermes")
     for _ in range(1000):
@@ -611,6 +855,97 @@ async def test_an_instance_id_in_upper_case_is_the_same_instance(bench: Bench) -
     assert not bench.monitor.leased("hermes", instance)
 
 
+async def test_a_reply_without_a_heartbeat_says_the_same_and_counts_for_nothing(bench: Bench) -> None:
+    instance = await bring_up(bench.registry, "hermes")
+    bench.run(20)
+
+    assert bench.monitor.reply("hermes", instance) == HeartbeatReply(True, ComponentState.READY, 10.0)
+    assert bench.monitor.reply("hermes", str(uuid.uuid4())) == HeartbeatReply(False, None, 10.0)
+    assert bench.monitor.reply("nobody", instance) == HeartbeatReply(False, None, 10.0)
+
+    assert bench.monitor.last_beat("hermes") is None
+    assert bench.run(10.25) == ["hermes"]
+
+
+@pytest.mark.parametrize("state", WAYS)
+async def test_only_who_has_failed_or_stopped_is_told_to_register_again(bench: Bench, state: ComponentState) -> None:
+    instance = await register(bench.registry, "hermes")
+    for step in WAYS[state]:
+        await bench.registry.set_state("hermes", instance, step)
+
+    reply = bench.monitor.beat("hermes", instance)
+
+    assert reply == HeartbeatReply(state not in {ComponentState.FAILED, ComponentState.STOPPED}, state, 10.0)
+    assert (bench.monitor.last_beat("hermes") is not None) is reply.known
+
+
+async def test_a_state_that_does_not_exist_is_refused_by_its_name(bench: Bench) -> None:
+    instance = await bring_up(bench.registry, "hermes")
+
+    with pytest.raises(InvalidRegistrationError) as caught:
+        await bench.monitor.process_heartbeat(
+            ComponentHeartbeat(component_id="hermes", instance_uuid=instance, state="happy")
+        )
+
+    assert (caught.value.field, caught.value.problem) == ("/state", "'happy' is not a state")
+
+
+async def test_a_first_heartbeat_under_an_upper_case_id_gives_the_instance_its_lease(bench: Bench) -> None:
+    instance = await bring_up(bench.registry, "hermes", supervised=True)
+
+    bench.monitor.beat("hermes", instance.upper())
+
+    assert bench.monitor.leased("hermes", instance)
+    assert not bench.monitor.leased("hermes", instance.upper())
+
+
+async def test_an_instance_that_was_deregistered_may_count_from_the_start_when_it_comes_back(bench: Bench) -> None:
+    registration = ComponentRegistration(component_id="hermes")
+    for _ in range(2):
+        await bench.registry.register(registration)
+        bench.monitor.beat("hermes", registration.instance_uuid, {"queue": 1.0}, sequence=1)
+        assert bench.monitor.metrics("hermes") == {"queue": 1.0}
+
+        await bench.registry.deregister("hermes", registration.instance_uuid)
+        assert bench.monitor.metrics("hermes") == {}
+
+
+async def test_what_a_component_reported_is_kept_as_long_as_it_has_an_instance(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    one, other = (ComponentRegistration(component_id="hermes", max_instances=2) for _ in range(2))
+    for registration in (one, other):
+        await bench.registry.register(registration)
+    bench.monitor.beat("hermes", one.instance_uuid, {"queue": 1.0})
+
+    await bench.registry.deregister("hermes", one.instance_uuid)
+    assert bench.monitor.metrics("hermes") == {"queue": 1.0}
+
+    await bench.registry.deregister("hermes", other.instance_uuid)
+    assert bench.monitor.metrics("hermes") == {}
+    assert caplog.records == []
+
+
+async def test_a_component_that_never_beat_goes_without_a_trace(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    instance = await bring_up(bench.registry, "hermes")
+
+    await bench.registry.deregister("hermes", instance)
+
+    assert caplog.records == []
+    assert not bench.monitor.leased("hermes", instance)
+
+
+async def test_metrics_are_those_of_the_moment_and_nobody_elses_to_change(bench: Bench) -> None:
+    instance = await bring_up(bench.registry, "hermes")
+    sent = {"queue": 1.0}
+    bench.monitor.beat("hermes", instance, sent)
+
+    sent["queue"] = 2.0
+    bench.monitor.metrics("hermes")["queue"] = 3.0
+
+    assert bench.monitor.metrics("hermes") == {"queue": 1.0}
+
+
 # The monitor's own task.
 
 
@@ -626,6 +961,26 @@ async def test_the_monitor_runs_by_itself(inline_registry: ComponentRegistry) ->
 
         assert TIMEOUT <= clock.monotonic() - ready_at <= TIMEOUT + 0.25 + 1e-6
         assert monitor.heartbeat_timeout == TIMEOUT
+
+
+@virtual_time
+async def test_the_task_of_the_monitor_has_a_name_and_ends_with_it(inline_registry: ComponentRegistry) -> None:
+    async with HeartbeatMonitor(inline_registry, clock=current_clock()):
+        assert "heartbeat monitor" in {task.get_name() for task in asyncio.all_tasks()}
+
+    assert len(asyncio.all_tasks()) == 1
+
+
+async def test_before_monitoring_nobody_is_suspected_nor_leased(registry: ComponentRegistry) -> None:
+    monitor = HeartbeatMonitor(registry)
+    instance = await bring_up(registry, "hermes")
+
+    assert monitor.suspected == frozenset()
+    assert not monitor.suspects("hermes", instance)
+    assert not monitor.leased("hermes", instance)
+    assert (monitor.heartbeat_timeout, monitor.next_interval) == (30.0, 10.0)
+    assert monitor.beat("hermes", instance) == HeartbeatReply(True, ComponentState.READY, 10.0)
+    await monitor.stop_monitoring()
 
 
 @virtual_time
@@ -654,7 +1009,7 @@ async def test_a_stopped_process_fails_nobody_when_it_goes_on(inline_registry: C
 async def test_monitoring_can_be_stopped_and_started_again(inline_registry: ComponentRegistry) -> None:
     monitor = HeartbeatMonitor(inline_registry, clock=current_clock())
     await monitor.start_monitoring(5)
-    with pytest.raises(RuntimeError, match="already"):
+    with pytest.raises(RuntimeError, match=r"^already monitoring$"):
         await monitor.start_monitoring(5)
     instance = await bring_up(inline_registry, "hermes")
 
@@ -683,6 +1038,58 @@ def test_a_monitor_outlives_the_event_loop_it_was_made_on(
 
     session()
     session()
+
+
+async def test_who_stops_watching_takes_all_leases_back(registry: ComponentRegistry) -> None:
+    monitor = HeartbeatMonitor(registry, clock=ManualClock())
+    await monitor.start_monitoring()
+    instance = await bring_up(registry, "hermes")
+    assert monitor.heartbeat_timeout == 30
+    assert monitor.leased("hermes", instance)
+    slot = registry.table.find("hermes", instance)
+    assert registry.table.armed(slot)
+
+    await monitor.stop_monitoring()
+
+    assert not monitor.leased("hermes", instance)
+    assert not registry.table.armed(slot)
+    assert monitor.tick(1e6) == []
+    # What happens from now on is nothing to it.
+    other = await bring_up(registry, "engram")
+    assert not monitor.leased("engram", other)
+
+
+async def test_a_component_that_is_failed_for_the_second_time_is_named_with_the_timeout_of_that_time(
+    registry: ComponentRegistry,
+) -> None:
+    clock = ManualClock()
+    monitor = HeartbeatMonitor(registry, clock=clock, interval=2.0)
+    bench = Bench(registry, clock, monitor)
+    for timeout, interval in ((12, 2.0), (1.5, 0.5)):
+        await monitor.start_monitoring(timeout)
+        await monitor._task.stop()
+        await bring_up(registry, "hermes")
+        assert monitor.next_interval == interval
+
+        assert bench.run(timeout - 0.25, step=0.05) == []
+        assert bench.run(0.5, step=0.05) == ["hermes"]
+
+        record = registry.find("hermes")
+        assert record is not None
+        assert record.reason == f"no heartbeat for {timeout} s"
+        await monitor.stop_monitoring()
+
+
+@pytest.mark.parametrize("timeout", [0, -1, math.nan, math.inf])
+async def test_a_timeout_that_is_no_positive_number_starts_nothing(registry: ComponentRegistry, timeout: float) -> None:
+    monitor = HeartbeatMonitor(registry, clock=ManualClock())
+
+    with pytest.raises(ValueError, match="positive"):
+        await monitor.start_monitoring(timeout)
+
+    assert monitor.heartbeat_timeout == 30
+    await monitor.start_monitoring(5)
+    await monitor.stop_monitoring()
 
 
 # When the store refuses.
@@ -753,3 +1160,44 @@ async def test_who_beats_before_its_registration_is_refused_gets_a_lease_with_th
         await registry.register(registration)
         await registry.make_ready("hermes", registration.instance_uuid)
         assert bench.run(TIMEOUT + 0.25) == ["hermes"]
+
+
+async def test_a_supervised_component_keeps_the_lease_that_a_heartbeat_gave_it_when_its_removal_is_refused() -> None:
+    store = FullStore()
+    async with ComponentRegistry(store=store) as registry:
+        bench = await make_bench(registry)
+        heard = await bring_up(registry, "hermes", supervised=True)
+        unheard = await bring_up(registry, "engram", supervised=True)
+        bench.monitor.beat("hermes", heard)
+        store.full = True
+        for name, instance in (("hermes", heard), ("engram", unheard)):
+            with pytest.raises(StorageFullError):
+                await registry.deregister(name, instance)
+
+        assert bench.monitor.leased("hermes", heard)
+        assert not bench.monitor.leased("engram", unheard)
+        assert bench.run(TIMEOUT + 0.25) == ["hermes"]
+        store.full = False
+
+
+async def test_watching_that_starts_during_a_removal_watches_the_component_when_the_removal_is_refused() -> None:
+    store = FullStore()
+    async with ComponentRegistry(store=store) as registry:
+        instance = await bring_up(registry, "hermes")
+        supervised = await bring_up(registry, "engram", supervised=True)
+        store.full = True
+
+        refused, other, bench = await asyncio.gather(
+            registry.deregister("hermes", instance),
+            registry.deregister("engram", supervised),
+            make_bench(registry),
+            return_exceptions=True,
+        )
+
+        assert isinstance(refused, StorageFullError)
+        assert isinstance(other, StorageFullError)
+        assert isinstance(bench, Bench)
+        assert bench.monitor.leased("hermes", instance)
+        assert not bench.monitor.leased("engram", supervised)
+        assert bench.run(TIMEOUT + 0.25) == ["hermes"]
+        store.full = False

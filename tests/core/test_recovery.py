@@ -6,7 +6,7 @@ import logging
 import os
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tekton.core.component_lifecycle import ComponentRegistry
+from tekton.core.component_lifecycle.store import MemoryStore, Mutation
 from tekton.core.flapping import WINDOW, Flapping
 from tekton.core.heartbeat_monitor import HeartbeatMonitor
 from tekton.core.lifecycle import ComponentState
@@ -556,6 +557,96 @@ async def test_a_restart_refused_for_want_of_disk_is_tried_again(
 
         assert refusals == ["full"] * 3
         assert system.state("hermes") is READY
+
+
+class FullStore(MemoryStore):
+    full = True
+    attempts = 0
+
+    def commit(self, batch: Sequence[Mutation]) -> None:
+        self.attempts += 1
+        if self.full:
+            raise StorageFullError("no space left")
+        super().commit(batch)
+
+
+async def system_on_a_full_disk(new_inline_registry: Callable[..., ComponentRegistry]) -> tuple[System, FullStore]:
+    """A control plane that has just started: hermes, and zeus that needs it, are both refused."""
+    store = FullStore()
+    system = System(new_inline_registry(store))
+    await system.recovery.start()
+    await system.add("hermes", start=False)
+    await system.add("zeus", "hermes", start=False)
+    results = await system.coordinator.start_components()
+    assert not any(result.success for result in results.values())
+    return system, store
+
+
+@virtual_time
+async def test_what_a_full_disk_kept_from_starting_is_started_when_there_is_room(
+    new_inline_registry: Callable[..., ComponentRegistry],
+) -> None:
+    system, store = await system_on_a_full_disk(new_inline_registry)
+    await asyncio.sleep(3600)
+    assert system.state("hermes") is None
+    assert system.recovery.status("hermes").attempt == 1
+
+    store.full = False
+    await asyncio.sleep(70)
+
+    assert (system.state("hermes"), system.state("zeus")) == (READY, READY)
+    assert system.count("hermes") == system.count("zeus") == 1
+    await system.recovery.stop()
+
+
+@virtual_time
+async def test_a_failure_on_a_full_disk_uses_up_no_restarts(
+    new_inline_registry: Callable[..., ComponentRegistry],
+) -> None:
+    store = FullStore()
+    store.full = False
+    system = System(new_inline_registry(store))
+    async with system.recovery:
+        await system.add("hermes")
+        store.full = True
+        system.crash("hermes")
+        await asyncio.sleep(3600)
+        assert not system.recovery.status("hermes").gave_up
+
+        store.full = False
+        await asyncio.sleep(70)
+
+        assert system.state("hermes") is READY
+
+
+@virtual_time
+async def test_a_refused_start_that_somebody_stops_is_not_made_up_for(
+    new_inline_registry: Callable[..., ComponentRegistry],
+) -> None:
+    system, store = await system_on_a_full_disk(new_inline_registry)
+    await system.coordinator.stop_components()
+
+    store.full = False
+    await asyncio.sleep(3600)
+
+    assert (system.state("hermes"), system.count("hermes")) == (None, 0)
+    await system.recovery.stop()
+
+
+@virtual_time
+async def test_a_refused_start_is_not_repeated_against_the_policy(
+    new_inline_registry: Callable[..., ComponentRegistry],
+) -> None:
+    store = FullStore()
+    system = System(new_inline_registry(store))
+    async with system.recovery:
+        await system.add("hermes", policy=RestartPolicy("no"), start=False)
+        await system.coordinator.start_components()
+
+        store.full = False
+        await asyncio.sleep(3600)
+
+        assert system.state("hermes") is None
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

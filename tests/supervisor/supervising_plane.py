@@ -1,6 +1,7 @@
 """A control plane with a registry on disk and a supervisor: `supervising_plane.py COMPONENTS_FILE DATA_DIR`.
 
-Every change, and the end of the start-up, is a line in `DATA_DIR/changes`. SIGTERM stops everything.
+Every change, and the end of the start-up, is a line in `DATA_DIR/changes`. SIGTERM stops everything. On SIGUSR1
+all that can be used is FAILED, as if it hung.
 """
 
 import asyncio
@@ -12,12 +13,17 @@ import sys
 from pathlib import Path
 
 from tekton.core.component_lifecycle import ComponentRegistry
-from tekton.core.lifecycle import Change
+from tekton.core.lifecycle import Change, ComponentState
 from tekton.core.recovery import Recovery
 from tekton.core.startup_coordinator import EnhancedStartUpCoordinator
 from tekton.supervisor.guard_client import GuardClient
 from tekton.supervisor.supervisor import ControlPlaneAddress, Supervisor
 from tekton.utils.tekton_config import TektonConfig
+
+
+def fail_all(registry: ComponentRegistry) -> None:
+    for record in registry.all_instances():
+        registry.observe(record.component_id, record.instance_uuid, ComponentState.FAILED, "no heartbeat for 30 s")
 
 
 async def main(config: TektonConfig) -> int:
@@ -36,6 +42,7 @@ async def main(config: TektonConfig) -> int:
             changes.write(json.dumps(line | {"plane": guard.incarnation}) + "\n")
 
         registry.feed.add_listener(note)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, fail_all, registry)
         await supervisor.prepare(ControlPlaneAddress("http://127.0.0.1:1"))
         await recovery.start()
         await coordinator.start_components(supervisor.startable())

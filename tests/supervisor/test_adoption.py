@@ -103,6 +103,22 @@ async def test_an_adopted_component_is_still_supervised(system: System) -> None:
     await system.changes(id="web", state="ready", plane=2)
 
 
+async def test_an_adopted_process_that_hangs_is_stopped_though_its_dependency_is_down(system: System) -> None:
+    system.configure(
+        db={"command": FOREVER, "restart": NO_RESTART},
+        api={"command": FOREVER, "dependencies": ["db"], "restart": {"backoff": [0.01, 0.01]}},
+    )
+    system.start()
+    os.kill((await system.up(1))["up"], signal.SIGKILL)
+    second = await system.up(2)
+
+    os.kill(second["up"], signal.SIGUSR1)
+
+    await system.changes(id="api", state="failed", plane=2)
+    await system.until(lambda: procfs.read(second["pids"]["api"]) is None)
+    assert procfs.read(second["pids"]["db"]) is not None
+
+
 async def test_what_ended_in_the_meantime_has_failed_with_its_reason_and_is_started(system: System) -> None:
     system.configure(web={"command": FOREVER})
     system.start()
@@ -175,7 +191,7 @@ async def test_what_vanished_with_an_earlier_guard_is_lost_and_started_anew(syst
     second = await system.up(2)
 
     assert procfs.read(first["pids"]["web"]) is None or procfs.read(first["pids"]["web"]).dead  # type: ignore[union-attr]
-    await system.changes(id="web", state="failed", reason="lost")
+    await system.changes(id="web", state="failed", reason="its process is gone, with the guard that ran it")
     assert second["pids"]["web"] != first["pids"]["web"]
     assert second["instances"] != first["instances"]
 

@@ -267,6 +267,12 @@ class TestFiles:
         assert run_dir.stat().st_mode & 0o777 == 0o700
         assert (run_dir / "guard.json").stat().st_mode & 0o777 == 0o600
 
+    async def test_a_data_directory_that_it_makes_is_for_its_owner_only(self, system: System) -> None:
+        system.data_dir /= "new"
+        system.start()
+        await system.sees(1)
+        assert system.data_dir.stat().st_mode & 0o777 == 0o700
+
     async def test_descriptors_of_the_starter_do_not_reach_components(self, system: System) -> None:
         leak = os.open(os.devnull, os.O_RDONLY)
         os.set_inheritable(leak, True)

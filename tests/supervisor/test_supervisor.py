@@ -166,6 +166,20 @@ class TestFailedStarts:
         )
         await until(lambda: not running(pid))
 
+    async def test_what_a_check_finds_later_is_not_waited_for(self, plane: MakePlane, tmp_path: Path) -> None:
+        sign = tmp_path / "sign"
+        sign.touch()
+        made = await plane(web={"command": FOREVER, "ready": {"exec": ["test", "-e", str(sign)]}})
+        await made.start_all()
+
+        sign.unlink()
+        await made.coordinator.check_health("web")
+
+        view = made.supervisor.view("web")
+        assert view is not None
+        assert view.note is not None
+        assert view.note.startswith(f"success of test -e {sign}: ")
+
     async def test_a_port_in_use_is_reported_with_its_owner_who_is_left_alone(
         self, plane: MakePlane, free_port: int
     ) -> None:

@@ -3,8 +3,10 @@
 A component with a lease is FAILED when nothing has been heard of it for the heartbeat timeout. Who has one:
 
 * A component that registered itself: from READY or DEGRADED on, or from its first heartbeat, whichever comes first.
+  Until then, and while it is STOPPING, it has a longer one, if there is a start-up timeout: who dies on its way must
+  not keep its id for ever. Every change of it is a sign of life.
 * A supervised one: from its first heartbeat on. One that sends none is judged by its process and its probes.
-* Nobody that is STOPPING, STOPPED, FAILED or gone.
+* Nobody that is STOPPED, FAILED or gone.
 
 A lease never runs out before its timeout, and at most one tick later (`LeaseClock`). Nobody is expired for time in
 which we did not run: lost ticks do not count, and after a stall (or when the machine was suspended, which our clock
@@ -38,7 +40,7 @@ from tekton.utils.tekton_errors import InvalidRegistrationError, StaleInstanceEr
 SUSPECTED = "no heartbeat, nor from many others: perhaps it is us, so nothing is done about it yet"
 
 _STALE = -2
-_NEVER_LEASED = ENDED | {ComponentState.STOPPING}
+_LEAVING = ENDED | {ComponentState.STOPPING}
 _SILENCE = 2 / 3
 
 _logger = logging.getLogger("tekton.heartbeats")
@@ -74,16 +76,27 @@ class HeartbeatMonitor:
     """Takes heartbeats, and fails components whose lease has run out.
 
     *interval* is how often components are asked to beat, in seconds; never less often than three times per timeout.
+    Who registered itself is FAILED when it is not READY *startup_timeout* seconds later (or the heartbeat timeout, if
+    that is longer). None: never, as where a coordinator of this process starts everybody, with timeouts of its own.
     """
 
-    def __init__(self, registry: ComponentRegistry, *, clock: Clock = SYSTEM_CLOCK, interval: float = 10.0) -> None:
+    def __init__(
+        self,
+        registry: ComponentRegistry,
+        *,
+        clock: Clock = SYSTEM_CLOCK,
+        interval: float = 10.0,
+        startup_timeout: float | None = None,
+    ) -> None:
         self._registry = registry
         self._table = registry.table
         self._clock = clock
         self._interval = interval
         self._timeout = 30.0
+        self._startup_timeout = startup_timeout
         self._lease: LeaseClock | None = None
         self._leases: dict[Key, int] = {}
+        self._on_its_way: dict[Key, int] = {}
         self._guard = StormGuard()
         self._hold_began = -math.inf
         self._last_heard: int | None = None
@@ -132,7 +145,7 @@ class HeartbeatMonitor:
         for unlisten in self._unlisten:
             unlisten()
         self._unlisten = []
-        for key in list(self._leases):
+        for key in [*self._leases, *self._on_its_way]:
             self._disarm(key)
         self._lease = None
         await self._task.stop()
@@ -168,7 +181,8 @@ class HeartbeatMonitor:
 
     def leased(self, component_id: str, instance_uuid: str) -> bool:
         """True when silence of this instance would have consequences."""
-        return (component_id, instance_uuid) in self._leases
+        key = (component_id, instance_uuid)
+        return key in self._leases or key in self._on_its_way
 
     async def process_heartbeat(self, heartbeat: ComponentHeartbeat) -> HeartbeatReply:
         """Take a heartbeat; when it names another state than the present one, move the component there, durably.
@@ -240,15 +254,18 @@ class HeartbeatMonitor:
             self._hold_began = now
         if now < self._hold_began + self._next_interval:
             return []
-        due = [self._table.identity(slot) for slot in self._table.expire(lease.position)]
+        expired = [self._table.identity(slot) for slot in self._table.expire(lease.position)]
+        due = [key for key in expired if key in self._leases]
         ruling = self._guard.rule(due, len(self._leases), silent=self._is_silent(lease), now=now)
         for key in ruling.renewed:
             self._table.arm(self._leases[key], lease.timeout_ticks, lease.round_up(now))
-        return [key for key in ruling.expired if self._fail(key)]
+        # The storm guard has no say in these: that they are silent is nothing new.
+        unproven = [key for key in expired if key in self._on_its_way]
+        return [key for key in (*ruling.expired, *unproven) if self._fail(key)]
 
     async def _run(self, lease: LeaseClock) -> None:
         while True:
-            if not self._leases:
+            if not (self._leases or self._on_its_way):
                 self._leased.clear()
                 await self._leased.wait()
             await asyncio.sleep(lease.until_next(self._clock.monotonic()))
@@ -259,8 +276,15 @@ class HeartbeatMonitor:
 
     def _fail(self, key: Key) -> bool:
         reach("lease.before_expire")
-        del self._leases[key]
-        return self._registry.observe(*key, ComponentState.FAILED, f"no heartbeat for {self._timeout:g} s")
+        if self._on_its_way.pop(key, None) is not None:
+            record = self._registry.instance(*key)
+            stopping = record is not None and record.state is ComponentState.STOPPING
+            what = "never finished stopping" if stopping else "never became ready"
+            reason = f"{what}: nothing was heard of it for {self._way_timeout:g} s"
+        else:
+            del self._leases[key]
+            reason = f"no heartbeat for {self._timeout:g} s"
+        return self._registry.observe(*key, ComponentState.FAILED, reason)
 
     def _on_change(self, change: Change) -> None:
         if change.kind == "deregistered":
@@ -270,12 +294,16 @@ class HeartbeatMonitor:
 
     def _on_state(self, record: ComponentRecord) -> None:
         key = (record.component_id, record.instance_uuid)
-        if record.state in _NEVER_LEASED:
+        if record.state in _LEAVING:
             self._disarm(key)
             # Whoever comes back as this instance may count its heartbeats from the start.
             self._pulses.pop(key, None)
-        elif record.state in USABLE and not record.supervised:
+        if record.supervised or record.state in ENDED:
+            return
+        if record.state in USABLE:
             self._arm(key)
+        elif self._startup_timeout is not None:
+            self._arm_on_its_way(key)
 
     def _on_undone(self, component_id: str, instance_uuid: str) -> None:
         """The slot that carried the lease has been given back: a new one carries it, or none."""
@@ -299,24 +327,44 @@ class HeartbeatMonitor:
             key = self._table.identity(self._table.find(*key))
         if self._guard.clear(key):
             del self._leases[key]
-        if state not in _NEVER_LEASED:
+        if state not in _LEAVING:
             self._arm(key)
 
     def _arm(self, key: Key) -> None:
         lease = self._lease
         if lease is None or key in self._leases or (slot := self._table.find(*key)) < 0:
             return
+        tick = self._wake(lease)
+        self._on_its_way.pop(key, None)
+        self._leases[key] = slot
+        self._table.arm(slot, lease.timeout_ticks, tick)
+
+    def _arm_on_its_way(self, key: Key) -> None:
+        """Give an instance that comes up or goes down, and does not beat, its longer lease in full."""
+        lease = self._lease
+        if lease is None or key in self._leases or (slot := self._table.find(*key)) < 0:
+            return
+        tick = self._wake(lease)
+        self._on_its_way[key] = slot
+        self._table.arm(slot, lease.ticks(self._way_timeout), tick)
+
+    def _wake(self, lease: LeaseClock) -> int:
+        """The present tick, as deadlines are counted from it; watching begins again if nobody had a lease."""
         now = self._clock.monotonic()
-        if not self._leases:
+        if not (self._leases or self._on_its_way):
             lease.restart(now)
             self._jumps.forget()
             self._leased.set()
-        self._leases[key] = slot
-        self._table.arm(slot, lease.timeout_ticks, lease.round_up(now))
+        return lease.round_up(now)
+
+    @property
+    def _way_timeout(self) -> float:
+        return max(self._timeout, self._startup_timeout or 0.0)
 
     def _disarm(self, key: Key) -> None:
         self._guard.clear(key)
-        slot = self._leases.pop(key, None)
+        first, slot = self._on_its_way.pop(key, None), self._leases.pop(key, None)
+        slot = first if slot is None else slot
         # The slot of a removed instance may belong to another one by now.
         if slot is not None and self._table.find(*key) == slot:
             self._table.disarm(slot)

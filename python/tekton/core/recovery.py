@@ -10,6 +10,8 @@ only reports FAILED. The rules:
   When somebody else brings the component up, it begins anew.
 * While a component flaps (`flapping`), time in which it is usable does not count, and each restart waits for the
   longest backoff.
+* What the store refused to start is started when there is room again, after the same waits; while the disk is full
+  nothing is tried, and so nothing is used up.
 * What did not start because of a dependency is started when that dependency is usable; that is no restart and is
   not counted.
 
@@ -33,10 +35,11 @@ from tekton.core.component_lifecycle import ComponentRegistry
 from tekton.core.lifecycle import Change, ComponentState
 from tekton.core.startup.start_plan import CANCELLED, COMPLETED, RESTARTING, STOPPED
 from tekton.core.startup_coordinator import EnhancedStartUpCoordinator
-from tekton.utils.tekton_errors import DependencyError, TektonError
+from tekton.utils.tekton_errors import DependencyError, StorageError, TektonError
 
 _WANTED = frozenset({STOPPED, CANCELLED, RESTARTING})
 _MOST_DOUBLINGS = 32
+_LEAST_PATIENCE = 1.0
 
 _logger = logging.getLogger("tekton.recovery")
 
@@ -87,6 +90,7 @@ class _Course:
     usable_since: float | None = None
     next_at: float | None = None
     gave_up: bool = False
+    refused: bool = False
     timer: "asyncio.Task[None] | None" = None
 
     def begin_anew(self) -> None:
@@ -126,7 +130,7 @@ class Recovery:
         self._flapping = flapping
         self._courses: dict[str, _Course] = {}
         self._group = BackgroundGroup("recovery")
-        self._unlisten: Callable[[], None] | None = None
+        self._unlisten: list[Callable[[], None]] = []
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -139,14 +143,17 @@ class Recovery:
 
     async def start(self) -> None:
         """Begin to listen for failures; what failed before is left alone. Starting twice does nothing."""
-        if self._unlisten is None:
-            self._unlisten = self._registry.feed.add_listener(self._on_change)
+        if not self._unlisten:
+            self._unlisten = [
+                self._registry.feed.add_listener(self._on_change),
+                self._coordinator.add_failure_listener(self._on_refused),
+            ]
 
     async def stop(self) -> None:
         """Restart nothing any more; a restart under way is cancelled. Stopping twice does nothing."""
-        if self._unlisten is not None:
-            self._unlisten()
-            self._unlisten = None
+        for unlisten in self._unlisten:
+            unlisten()
+        self._unlisten = []
         for course in self._courses.values():
             course.call_off()
         await self._group.stop()
@@ -201,10 +208,11 @@ class Recovery:
         else:
             self._call_off(component_id)
 
-    def _on_failure(self, component_id: str) -> None:
+    def _on_failure(self, component_id: str, *, refused: bool = False) -> None:
         if not self._coordinator.has_handler(component_id):
             return
         course = self._course(component_id)
+        course.refused = refused
         course.failures += 1
         course.call_off()
         if self._is_healthy(component_id, course):
@@ -218,6 +226,12 @@ class Recovery:
         course.attempt += 1
         delay = course.policy.delay(course.attempt, self._rng)
         self._schedule(component_id, course, course.policy.backoff[1] if component_id in self._flapping else delay)
+
+    def _on_refused(self, component_id: str, error: TektonError) -> None:
+        """A start has failed. If that was the store's doing there may be no instance that could be FAILED."""
+        course = self._course(component_id)
+        if isinstance(error, StorageError) and course.timer is None and not course.gave_up:
+            self._on_failure(component_id, refused=True)
 
     def _unblock(self, component_id: str) -> None:
         course = self._course(component_id)
@@ -239,10 +253,17 @@ class Recovery:
 
     async def _restart(self, component_id: str, course: _Course, delay: float, counts: bool) -> None:
         await asyncio.sleep(delay)
+        while self._registry.storage_full:
+            delay = max(course.policy.delay(course.attempt, self._rng), _LEAST_PATIENCE)
+            course.next_at = self._clock.monotonic() + delay
+            await asyncio.sleep(delay)
         async with self._places:
             # From here on it is not called off any more: what it starts is real.
             course.timer = course.next_at = None
             if self._is_usable(component_id) or self._coordinator.in_flight(component_id):
+                return
+            if (course.refused or not counts) and self._coordinator.last_error(component_id) is None:
+                # Somebody has stopped it; where there is no instance, that is no change.
                 return
             failures = course.failures
             course.restarts += counts
@@ -251,7 +272,7 @@ class Recovery:
             except DependencyError as error:
                 _logger.info("%s waits: %s", component_id, error, extra={"component": component_id})
             except TektonError as error:
-                # Most failures have been heard as FAILED; one without an instance (disk full) has not.
+                # Most failures have been heard, as FAILED or from the coordinator.
                 if course.failures == failures:
                     _logger.warning("restart failed: %s", error, extra={"component": component_id})
                     self._on_failure(component_id)

@@ -53,6 +53,7 @@ def _take_charge(options: argparse.Namespace, data_dir: str) -> int:
     settings = _settings(options, data_dir)
     _tidy_descriptors()
     run_dir = os.path.join(data_dir, "run")
+    os.makedirs(data_dir, mode=0o700, exist_ok=True)
     os.makedirs(run_dir, mode=0o700, exist_ok=True)
     if not _lock(run_dir, SYSTEM_CLOCK, options.lock_timeout):
         complain(f"{data_dir} is in use by {_owner(run_dir)}")

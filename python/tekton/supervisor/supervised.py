@@ -147,7 +147,7 @@ class SupervisedComponent:
         record = self._live()
         if record is None:
             raise ComponentError(self.spec.name, "there is no live instance to start")
-        if self._runs(record.instance_uuid):
+        if self.runs(record.instance_uuid):
             return
         await self.stop()
         if self.spec.port is not None:
@@ -226,6 +226,13 @@ class SupervisedComponent:
     def running(self) -> bool:
         """True while its process has not ended."""
         return self.child is not None and self.child.exit is None
+
+    def runs(self, instance_uuid: str) -> bool:
+        """True while the process of that very instance runs, and nobody has asked it to end."""
+        child = self.child
+        if child is None or child.exit is not None or child is self._stopping:
+            return False
+        return child.meta["instance_uuid"] == instance_uuid
 
     def view(self) -> ProcessView:
         """Its process for people."""
@@ -318,12 +325,6 @@ class SupervisedComponent:
         ours = (record for record in records if record.instance_uuid == self._announced)
         return next(ours, next(iter(records), None))
 
-    def _runs(self, instance_uuid: str) -> bool:
-        child = self.child
-        if child is None or child.exit is not None or child is self._stopping:
-            return False
-        return child.meta["instance_uuid"] == instance_uuid
-
     def _observe(self, record: ComponentRecord, state: ComponentState, reason: str) -> None:
         self._registry.observe(record.component_id, record.instance_uuid, state, reason)
 
@@ -339,7 +340,9 @@ class SupervisedComponent:
         if child is None:
             return None
         if self.probe is not None and self.probe.finding is not None:
-            return f"waiting for {self.probe.name}: {self.probe.finding}"
+            record = self._registry.instance(self.spec.name, child.meta["instance_uuid"])
+            lead = "" if record is not None and record.usable else "waiting for "
+            return f"{lead}{self.probe.name}: {self.probe.finding}"
         if child.meta.get("spec") != self._fingerprint:
             return "runs with an earlier configuration; a restart applies the new one"
         return None

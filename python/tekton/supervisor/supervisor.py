@@ -23,7 +23,7 @@ from tekton.utils.tekton_config import ComponentSpec, TektonConfig
 
 __all__ = ["ControlPlaneAddress", "ProcessView", "Supervisor"]
 
-LOST: Final = "lost"
+LOST: Final = "its process is gone, with the guard that ran it"
 """The reason of a supervised component whose process has vanished together with an earlier guard."""
 
 _STRAY_GRACE: Final = 5.0
@@ -178,6 +178,9 @@ class Supervisor:
 
     def _on_change(self, change: Change) -> None:
         component = self._components.get(change.component_id)
+        if component is not None and change.state is ComponentState.FAILED and component.runs(change.instance_uuid):
+            # It hangs. One that we have adopted has not been started by this coordinator.
+            self._coordinator.owe_stop(change.component_id)
         if component is not None and change.record.usable:
             # Not from here: others have not heard of this change yet.
             asyncio.get_running_loop().call_soon(component.conclude)

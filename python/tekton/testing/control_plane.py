@@ -30,7 +30,7 @@ class InMemoryControlPlane:
 
     def __init__(self, *, port: int = 0, interval: float = 10.0, timeout: float = 30.0) -> None:
         self.registry = ComponentRegistry()
-        self.monitor = HeartbeatMonitor(self.registry, interval=interval)
+        self.monitor = HeartbeatMonitor(self.registry, interval=interval, startup_timeout=timeout)
         self._timeout = timeout
         # The routes ask of a system no more than what is here.
         system = cast(System, self)

@@ -200,6 +200,8 @@ class DurabilityInvariants:
     def done(self, key: Key, revision: int | None) -> None:
         """A command was acknowledged with *revision*; None: the instance was removed."""
         self.acknowledged += 1
+        # What came before it on its component has ended, one way or the other.
+        self._unsure.discard(key[0])
         if revision is None:
             self._known.pop(key, None)
         else:

@@ -6,7 +6,9 @@ from tekton.core.component_lifecycle import ComponentRegistry, Registered
 from tekton.core.lifecycle import ComponentRecord, ComponentRegistration, ComponentState
 from tekton.core.startup_coordinator import EnhancedStartUpCoordinator, StartResult
 from tekton.testing.invariants import DurabilityInvariants, RestartInvariants
-from tekton.utils.tekton_errors import RegistryError
+from tekton.utils.tekton_errors import RegistryError, StorageBusyError, StorageFullError
+
+_REFUSALS = (RegistryError, ValueError, StorageFullError, StorageBusyError)
 
 
 class WatchedCoordinator(EnhancedStartUpCoordinator):
@@ -75,5 +77,5 @@ class _Unsure:
         pass
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if error is not None and not isinstance(error, RegistryError | ValueError):
+        if error is not None and not isinstance(error, _REFUSALS):
             self._durability.unsure(self._component_id)

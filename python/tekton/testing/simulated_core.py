@@ -37,7 +37,8 @@ class SimulatedCore:
 
     The parts (`registry`, `monitor`, `coordinator`, `flapping`, `recovery`) are new after each `restart`.
 
-    *seed* decides about jitter; times are seconds. *policy* is the restart policy of components without one.
+    *seed* decides about jitter; times are seconds. *first_lease* is the `startup_timeout` of the monitor, *policy* the
+    restart policy of components without one.
     *make_registry* and *make_coordinator* are for tests that look over the shoulders of these.
     """
 
@@ -49,6 +50,7 @@ class SimulatedCore:
         timeout: float = 30.0,
         policy: RestartPolicy | None = None,
         start_timeout: float = 60.0,
+        first_lease: float | None = None,
         make_registry: Callable[..., ComponentRegistry] = ComponentRegistry,
         make_coordinator: Callable[..., EnhancedStartUpCoordinator] = EnhancedStartUpCoordinator,
     ) -> None:
@@ -61,6 +63,7 @@ class SimulatedCore:
         self._timeout = timeout
         self._policy = policy or RestartPolicy()
         self._start_timeout = start_timeout
+        self._first_lease = first_lease
         self._make_registry = make_registry
         self._make_coordinator = make_coordinator
         self._listeners: list[Listener] = []
@@ -128,7 +131,9 @@ class SimulatedCore:
     def _build(self) -> None:
         self._worker = VirtualWorker(self._delay)
         self.registry = self._make_registry(store=self.store, clock=self.clock, executor=self._worker)
-        self.monitor = HeartbeatMonitor(self.registry, clock=self.clock, interval=self._interval)
+        self.monitor = HeartbeatMonitor(
+            self.registry, clock=self.clock, interval=self._interval, startup_timeout=self._first_lease
+        )
         self.coordinator = self._make_coordinator(self.registry, clock=self.clock, default_timeout=self._start_timeout)
         self.flapping = Flapping(self.registry, self.clock)
         self.recovery = Recovery(

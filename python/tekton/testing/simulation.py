@@ -39,6 +39,7 @@ POLICY = RestartPolicy()
 RESTARTS_AT_ONCE = 4
 FEW, MANY, MANAGED = 3, 14, 8
 SWEEP = 5
+_OVER = ENDED | {ComponentState.STOPPING}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,8 @@ class Simulation:
             timeout=TIMEOUT,
             policy=POLICY,
             start_timeout=START_TIMEOUT,
+            # Managed components are governed by their start timeout, which is shorter.
+            first_lease=4 * START_TIMEOUT,
             make_registry=self._make_registry,
             make_coordinator=self._make_coordinator,
         )
@@ -153,8 +156,9 @@ class Simulation:
         now = self.clock.time()
         for need in component.needs:
             record = self.core.registry.find(need)
-            # One that has failed in this very instant could not be noticed.
-            if self.core.running and (record is None or not (record.usable or record.changed_at == now)):
+            # That it has ended in this very instant could not be noticed.
+            ends_now = record is not None and record.changed_at == now and record.state in _OVER
+            if self.core.running and not (ends_now or (record is not None and record.usable)):
                 self.wrong.append(f"{component.component_id} was started while {need} was not usable")
 
     def spawn(self, life: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":

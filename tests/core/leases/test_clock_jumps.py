@@ -18,6 +18,8 @@ def test_a_suspended_machine_is_noticed_once(clock: ManualClock, caplog: pytest.
     clock.suspend(3600)
 
     assert (jumps.look(), jumps.look()) == (3600, 0)
+    clock.suspend(0.5)
+    assert jumps.look() == 0
     assert [record.getMessage() for record in caplog.records] == ["the machine was suspended for 3600.0 s"]
 
 
@@ -57,3 +59,36 @@ def test_the_clocks_of_this_machine_do_not_jump_by_being_looked_at(caplog: pytes
 
     assert [jumps.look() for _ in range(1000)] == [0] * 1000
     assert caplog.records == []
+
+
+def test_a_second_is_no_jump_and_a_little_more_is(clock: ManualClock, caplog: pytest.LogCaptureFixture) -> None:
+    jumps = ClockJumps(clock)
+    clock.suspend(1.0)
+    assert (jumps.look(), caplog.records) == (0.0, [])
+
+    clock.suspend(1.5)
+    assert jumps.look() == 1.5
+    clock.set_wall(clock.time() - 1.0)
+    assert jumps.look() == 0.0
+    clock.set_wall(clock.time() + 1.5)
+    assert jumps.look() == 0.0
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "the machine was suspended for 1.5 s",
+        "the wall clock was set forward by 1.5 s; leases, timeouts and restarts do not follow it",
+    ]
+
+
+def test_a_machine_that_was_suspended_with_its_clock_set_says_both(
+    clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    jumps = ClockJumps(clock)
+    clock.suspend(3600)
+    clock.set_wall(clock.time() - 60)
+
+    assert jumps.look() == 3600
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "the machine was suspended for 3600.0 s",
+        "the wall clock was set back by 60.0 s; leases, timeouts and restarts do not follow it",
+    ]

@@ -145,3 +145,102 @@ def test_rounding_up_is_exact_wherever_it_is_asked(start: float, moves: list[flo
 
         if move > 1:
             clock.step(now)
+
+
+# At the edges of a tick. A clock of a 30 s timeout ticks every 250 ms; here it begins at 100 s.
+
+
+def test_an_instant_counts_from_the_first_tick_that_is_not_before_it() -> None:
+    clock = LeaseClock(30.0, 100.0)
+
+    ticks = {now: clock.round_up(now) for now in (99.0, 100.0, 100.000_000_1, 100.1, 100.25, 100.250_000_1, 100.5)}
+
+    assert ticks == {99.0: 0, 100.0: 0, 100.000_000_1: 1, 100.1: 1, 100.25: 1, 100.250_000_1: 2, 100.5: 2}
+
+
+def test_an_instant_counts_two_ticks_ahead_of_the_clock_at_most() -> None:
+    clock = LeaseClock(30.0, 100.0)
+    assert clock.round_up(100.51) == clock.round_up(5_000.0) == 2
+
+    clock.step(100.25)
+
+    assert clock.round_up(5_000.0) == 3
+
+
+def test_a_tick_is_taken_at_its_very_instant_and_not_before() -> None:
+    clock = LeaseClock(30.0, 100.0)
+
+    assert (clock.step(100.249_999_9), clock.position) == (0.0, 0)
+    assert (clock.step(100.25), clock.position) == (0.0, 1)
+    assert (clock.step(100.25), clock.position) == (0.0, 1)
+
+
+def test_two_ticks_are_not_late_and_a_hair_more_is() -> None:
+    on_time, late = LeaseClock(30.0, 100.0), LeaseClock(30.0, 100.0)
+
+    assert on_time.step(100.5) == 0.0
+    assert late.step(100.500_001) == pytest.approx(1e-6)
+    assert on_time.position == late.position == 2
+
+
+def test_a_late_step_says_how_much_was_left_out_and_goes_on_from_where_it_is() -> None:
+    clock = LeaseClock(30.0, 100.0)
+
+    assert clock.step(107.6) == pytest.approx(7.1)
+
+    assert clock.position == 2
+    assert clock.until_next(107.6) == pytest.approx(0.25)
+    assert (clock.step(107.84), clock.position) == (0.0, 2)
+    assert (clock.step(107.85), clock.position) == (0.0, 3)
+
+
+def test_a_step_on_time_keeps_the_beat_of_the_clock() -> None:
+    clock = LeaseClock(30.0, 100.0)
+
+    clock.step(100.4)
+
+    assert clock.until_next(100.4) == pytest.approx(0.1)
+
+
+def test_a_restart_begins_a_tick_without_moving() -> None:
+    clock = LeaseClock(30.0, 100.0)
+    clock.step(100.5)
+
+    clock.restart(200.0)
+
+    assert clock.position == 2
+    assert clock.until_next(200.0) == 0.25
+    assert clock.round_up(200.0) == 2
+    assert clock.round_up(200.1) == 3
+
+
+def test_the_error_says_what_a_timeout_is() -> None:
+    with pytest.raises(ValueError, match=r"^a heartbeat timeout is a positive number of seconds$"):
+        LeaseClock(0, 0.0)
+
+
+@pytest.mark.parametrize("seconds", [0.001, 0.25, 30.0, 59.9, 60.0, 3600.0])
+def test_a_lease_of_another_length_is_no_shorter_than_that_and_no_tick_longer(seconds: float) -> None:
+    clock = LeaseClock(30.0, 0.0)
+
+    lasts = clock.ticks(seconds) * clock.tick
+
+    assert seconds - 1e-9 <= lasts < seconds + clock.tick
+
+
+def test_a_lease_of_the_same_length_is_the_same() -> None:
+    for timeout in (0.5, 1.0, 7.3, 30.0):
+        clock = LeaseClock(timeout, 0.0)
+        assert clock.ticks(timeout) == clock.timeout_ticks
+
+
+def test_a_very_long_lease_is_as_long_as_the_table_can_count() -> None:
+    assert LeaseClock(0.2, 0.0).ticks(1e12) == 2**31
+
+
+def test_a_lease_of_another_length_is_no_shorter_than_that_and_has_a_tick_at_least() -> None:
+    clock = LeaseClock(30.0, 100.0)
+
+    ticks = {seconds: clock.ticks(seconds) for seconds in (0.0, 0.001, 0.25, 0.251, 60.0, 60.000_000_001, 1e12)}
+
+    assert ticks == {0.0: 1, 0.001: 1, 0.25: 1, 0.251: 2, 60.0: 240, 60.000_000_001: 241, 1e12: 2**31}

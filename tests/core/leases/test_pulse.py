@@ -114,3 +114,53 @@ def test_ten_thousand_names_are_refused_without_looking_at_them() -> None:
 
     with pytest.raises(InvalidRegistrationError, match="10000 names"):
         check_metrics({f"m{number}": rng.random() for number in range(10_000)})
+
+
+# At the limits.
+
+
+def test_the_allowance_grows_back_by_one_heartbeat_per_hundredth_of_the_interval() -> None:
+    pulse = Pulse()
+    while admitted(pulse, 0.0):
+        pass
+
+    later = [admitted(pulse, 0.25), admitted(pulse, 0.25), admitted(pulse, 0.25)]
+
+    assert later == [True, True, False]
+
+
+def test_an_allowance_that_is_not_used_does_not_pile_up() -> None:
+    pulse = Pulse()
+    admitted(pulse, 0.0)
+
+    assert sum(admitted(pulse, 1_000_000.0) for _ in range(1_000)) <= BEATS_PER_INTERVAL + 1
+
+
+def test_the_first_number_of_a_sequence_may_be_zero() -> None:
+    pulse = Pulse()
+
+    assert [admitted(pulse, 0.0, sequence=number) for number in (0, 0, 1)] == [True, False, True]
+
+
+def refusal(metrics: dict[str, float]) -> tuple[str, str]:
+    with pytest.raises(InvalidRegistrationError) as caught:
+        check_metrics(metrics)
+    return caught.value.field, caught.value.problem
+
+
+def test_64_metrics_are_taken_and_65_are_refused() -> None:
+    metrics = {f"m{number}": 1.0 for number in range(64)}
+    check_metrics(metrics)
+
+    assert refusal({**metrics, "m64": 1.0}) == ("/metrics", "65 names; at most 64 are allowed")
+
+
+def test_the_name_of_a_metric_has_1_to_128_characters() -> None:
+    check_metrics({"m": 1.0, "n" * 128: 1.0})
+
+    assert refusal({"": 1.0}) == ("/metrics", "a name has 1 to 128 characters")
+    assert refusal({"n" * 129: 1.0}) == ("/metrics", "a name has 1 to 128 characters")
+
+
+def test_a_metric_that_is_no_number_is_named() -> None:
+    assert refusal({"fine": 1.0, "load": math.nan}) == ("/metrics/load", "must be a finite number")

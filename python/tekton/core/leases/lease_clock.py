@@ -17,6 +17,7 @@ MAX_TICKS_PER_STEP = 2
 
 _NS = 1_000_000_000
 _MARGIN = 1e-6
+_MOST_TICKS = 2**31
 
 
 class LeaseClock:
@@ -38,6 +39,10 @@ class LeaseClock:
     def tick(self) -> float:
         """The length of a tick in seconds."""
         return self._tick / _NS
+
+    def ticks(self, seconds: float) -> int:
+        """The ticks of a lease of another length: no shorter than *seconds*."""
+        return min(max(1, -(-_ns(seconds) // self._tick)), _MOST_TICKS)
 
     def restart(self, now: float) -> None:
         """Go on from *now* without counting what has passed: nobody had a lease meanwhile."""
