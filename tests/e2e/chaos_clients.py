@@ -63,7 +63,7 @@ class ChaosClients:
         """What is wrong; reads everything once more first. Call after the `with` block."""
         for key in self._believed:
             self._ask("last", key, "read")
-        violations = linearizability.check(self.history, ComponentModel())
+        violations = linearizability.check(self.history, ComponentModel(), strict=True)
         return [*map(str, violations), *watches.check(self.watches, self.acknowledged)]
 
     @property

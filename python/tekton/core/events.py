@@ -79,10 +79,12 @@ class ChangeFeed:
             self._size += _size(change)
         if len(self._log) >= self._capacity + self._capacity // 10 + 1 or self._size > self._capacity_bytes:
             self._trim()
-        self._undelivered.extend(changes)
-        if not self._delivering:
-            self._deliver()
-        self._wake()
+        if self._listeners:
+            self._undelivered.extend(changes)
+            if not self._delivering:
+                self._deliver()
+        if self._waiting:
+            self._wake()
 
     def add_listener(self, listener: Listener) -> Callable[[], None]:
         """Call *listener* synchronously with every change from now on; returns the function that removes it.

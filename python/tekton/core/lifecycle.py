@@ -7,6 +7,7 @@ errors and the native kernel follow; importing this module fails if the kernel d
 import re
 import sys
 import unicodedata
+from copy import copy
 from enum import Enum
 from functools import lru_cache
 from typing import Any
@@ -121,8 +122,10 @@ class ComponentRegistration(msgspec.Struct, frozen=True, kw_only=True, forbid_un
 
     def __post_init__(self) -> None:
         # Callers pass lists; a frozen value must not change behind the registry's back. A name counts once.
-        msgspec.structs.force_setattr(self, "capabilities", tuple(dict.fromkeys(self.capabilities)))
-        msgspec.structs.force_setattr(self, "dependencies", tuple(dict.fromkeys(self.dependencies)))
+        if len(self.capabilities) > 1 or type(self.capabilities) is not tuple:
+            msgspec.structs.force_setattr(self, "capabilities", tuple(dict.fromkeys(self.capabilities)))
+        if len(self.dependencies) > 1 or type(self.dependencies) is not tuple:
+            msgspec.structs.force_setattr(self, "dependencies", tuple(dict.fromkeys(self.dependencies)))
 
 
 MAX_NAMES = 256
@@ -130,10 +133,13 @@ MAX_METADATA_BYTES = 64 * 1024
 MAX_METADATA_DEPTH = 64
 _MAX_TEXT = 256
 _MAX_ENDPOINT = 2048
-_CANONICAL_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_CANONICAL_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_FEW = 8
+"""So many names are probably those of other components too: what was found out about them is remembered."""
 
 _encode = msgspec.json.Encoder().encode
 _decode_registration = msgspec.json.Decoder(ComponentRegistration).decode
+_decode_metadata = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 def check_registration(registration: ComponentRegistration) -> ComponentRegistration:
@@ -145,25 +151,42 @@ def check_registration(registration: ComponentRegistration) -> ComponentRegistra
         _check_values(registration)
     except TypeError:
         # Python checks no types. Decoding does, and tells where one is wrong.
-        _copy(registration)
+        _copy(registration, plain=False)
         raise
-    return _copy(registration)
+    copied = _copy(registration, plain=_is_plain(registration))
+    share_strings(copied)
+    return copied
 
 
 def _check_values(registration: ComponentRegistration) -> None:
     check_id(registration.component_id)
     for field, names in (("capabilities", registration.capabilities), ("dependencies", registration.dependencies)):
-        if len(names) > MAX_NAMES:
-            raise InvalidRegistrationError(f"/{field}", f"{len(names)} names; at most {MAX_NAMES} are allowed")
-        for position, name in enumerate(names):
-            check_id(name, f"/{field}/{position}", dots=field == "capabilities")
-    _check_text("component_name", registration.component_name)
-    _check_text("component_type", registration.component_type)
-    _check_text("version", registration.version)
-    _check_text("endpoint", registration.endpoint or "", _MAX_ENDPOINT)
+        (_check_few_names if len(names) <= _FEW else _check_names)(field, names)
+    _check_texts(registration)
     if registration.max_instances < 1 or registration.max_instances > 10_000:
         raise InvalidRegistrationError("/max_instances", "must be between 1 and 10000")
     _check_instance_uuid(registration.instance_uuid)
+
+
+def _check_names(field: str, names: tuple[str, ...]) -> None:
+    if len(names) > MAX_NAMES:
+        raise InvalidRegistrationError(f"/{field}", f"{len(names)} names; at most {MAX_NAMES} are allowed")
+    for position, name in enumerate(names):
+        check_id(name, f"/{field}/{position}", dots=field == "capabilities")
+
+
+_check_few_names = lru_cache(maxsize=2048)(_check_names)
+
+
+def _check_texts(registration: ComponentRegistration) -> None:
+    texts = "".join((registration.component_name, registration.component_type, registration.version))
+    # Nearly always one look is enough.
+    if not (len(texts) <= _MAX_TEXT and texts.isascii() and texts.isprintable()):
+        _check_text("component_name", registration.component_name)
+        _check_text("component_type", registration.component_type)
+        _check_text("version", registration.version)
+    if registration.endpoint is not None:
+        _check_text("endpoint", registration.endpoint, _MAX_ENDPOINT)
 
 
 def _check_text(field: str, text: str, most: int = _MAX_TEXT) -> None:
@@ -174,23 +197,53 @@ def _check_text(field: str, text: str, most: int = _MAX_TEXT) -> None:
         raise InvalidRegistrationError(f"/{field}", "must be in Unicode's composed form (NFC)")
 
 
-def _copy(registration: ComponentRegistration) -> ComponentRegistration:
+def _is_plain(registration: ComponentRegistration) -> bool:
+    """True when JSON would give everything in a checked *registration* back as it is, but perhaps its metadata."""
+    texts = (
+        registration.component_id,
+        registration.component_name,
+        registration.component_type,
+        registration.version,
+        registration.instance_uuid,
+        registration.endpoint,
+        *registration.capabilities,
+        *registration.dependencies,
+    )
+    return (
+        type(registration.metadata) is dict
+        and type(registration.max_instances) is int
+        and _PLAIN.issuperset(map(type, texts))
+        and type(registration) is ComponentRegistration
+    )
+
+
+_PLAIN = frozenset({str, type(None)})
+
+
+def _copy(registration: ComponentRegistration, *, plain: bool) -> ComponentRegistration:
     # What cannot come back from the disk must not get there: Python checks no types.
     try:
-        data = _encode(registration)
-        copy = _decode_registration(data)
+        copied = copy(registration) if plain else _decode_registration(_encode(registration))
+        # The only part that its owner could still change.
+        metadata = _copy_of_metadata(registration.metadata) if registration.metadata else {}
     except msgspec.ValidationError as error:
-        problem, _, path = str(error).partition(" - at `$.")
-        raise InvalidRegistrationError(f"/{path.rstrip('`')}", problem) from None
+        problem, _, path = str(error).removesuffix("`").partition(" - at `$.")
+        raise InvalidRegistrationError("/" + path.replace("[", "/").replace("]", ""), problem) from None
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidRegistrationError("/metadata", f"cannot be JSON: {error}") from None
-    if len(data) > MAX_METADATA_BYTES and len(_encode(registration.metadata)) > MAX_METADATA_BYTES:
+    msgspec.structs.force_setattr(copied, "metadata", metadata)
+    return copied
+
+
+def _copy_of_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
+    data = _encode(metadata)
+    if len(data) > MAX_METADATA_BYTES:
         raise InvalidRegistrationError("/metadata", f"larger than {MAX_METADATA_BYTES} bytes as JSON")
-    if data.count(b"{") + data.count(b"[") > MAX_METADATA_DEPTH and _is_deeper(copy.metadata, MAX_METADATA_DEPTH):
+    copied = _decode_metadata(data)
+    if data.count(b"{") + data.count(b"[") > MAX_METADATA_DEPTH and _is_deeper(copied, MAX_METADATA_DEPTH):
         # One such record could not be written as part of a list, and so would spoil every list.
         raise InvalidRegistrationError("/metadata", f"nested more than {MAX_METADATA_DEPTH} levels deep")
-    share_strings(copy)
-    return copy
+    return copied
 
 
 def _is_deeper(value: Any, levels: int) -> bool:
@@ -245,20 +298,18 @@ def share_strings(description: ComponentRegistration | ComponentRecord) -> None:
     Saves some 400 bytes for each component.
     """
     set_attribute = msgspec.structs.force_setattr
-    for field in ("capabilities", "dependencies"):
-        names = getattr(description, field)
-        # Long lists are rarely those of another component, and would be kept for a while for nothing.
-        set_attribute(description, field, _shared(names) if len(names) <= _FEW else tuple(map(sys.intern, names)))
-    for field in ("component_type", "version"):
-        set_attribute(description, field, sys.intern(getattr(description, field)))
+    for field, names in (("capabilities", description.capabilities), ("dependencies", description.dependencies)):
+        if names:
+            set_attribute(description, field, (_share_few if len(names) <= _FEW else _share)(names))
+    set_attribute(description, "component_type", sys.intern(description.component_type))
+    set_attribute(description, "version", sys.intern(description.version))
 
 
-_FEW = 8
-
-
-@lru_cache(maxsize=1024)
-def _shared(names: tuple[str, ...]) -> tuple[str, ...]:
+def _share(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(map(sys.intern, names))
+
+
+_share_few = lru_cache(maxsize=1024)(_share)
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -19,10 +19,15 @@ from tekton.core.lifecycle import (
 )
 from tekton.testing import virtual_time
 from tekton.utils.tekton_errors import (
+    ComponentExistsError,
+    ComponentNotFoundError,
+    IllegalTransitionError,
+    StaleInstanceError,
     StorageBusyError,
     StorageError,
     StorageFullError,
     StorageUnknownError,
+    TektonError,
 )
 
 READY = ComponentState.READY
@@ -83,6 +88,15 @@ async def held(store: HeldStore) -> None:
     assert store.entered.is_set()
 
 
+async def refused(command: Coroutine[Any, Any, Any]) -> Exception | None:
+    """What *command* raises, if it does."""
+    try:
+        await command
+    except TektonError as error:
+        return error
+    return None
+
+
 def state_of(registry: ComponentRegistry, component_id: str = "x") -> ComponentState | None:
     record = registry.find(component_id)
     return None if record is None else record.state
@@ -126,6 +140,86 @@ async def test_a_repeated_registration_is_acknowledged_only_when_the_first_is_du
         store.free.set()
         assert (await first).created
         assert not (await second).created
+
+
+async def test_a_registration_is_not_refused_for_one_that_the_disk_then_refuses() -> None:
+    store = HeldStore()
+    async with ComponentRegistry(store=store) as registry, asyncio.TaskGroup() as group:
+        hold(store)
+        first = group.create_task(refused(registry.register(registration())))
+        await held(store)
+        second = registration()
+        waiting = group.create_task(registry.register(second))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+
+        store.error = FULL
+        store.free.set()
+        assert isinstance(await first, StorageFullError)
+        store.error = None
+
+        assert (await waiting).record.instance_uuid == second.instance_uuid
+
+
+async def test_a_refusal_comes_when_all_can_see_what_it_rests_on() -> None:
+    store = HeldStore()
+    async with ComponentRegistry(store=store) as registry, asyncio.TaskGroup() as group:
+        one = await ready(registry)
+        key = ("x", one.instance_uuid)
+        hold(store)
+        first = group.create_task(registry.set_state(*key, ComponentState.STOPPING))
+        await held(store)
+        repeated = group.create_task(refused(registry.set_state(*key, ComponentState.STOPPING)))
+        degraded = group.create_task(refused(registry.set_state(*key, ComponentState.DEGRADED)))
+        again = group.create_task(refused(registry.make_ready(*key)))
+        await asyncio.sleep(0)
+        assert not any(command.done() for command in (repeated, degraded, again))
+
+        store.free.set()
+        await first
+
+        for refusal in (await repeated, await degraded, await again):
+            assert isinstance(refusal, IllegalTransitionError)
+            assert refusal.current == "stopping"
+
+
+async def test_what_is_being_removed_is_there_until_it_is_gone_for_good() -> None:
+    store = HeldStore()
+    async with ComponentRegistry(store=store) as registry, asyncio.TaskGroup() as group:
+        one = await ready(registry)
+        hold(store)
+        first = group.create_task(refused(registry.deregister("x", one.instance_uuid)))
+        await held(store)
+        second = group.create_task(refused(registry.deregister("x", one.instance_uuid)))
+        degraded = group.create_task(refused(registry.set_state("x", one.instance_uuid, ComponentState.DEGRADED)))
+        await asyncio.sleep(0)
+        store.error = FULL
+        store.free.set()
+        assert isinstance(await first, StorageFullError)
+        store.error = None
+
+        assert await second is None
+        assert isinstance(await degraded, ComponentNotFoundError)
+
+
+async def test_what_is_refused_anyhow_is_refused_at_once() -> None:
+    store = HeldStore()
+    async with ComponentRegistry(store=store) as registry, asyncio.TaskGroup() as group:
+        one = await ready(registry)
+        hold(store)
+        command = group.create_task(registry.set_state("x", one.instance_uuid, ComponentState.DEGRADED))
+        await held(store)
+
+        with pytest.raises(ComponentExistsError):
+            await registry.register(registration())
+        stranger = registration().instance_uuid
+        with pytest.raises(StaleInstanceError):
+            await registry.set_state("x", stranger, ComponentState.FAILED)
+        assert registry.stale_commands == 1
+        with pytest.raises(ComponentNotFoundError):
+            await registry.deregister("y", stranger)
+        assert not command.done()
+        store.free.set()
 
 
 async def test_an_observation_does_not_wait_for_the_disk_and_keeps_revisions_in_order() -> None:

@@ -235,6 +235,17 @@ def test_a_copy_is_for_its_owner_and_replaces_an_unfinished_one(tmp_path: Path) 
     assert not (tmp_path / "copy.new").exists()
 
 
+def test_a_copy_needs_no_log_beside_it(tmp_path: Path) -> None:
+    connection = created(tmp_path / "tekton.db")
+
+    database.copy_to(connection, tmp_path / "copy")
+    connection.close()
+
+    # What a header says that asks for a rollback journal: such a file can be read where nothing can be written.
+    assert (tmp_path / "copy").read_bytes()[18:20] == b"\1\1"
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("copy")] == ["copy"]
+
+
 def test_an_sqlite_with_the_log_reset_bug_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(apsw, "sqlite_lib_version", lambda: "3.51.2")
 

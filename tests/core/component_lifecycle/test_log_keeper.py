@@ -6,16 +6,19 @@ import os
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from tekton.core.component_lifecycle import ComponentRegistry, lock_holders, log_keeper
+from tekton.core.component_lifecycle import ComponentRegistry, database, lock_holders, log_keeper
+from tekton.core.component_lifecycle.commit import PAUSE
 from tekton.core.component_lifecycle.sqlite_store import SqliteStore
-from tekton.core.component_lifecycle.store import HistoryEntry, Mutation
+from tekton.core.component_lifecycle.store import HistoryEntry, MemoryStore, Mutation
 from tekton.core.lifecycle import ComponentRegistration, ComponentState
+from tekton.testing import virtual_time
 from tekton.utils.tekton_errors import StorageUnknownError
 
 SHELL = shutil.which("sqlite3")
@@ -51,8 +54,29 @@ def fill(store: SqliteStore, changes: int, first: int = 1, *, tidy: bool = False
     return largest
 
 
+def commit_without_end(store: SqliteStore, first: int, committed: list[int]) -> None:
+    for revision in count(first):
+        store.commit([mutation(revision)])
+        committed.append(revision)
+
+
 def log_of(store: SqliteStore) -> Path:
     return store._path.with_name("tekton.db-wal")
+
+
+def test_a_log_deleted_under_a_load_without_pauses_is_noticed_when_it_is_moved(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_keeper, "BUSY_PAGES", 2000)
+    fill(store, 64)
+    log_of(store).unlink()
+
+    committed: list[int] = []
+    with pytest.raises(StorageUnknownError, match="its log was moved or deleted"):
+        commit_without_end(store, 65, committed)
+
+    store.close()
+    assert len(store.open().records) == 64 + len(committed)
 
 
 def test_without_a_pause_the_log_stays_below_its_limit(store: SqliteStore) -> None:
@@ -147,3 +171,83 @@ async def test_a_registry_whose_log_cannot_be_moved_stops_without_being_asked_fo
     with pytest.raises(StorageUnknownError):
         await registry.register(ComponentRegistration(component_id="two"))
     await registry.close()
+
+
+def test_a_reader_of_our_own_process_has_no_name(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(log_keeper, "IDLE_PAGES", 50)
+    monkeypatch.setattr(log_keeper, "WARN_BYTES", 2**20)
+    store.close()
+    store.open()
+    fill(store, 64)
+    with database.reading(store._path) as reader:
+        reader.execute("BEGIN")
+        assert reader.execute("SELECT count(*) FROM changes").get == 64
+        with caplog.at_level(logging.WARNING, "tekton.store"):
+            fill(store, 640, first=1000, tidy=True)
+
+    assert caplog.messages
+    assert all(message.endswith(" MiB: a reader keeps it") for message in caplog.messages)
+
+
+def test_a_log_that_nobody_keeps_is_not_complained_about_however_long_it_is(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(log_keeper, "IDLE_PAGES", 50)
+    monkeypatch.setattr(log_keeper, "WARN_BYTES", 1)
+    store.close()
+    store.open()
+
+    with caplog.at_level(logging.WARNING, "tekton.store"):
+        fill(store, 640, tidy=True)
+
+    assert caplog.messages == []
+
+
+def test_the_estimate_of_the_log_is_not_below_its_length(store: SqliteStore) -> None:
+    store._log.move()  # type: ignore[union-attr]
+    for size in (1, 3, 20, 64):
+        store.commit([mutation(1000 * size + number) for number in range(size)])
+
+        pages = (log_of(store).stat().st_size - 32) // (log_keeper.PAGE + 24)
+        assert pages <= store._log._written  # type: ignore[union-attr]
+
+
+class TidiedStore(MemoryStore):
+    """Counts what it is asked for."""
+
+    tidied = 0
+
+    def tidy(self) -> None:
+        self.tidied += 1
+
+
+@virtual_time
+async def test_who_asks_for_more_as_soon_as_there_is_an_answer_does_not_wait_while_the_store_tidies_up(
+    new_inline_registry: Callable[..., ComponentRegistry],
+) -> None:
+    store = TidiedStore()
+    async with new_inline_registry(store) as registry:
+        for number in range(20):
+            await registry.register(ComponentRegistration(component_id=f"c{number}"))
+            await asyncio.sleep(PAUSE / 2)
+        assert store.tidied == 0
+
+        await asyncio.sleep(PAUSE)
+        assert store.tidied == 1
+        await asyncio.sleep(10 * PAUSE)
+        assert store.tidied == 1, "nothing has been written since"
+
+
+@virtual_time
+async def test_a_registry_that_is_closed_in_the_pause_is_not_asked_for_anything_after_it(
+    new_inline_registry: Callable[..., ComponentRegistry],
+) -> None:
+    store = TidiedStore()
+    async with new_inline_registry(store) as registry:
+        await registry.register(ComponentRegistration(component_id="one"))
+
+    await asyncio.sleep(10 * PAUSE)
+
+    assert store.tidied == 0

@@ -10,21 +10,21 @@ from tekton.core.lifecycle import ComponentRecord, ComponentState
 KEY = ("x", "i")
 
 
-def entry(padding: int = 0, steps: int = 1) -> Entry:
+def entry(padding: int = 0, steps: int = 1, names: int = 0, reason: str | None = None) -> Entry:
     record = ComponentRecord(
         component_id="x",
         instance_uuid="i",
         component_name="x",
         component_type="service",
         version="1",
-        capabilities=(),
+        capabilities=tuple(f"{number:0255d}" for number in range(names)),
         dependencies=(),
         endpoint=None,
-        metadata={"padding": "x" * padding},
+        metadata={"padding": "x" * padding} if padding else {},
         max_instances=1,
         supervised=False,
         state=ComponentState.READY,
-        reason=None,
+        reason=reason,
         generation=1,
         revision=1,
         registered_at=0.0,
@@ -46,6 +46,14 @@ def test_the_size_of_an_entry_grows_with_its_record_and_its_steps() -> None:
     assert Entry(KEY, (), ()).size == 0
 
 
+def test_whatever_can_be_long_counts() -> None:
+    small = entry().size
+
+    assert 0 < small < 1000
+    assert entry(names=200).size > 200 * 255
+    assert entry(reason="x" * 5000).size > 5000
+
+
 def test_a_batch_has_at_most_512_entries_in_their_order() -> None:
     entries = [entry() for _ in range(600)]
     queue = queue_of(*entries)
@@ -63,6 +71,13 @@ def test_a_batch_has_at_most_a_mebibyte() -> None:
 
     assert batch == entries[: len(batch)]
     assert sum(one.size for one in batch) <= 2**20 < sum(one.size for one in batch) + entries[0].size
+
+
+def test_a_batch_may_have_exactly_as_much_as_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = [entry(100) for _ in range(3)]
+    monkeypatch.setattr(pending, "MAX_BATCH_BYTES", 2 * entries[0].size)
+
+    assert queue_of(*entries).take_batch() == entries[:2]
 
 
 def test_an_entry_that_is_larger_than_a_batch_goes_alone() -> None:

@@ -1,6 +1,7 @@
 """Tests of tekton.core.component_lifecycle.readiness."""
 
 import asyncio
+import threading
 
 import pytest
 
@@ -77,6 +78,29 @@ async def test_an_answer_that_takes_too_long_is_one_that_is_not_there_yet() -> N
 
     assert found == [("port", "no answer within 3 s"), ("port", None)]
     assert current_clock().monotonic() - began == pytest.approx(4)
+
+
+async def test_a_check_whose_thread_hangs_is_not_begun_a_second_time() -> None:
+    begun: list[int] = []
+    goes_on = threading.Event()
+
+    def check() -> bool:
+        begun.append(1)
+        return goes_on.wait(10)
+
+    def hear(_: str, finding: str | None) -> None:
+        found.append(finding)
+        if len(found) == 4:
+            assert len(begun) == 1
+            goes_on.set()
+
+    found: list[str | None] = []
+    async with asyncio.timeout(10):
+        await ReadinessCondition("port", check, interval=0.01, check_timeout=0.05).wait(hear)
+
+    assert found[0] == "no answer within 0.05 s"
+    assert found[1:4] == ["an earlier check has not returned"] * 3
+    assert found[-1] is None
 
 
 @virtual_time

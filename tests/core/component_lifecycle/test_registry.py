@@ -7,10 +7,11 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tekton.core.component_lifecycle import ComponentRegistry
-from tekton.core.component_lifecycle.store import Loaded, MemoryStore
+from tekton.core.component_lifecycle.store import Loaded, MemoryStore, Mutation
 from tekton.core.heartbeat_monitor import HeartbeatMonitor
 from tekton.core.lifecycle import (
     PATH_TO_READY,
@@ -259,21 +260,23 @@ async def test_what_the_caller_does_to_its_metadata_afterwards_does_not_matter(r
 
 @pytest.mark.parametrize("target", STATES)
 @pytest.mark.parametrize("current", STATES)
-async def test_exactly_the_transitions_of_the_table_are_legal(
-    registry: ComponentRegistry, current: ComponentState, target: ComponentState
-) -> None:
-    one = await registered(registry)
-    slot = registry.table.find("x", one.instance_uuid)
-    registry.table.set_state(slot, current.index)
-
-    if target in VALID_TRANSITIONS[current]:
-        record = await registry.set_state("x", one.instance_uuid, target)
-        assert record.state is target
-    else:
+async def test_exactly_the_transitions_of_the_table_are_legal(current: ComponentState, target: ComponentState) -> None:
+    store = MemoryStore()
+    async with ComponentRegistry(store=store) as before:
+        one = await registered(before)
+        found = before.find("x")
+        assert found is not None
+        text = msgspec.json.encode(msgspec.structs.replace(found, state=current)).decode()
+        store.commit([Mutation(before.revision + 1, 0.0, "state", "x", one.instance_uuid, "{}", text)])
+    async with ComponentRegistry(store=store) as registry:
+        if target in VALID_TRANSITIONS[current]:
+            record = await registry.set_state("x", one.instance_uuid, target)
+            assert record.state is target
+            return
         with pytest.raises(IllegalTransitionError) as refusal:
             await registry.set_state("x", one.instance_uuid, target)
         assert set(refusal.value.legal) == {state.value for state in VALID_TRANSITIONS[current]}
-        assert registry.table.state(slot) == current.index
+        assert registry.table.state(registry.table.find("x", one.instance_uuid)) == current.index
 
 
 async def test_an_illegal_transition_is_an_answer_not_an_exception_for_the_specified_call(

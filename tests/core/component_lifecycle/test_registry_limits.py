@@ -2,6 +2,7 @@
 
 import unicodedata
 import uuid
+from enum import StrEnum
 from typing import Any
 
 import msgspec
@@ -220,6 +221,42 @@ async def test_metadata_is_kept_as_json_has_it(registry: ComponentRegistry, valu
     record, _ = await registry.register(ComponentRegistration(component_id="x", metadata={"value": value}))
 
     assert record.metadata == {"value": kept}
+
+
+class Kind(StrEnum):
+    AGENT = "agent"
+
+
+class Empty(dict[str, Any]):
+    """Not what comes back from a disk."""
+
+
+def test_what_is_kept_are_plain_values_whatever_the_registration_was_made_of() -> None:
+    given = ComponentRegistration(
+        component_id=Kind.AGENT,
+        component_type=Kind.AGENT,
+        capabilities=(Kind.AGENT,),
+        endpoint=Kind.AGENT,
+        metadata=Empty(),
+    )
+
+    kept = check_registration(given)
+
+    assert kept == given
+    values = [kept.component_id, kept.component_type, kept.endpoint, *kept.capabilities]
+    assert {type(value) for value in values} == {str}
+    assert type(kept.metadata) is dict
+
+
+async def test_a_registration_can_be_changed_afterwards_without_changing_what_is_kept(
+    registry: ComponentRegistry,
+) -> None:
+    given = ComponentRegistration(component_id="x")
+
+    record, _ = await registry.register(given)
+    given.metadata["later"] = 1
+
+    assert record.metadata == {}
 
 
 async def test_metadata_that_json_cannot_have_is_refused(registry: ComponentRegistry) -> None:

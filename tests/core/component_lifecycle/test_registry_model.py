@@ -99,6 +99,18 @@ class Client:
     expected: str | type[Exception] | None = None
 
 
+Attempt = Callable[["Records"], list[Event]]
+"""The events of a command on the records that it finds; raises why it is refused."""
+
+
+class Doubt(NamedTuple):
+    """A command that the head refuses, but not what is committed: it is tried again."""
+
+    key: Key
+    attempt: Attempt
+    client: Client
+
+
 @dataclass
 class Operation:
     """What waits for the store. `fact`: an observation, and the state that it observed."""
@@ -107,6 +119,7 @@ class Operation:
     events: list[Event]
     fact: ComponentState | None = None
     clients: list[Client] = field(default_factory=list)
+    doubts: list[Doubt] = field(default_factory=list)
 
 
 def after(records: Records, events: Sequence[Event]) -> Records:
@@ -121,6 +134,14 @@ def after(records: Records, events: Sequence[Event]) -> Records:
 
 def best(records: Records, component_id: str) -> Known | None:
     return max((k for key, k in records.items() if key[0] == component_id), key=lambda k: k.merit, default=None)
+
+
+def refused(attempt: Attempt, records: Records) -> type[Exception] | None:
+    try:
+        attempt(records)
+    except Exception as refusal:
+        return type(refusal)
+    return None
 
 
 def walk(key: Key, known: Known, states: Sequence[ComponentState], reason: str | None) -> list[Event]:
@@ -170,6 +191,7 @@ class Model:
         self.closing = False
         self._reactions: list[Event] = []
         self._reacting = False
+        self._eager = False
 
     @property
     def operations(self) -> list[Operation]:
@@ -182,12 +204,15 @@ class Model:
     def underway(self, key: Key) -> bool:
         return any(operation.key == key for operation in self.operations)
 
-    def command(self, key: Key, attempt: Callable[[Records], list[Event]], client: Client) -> None:
-        try:
-            events = attempt(self.head)
-        except Exception as refusal:
-            client.expected = type(refusal)
+    def command(self, key: Key, attempt: Attempt, client: Client) -> None:
+        if refusal := refused(attempt, self.head):
+            about = [one for one in self.operations if one.key is not None and one.key[0] == key[0]]
+            if about and refused(attempt, self.records) is not refusal:
+                about[-1].doubts.append(Doubt(key, attempt, client))
+            else:
+                client.expected = refusal
             return
+        events = attempt(self.head)
         if events and self.stopped:
             client.expected = StorageError
         elif events:
@@ -203,9 +228,11 @@ class Model:
         known = self.head.get(key)
         if known is None or state not in VALID_TRANSITIONS[known.state]:
             if self.underway(key):
+                self._eager = True
                 self.queue.append(Operation(key, [], state))
             return False
         events = walk(key, known, [state], "seen")
+        self._eager = True
         if self.underway(key) or (self.flight is not None and self.revision + 1 >= self.base):
             self.queue.append(Operation(key, events, state))
         else:
@@ -255,9 +282,14 @@ class Model:
         done, self.flight, self.carried = self.flight or [], None, []
         if events:
             self.revision = self.base + len(events) - 1
+        self._eager = False
         self.publish(events)
         for client in (client for operation in done for client in operation.clients):
             client.expected = "done"
+        if self._eager:
+            # What somebody observed when he heard of it is under way before anybody tries again.
+            self.depart()
+        self.try_again(done)
 
     def refuse(self, error: type[Exception]) -> None:
         refused, self.flight, self.queue = self.operations, None, []
@@ -268,11 +300,17 @@ class Model:
         for operation in refused:
             if operation.fact is not None and operation.key is not None:
                 self.observe(operation.key, operation.fact)
+        self.try_again(refused)
+
+    def try_again(self, operations: list[Operation]) -> None:
+        for doubt in [doubt for operation in operations for doubt in operation.doubts]:
+            self.command(*doubt)
 
     def forget(self, client: Client) -> None:
         for operation in self.operations:
             if client in operation.clients:
                 operation.clients.remove(client)
+            operation.doubts = [doubt for doubt in operation.doubts if doubt.client is not client]
         self.waiting = [one for one in self.waiting if one[2] is not client]
 
 
@@ -394,7 +432,7 @@ class World:
         self.clients.append(client)
         return client
 
-    def submit(self, key: Key, attempt: Callable[[Records], list[Event]], command: Coroutine[Any, Any, Any]) -> None:
+    def submit(self, key: Key, attempt: Attempt, command: Coroutine[Any, Any, Any]) -> None:
         self.model.command(key, attempt, self.client(command))
 
     # What clients do.

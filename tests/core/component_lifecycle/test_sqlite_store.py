@@ -349,8 +349,9 @@ def test_damage_that_comes_while_running_is_not_served(tmp_path: Path) -> None:
         (tmp_path / "tekton.db").write_bytes(content)
         evict(store)
 
-        with pytest.raises(StorageCorruptError):
+        with pytest.raises(StorageCorruptError) as caught:
             [store.history(f"component-{n}", 1000, None) for n in range(40)]
+        assert caught.value.path == str(tmp_path / "tekton.db")
 
 
 def evict(store: SqliteStore) -> None:
@@ -504,6 +505,24 @@ def test_an_io_error_stops_the_store_for_good(tmp_path: Path, failing_disk: Fail
     assert failing_disk.syncs_after_failure <= 1
     store.close()
     assert contents(tmp_path)[1] in (12, 100)
+
+
+@pytest.mark.parametrize("operation", ["sync", "write"])
+def test_an_io_error_while_the_log_is_moved_stops_the_store(
+    tmp_path: Path, failing_disk: FailingDisk, operation: str
+) -> None:
+    store = SqliteStore(tmp_path, vfs="failing", exclusive=True)
+    store.open()
+    fill(store, 3)
+
+    setattr(failing_disk, f"{operation}_fails", True)
+    with pytest.raises(StorageUnknownError, match="moving the log into the database failed"):
+        store.tidy()
+    setattr(failing_disk, f"{operation}_fails", False)
+
+    store.close()
+    assert failing_disk.syncs_after_failure <= 1
+    assert contents(tmp_path)[1] == 12
 
 
 def test_a_sync_that_fails_for_want_of_room_has_an_unknown_outcome() -> None:

@@ -64,6 +64,15 @@ def test_among_equals_the_newest_generation_is_preferred() -> None:
     assert best.instance_uuid == "b"
 
 
+def test_an_older_instance_in_a_better_state_is_preferred_over_a_newer_one() -> None:
+    best_first = [ComponentState.READY, ComponentState.DEGRADED, ComponentState.STARTING, ComponentState.STOPPED]
+    records = [record("x", name, state, ord(name)) for name, state in zip("abcd", best_first, strict=True)]
+
+    assert view_of(*records).instances("x") == records
+    assert view_of(*records[1:]).find("x") is records[1]
+    assert view_of(*records[2:]).find("x") is records[2]
+
+
 def test_dropping_the_last_instance_forgets_the_component() -> None:
     only = record("x", capabilities=("c",))
     view = view_of(record("w"), only, record("y"))

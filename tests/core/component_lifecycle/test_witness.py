@@ -139,3 +139,22 @@ def test_a_database_with_another_history_is_refused() -> None:
 
     with pytest.raises(StorageCorruptError, match="different histories"):
         verify(ours, other, DATABASE)
+
+
+def test_the_slots_are_in_sectors_of_their_own(path: Path) -> None:
+    history = marks(3)
+    write(path, history)
+
+    assert path.stat().st_size == 2 * 512
+    damage(path, 512 + 20)
+    assert Witness(path).newest() == history[1]
+
+
+def test_a_refusal_says_how_far_both_have_come() -> None:
+    with pytest.raises(StorageCorruptError) as caught:
+        verify(marks(3)[1], marks(3)[2], DATABASE)
+
+    assert str(caught.value) == (
+        "tekton.db: acknowledged changes are missing: the database is at revision 2 (transaction 2), "
+        "the witness says 3 (transaction 3)"
+    )

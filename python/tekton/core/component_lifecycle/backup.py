@@ -58,6 +58,8 @@ class BackupWriter:
             path = self._wanted or _new_name(self._data_dir / FOLDER, self._now)
             if path.exists():
                 raise BackupExistsError(str(path))
+            if not path.parent.is_dir():
+                raise BackupError(str(path), f"there is no directory {path.parent}")
             return self._write(path)
 
     def interrupt(self) -> None:

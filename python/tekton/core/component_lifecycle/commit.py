@@ -34,6 +34,8 @@ REVISION_GAP = 1024
 """Revisions left free below a batch for observations that are published while it is being written."""
 RETRY_AFTER = 5.0
 """Seconds after which what the store refused to save is offered to it again, if no command has come before."""
+PAUSE = 0.05
+"""Seconds without a batch after which the store tidies up: those who wait for an answer may ask for more at once."""
 
 
 class Head(Protocol):
@@ -81,6 +83,7 @@ class CommitQueue:
         self._scheduled: asyncio.AbstractEventLoop | None = None
         self._attending: asyncio.AbstractEventLoop | None = None
         self._retry: asyncio.TimerHandle | None = None
+        self._pause: asyncio.TimerHandle | None = None
         self._failure: StorageError | None = None
         self._failure_listeners: list[Callable[[StorageError], None]] = []
         self._full = False
@@ -104,17 +107,18 @@ class CommitQueue:
         if self._pending.crowded:
             raise StorageBusyError(len(self._pending))
 
-    async def command(self, key: Key, steps: Sequence[Step], before: Sequence[Before]) -> None:
-        """Make *steps* durable and visible; return when both are true.
+    def command(self, key: Key, steps: Sequence[Step], before: Sequence[Before]) -> "asyncio.Future[None]":
+        """Make *steps* durable and visible; the future is done when both are true.
 
-        To be admitted first. Raises StorageFullError after the head was made what it was *before*, and
-        StorageUnknownError when the outcome is not known. Cancelling the caller does not take the command back.
+        To be admitted first. The future fails with StorageFullError after the head was made what it was *before*, and
+        with StorageUnknownError when the outcome is not known, which is raised at once when the queue has stopped.
+        Cancelling the caller does not take the command back.
         """
         self._check_running(before)
         entry = Entry(key, steps, before)
         caller = entry.new_caller()
         self._enqueue(entry)
-        await caller
+        return caller
 
     async def settled(self, key: Key) -> None:
         """Wait until every command about *key* has been published; raise if the last of them was refused."""
@@ -125,6 +129,20 @@ class CommitQueue:
         if command is not None:
             self.carry_on()
             await command.new_caller()
+
+    async def settled_about(self, component_id: str) -> bool:
+        """Wait until all that is under way about any instance of the component is published or undone.
+
+        False, at once, when nothing is. O(what is under way).
+        """
+        entries = [*(self._flight.entries if self._flight else ()), *self._pending]
+        last = next((entry for entry in reversed(entries) if entry.key[0] == component_id), None)
+        if last is None:
+            return False
+        self.carry_on()
+        with suppress(StorageError):
+            await last.new_caller()
+        return True
 
     def observe(self, fact: Fact, step: Step, before: Before) -> None:
         """Publish *step* now and make it durable behind, or queue it behind the commands about its instance."""
@@ -236,10 +254,18 @@ class CommitQueue:
         if self._pending or (self._unsaved and error is None):
             self.carry_on()
         elif self._failure is None:
-            self._tidy()
+            self._tidy_later()
 
-    def _tidy(self) -> None:
+    def _tidy_later(self) -> None:
+        if self._pause is not None:
+            self._pause.cancel()
         loop = asyncio.get_running_loop()
+        self._pause = loop.call_later(PAUSE, self._tidy, loop)
+
+    def _tidy(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._pause = None
+        if self._flight is not None or self._failure is not None:
+            return
         self._tidied = self._worker.submit(self._store.tidy)
         self._tidied.add_done_callback(
             lambda tidied: _call_soon(loop, self._not_tidied, tidied) if tidied.exception() else None

@@ -221,7 +221,8 @@ def check(connection: apsw.Connection, path: Path) -> None:
         raise StorageCorruptError(str(path), "its pages have no checksums")
     for question, answer in _SOUND:
         if (found := connection.execute(question).get) != answer:
-            raise StorageCorruptError(str(path), str(found))
+            # SQLite's report has several lines.
+            raise StorageCorruptError(str(path), " ".join(str(found).split()))
 
 
 def copy_to(connection: apsw.Connection, path: Path, interrupted: Callable[[], bool] = lambda: False) -> None:

@@ -1,18 +1,23 @@
 """The ledger: one per data directory, shared by the registries on it.
 
-It owns the head (the native table, which decides what is legal, and the newest record of each instance), the
-committed view (what may be read) and the feed. A command changes the head at once and the view when it is durable.
+It owns the head (the native table of states and leases, and the newest record of each instance), the committed view
+(what may be read) and the feed. A command changes the head at once and the view when it is durable.
+
+What the head refuses is refused only if it would be on what is committed as well, for the same reason; otherwise what
+is under way about the component is waited for, and the command is tried again.
 """
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from tekton import _native
 from tekton.clock import Clock
+from tekton.core.component_lifecycle import refusals
 from tekton.core.component_lifecycle.commit import CommitQueue
 from tekton.core.component_lifecycle.steps import Before, Fact, Key, Step
 from tekton.core.component_lifecycle.store import Loaded, RegistryStore
@@ -21,7 +26,6 @@ from tekton.core.events import ChangeFeed, can_be_told
 from tekton.core.lifecycle import (
     ENDED,
     PATH_TO_READY,
-    STATES,
     Change,
     ComponentRecord,
     ComponentRegistration,
@@ -30,13 +34,7 @@ from tekton.core.lifecycle import (
     check_registration,
     share_strings,
 )
-from tekton.utils.tekton_errors import (
-    ComponentExistsError,
-    ComponentNotFoundError,
-    IllegalTransitionError,
-    StaleInstanceError,
-    StorageCorruptError,
-)
+from tekton.utils.tekton_errors import ComponentNotFoundError, StaleInstanceError, StorageCorruptError
 
 Predicate = Callable[[ComponentRecord | None], bool]
 UndoListener = Callable[[str, str], None]
@@ -78,23 +76,27 @@ class Ledger:
         """Register an instance; see `ComponentRegistry.register`."""
         registration = check_registration(registration)
         key = (registration.component_id, registration.instance_uuid)
+        while (instances := self._instances(key[0])) and refusals.registration(registration, instances) is not None:
+            await self._refuse(key[0], partial(refusals.registration, registration))
         known = self._newest(key)
         if known is not None and known.state not in ENDED:
             return await self._register_again(key, known, registration), False
-        return await self._register_new(key, registration, supervised), True
+        return await self._register_new(key, registration, supervised, instances), True
 
     async def transition(self, key: Key, states: Sequence[ComponentState], reason: str | None) -> ComponentRecord:
         """Walk *key* through *states*, a legal path after its first step; every step is recorded. All or nothing."""
         reason = _storable(reason)
-        before = record = self._current(key)
-        if not states:
+        first = states[0] if states else None
+        while (record := self._newest(key)) is None or (first is not None and not can_transition(record.state, first)):
+            await self._refuse(key[0], partial(refusals.step, key, first))
+        if first is None:
             await self.commits.settled(key)
             return record
         self.commits.admit()
         now = self._clock.time()
+        before = record
         steps: list[Step] = []
         for state in states:
-            self._move(key, state)
             changed = _replace(record, state=state, reason=reason, changed_at=now)
             steps.append(Step("state", record.state, changed))
             record = changed
@@ -104,16 +106,14 @@ class Ledger:
 
     async def make_ready(self, key: Key) -> ComponentRecord:
         """Walk *key* along the legal path to READY; see `ComponentRegistry.make_ready`."""
-        current = self._current(key).state
-        path = PATH_TO_READY.get(current)
-        if path is None:
-            legal = [state.value for state in STATES if current.mask & state.bit]
-            raise IllegalTransitionError(key[0], current.value, ComponentState.READY.value, legal)
+        while (record := self._newest(key)) is None or (path := PATH_TO_READY.get(record.state)) is None:
+            await self._refuse(key[0], partial(refusals.readiness, key))
         return await self.transition(key, path, None)
 
     async def deregister(self, key: Key) -> ComponentRecord:
         """Remove an instance, whatever its state."""
-        record = self._current(key)
+        while (record := self._newest(key)) is None:
+            await self._refuse(key[0], partial(refusals.removal, key))
         self.commits.admit()
         self._remove(key)
         gone = _replace(record, changed_at=self._clock.time())
@@ -202,24 +202,22 @@ class Ledger:
         # The table finds an instance id also when it is written in another way.
         return record if record is not None and record.instance_uuid == key[1] else None
 
-    def _current(self, key: Key) -> ComponentRecord:
-        record = self._newest(key)
-        if record is None:
-            raise self._unknown(key)
-        return record
+    def _instances(self, component_id: str) -> list[ComponentRecord]:
+        slots = self.table.slots(component_id)
+        return [record for slot in slots if (record := self._head[slot]) is not None]
 
-    def _unknown(self, key: Key) -> ComponentNotFoundError | StaleInstanceError:
-        component_id, instance_uuid = key
-        if self.table.slots(component_id):
+    async def _refuse(self, component_id: str, judge: refusals.Judge) -> None:
+        """Raise why a command, which the head refuses, is refused; return when the head should be asked again."""
+        refusal, committed = judge(self._instances(component_id)), judge(self.view.instances(component_id))
+        if type(committed) is not type(refusal) and await self.commits.settled_about(component_id):
+            return
+        refusal = committed or refusal
+        if isinstance(refusal, StaleInstanceError):
             self.stale_commands += 1
-            return StaleInstanceError(component_id, instance_uuid)
-        return ComponentNotFoundError(component_id, self.view.nearest(component_id))
-
-    def _move(self, key: Key, state: ComponentState) -> None:
-        try:
-            self.table.transition(*key, state.index)
-        except StaleInstanceError:
-            raise self._unknown(key) from None
+        elif isinstance(refusal, ComponentNotFoundError):
+            refusal = ComponentNotFoundError(component_id, self.view.nearest(component_id))
+        assert refusal is not None
+        raise refusal
 
     async def _register_again(
         self, key: Key, known: ComponentRecord, registration: ComponentRegistration
@@ -234,33 +232,23 @@ class Ledger:
         await self.commits.command(key, (Step("updated", known.state, updated),), ((key, known),))
         return updated
 
-    async def _register_new(self, key: Key, registration: ComponentRegistration, supervised: bool) -> ComponentRecord:
+    async def _register_new(
+        self, key: Key, registration: ComponentRegistration, supervised: bool, instances: Sequence[ComponentRecord]
+    ) -> ComponentRecord:
+        """*instances* are those of the component, which leave room for another one."""
         self.commits.admit()
-        slots = self.table.slots(key[0])
-        instances = [record for slot in slots if (record := self._head[slot]) is not None]
-        if instances:
-            _check_room(registration, instances)
-        replaced = [record for record in instances if record.state in ENDED and _key(record) != key]
         now = self._clock.time()
-        record = ComponentRecord(
-            component_id=registration.component_id,
-            instance_uuid=registration.instance_uuid,
-            supervised=supervised,
-            state=ComponentState.REGISTERING,
-            reason=None,
-            generation=max((known.generation for known in instances), default=0) + 1,
-            revision=0,
-            registered_at=now,
-            changed_at=now,
-            **_described(registration),
-        )
-        before = [(key, self._newest(key)), *((_key(old), old) for old in replaced)]
-        self._put(key, record)
-        for old in replaced:
-            self._remove(_key(old))
+        generation = 1 + max(known.generation for known in instances) if instances else 1
+        record = _new_record(registration, supervised, generation, now)
         # The new instance first: nobody may see a moment in which the component does not exist.
         steps = [Step("registered", ComponentState.UNKNOWN, record)]
-        steps += [Step("deregistered", old.state, _replace(old, changed_at=now)) for old in replaced]
+        before: list[Before] = [(key, self._newest(key) if instances else None)]
+        self._put(key, record)
+        for old in instances:
+            if old.state in ENDED and _key(old) != key:
+                steps.append(Step("deregistered", old.state, _replace(old, changed_at=now)))
+                before.append((_key(old), old))
+                self._remove(_key(old))
         await self.commits.command(key, steps, before)
         return record
 
@@ -295,10 +283,27 @@ def _key(record: ComponentRecord) -> Key:
     return record.component_id, record.instance_uuid
 
 
-def _check_room(registration: ComponentRegistration, instances: Sequence[ComponentRecord]) -> None:
-    live = [record for record in instances if record.state not in ENDED]
-    if live and len(live) >= min(registration.max_instances, *(record.max_instances for record in live)):
-        raise ComponentExistsError(registration.component_id, live[0].instance_uuid)
+def _new_record(registration: ComponentRegistration, supervised: bool, generation: int, now: float) -> ComponentRecord:
+    # Not by `_described`: to unpack a dictionary takes half as long again.
+    return ComponentRecord(
+        component_id=registration.component_id,
+        instance_uuid=registration.instance_uuid,
+        component_name=registration.component_name or registration.component_id,
+        component_type=registration.component_type,
+        version=registration.version,
+        capabilities=registration.capabilities,
+        dependencies=registration.dependencies,
+        endpoint=registration.endpoint,
+        metadata=registration.metadata,
+        max_instances=registration.max_instances,
+        supervised=supervised,
+        state=ComponentState.REGISTERING,
+        reason=None,
+        generation=generation,
+        revision=0,
+        registered_at=now,
+        changed_at=now,
+    )
 
 
 def _described(registration: ComponentRegistration) -> dict[str, Any]:

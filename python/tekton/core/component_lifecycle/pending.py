@@ -1,6 +1,6 @@
 """What waits for the store, in the order in which it was accepted, and how much of it there may be.
 
-Sizes are estimates: the JSON of the records that go to the store, and so most of what they cost in memory.
+Sizes are estimates of the JSON of the records that go to the store, and so of most of what they cost in memory.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ import msgspec
 
 from tekton.core.component_lifecycle.steps import Before, Fact, Key, Step
 from tekton.core.events import can_be_told
-from tekton.core.lifecycle import Change
+from tekton.core.lifecycle import Change, ComponentRecord
 from tekton.utils.tekton_errors import StorageError
 
 MAX_BATCH = 512
@@ -20,6 +20,10 @@ MAX_BATCH_BYTES = 1024 * 1024
 MAX_PENDING = 16_384
 MAX_PENDING_BYTES = 64 * 1024 * 1024
 """From here on commands are refused. Observations are not: what has happened has happened."""
+
+_SMALL = 512
+"""Bytes that a record without a reason or metadata, and with few names, is counted as."""
+_FEW = 8
 
 _encode = msgspec.json.Encoder().encode
 
@@ -37,7 +41,7 @@ class Entry:
         self.callers: list[asyncio.Future[None]] = []
         self.changes: list[Change] = []
         # The steps of one entry write much the same record over again.
-        self.size = len(_encode(steps[0].record)) * len(steps) if steps else 0
+        self.size = _size(steps[0].record) * len(steps) if steps else 0
 
     def new_caller(self) -> "asyncio.Future[None]":
         """A future that is done when the entry is published, and fails when it is refused."""
@@ -54,6 +58,13 @@ class Entry:
                 caller.set_result(None)
             else:
                 caller.set_exception(error)
+
+
+def _size(record: ComponentRecord) -> int:
+    # Encoding takes longer than everything else here, and nearly all are small.
+    if record.metadata or record.reason or len(record.capabilities) + len(record.dependencies) > _FEW:
+        return len(_encode(record))
+    return _SMALL
 
 
 class Pending:

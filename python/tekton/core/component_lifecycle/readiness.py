@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from tekton.core.calls import Outcome, UserFunction, call, describe
+from tekton.core.calls import Outcome, UserFunction, call, describe, is_async
 from tekton.utils.redaction import redact
 
 Report = Callable[[str, str | None], None]
@@ -59,12 +59,13 @@ class ReadinessCondition:
 
     async def wait(self, report: Report = _ignore) -> None:
         """Return when the condition is met. Raises NotReadyError at its deadline."""
+        check = self.check if is_async(self.check) else _OneAtATime(self.check)
         finding: str | None = "the check has not answered"
         deadline = asyncio.timeout(self.timeout)
         try:
             async with deadline:
                 while True:
-                    finding = await self._find()
+                    finding = await self._find(check)
                     report(self.name, finding)
                     if finding is None:
                         return
@@ -74,16 +75,33 @@ class ReadinessCondition:
                 raise
             raise NotReadyError(f"{self.name} not met after {self.timeout:g} s: {finding}") from None
 
-    async def _find(self) -> str | None:
+    async def _find(self, check: UserFunction) -> str | None:
         """None when the condition is met, else what is in the way."""
         deadline = asyncio.timeout(self.check_timeout)
         try:
             async with deadline:
-                return finding_of(await call(self.check), "not yet")
+                return finding_of(await call(check), "not yet")
         except TimeoutError:
             if not deadline.expired():
                 raise
             return f"no answer within {self.check_timeout:g} s"
+
+
+class _OneAtATime:
+    """A check that runs in a thread, which cannot be cancelled: it is not begun again while it still runs."""
+
+    def __init__(self, check: UserFunction) -> None:
+        self._check = check
+        self._runs = False
+
+    def __call__(self) -> object:
+        if self._runs:
+            raise CheckFailedError("an earlier check has not returned")
+        self._runs = True
+        try:
+            return self._check()
+        finally:
+            self._runs = False
 
 
 def finding_of(outcome: Outcome, false: str) -> str | None:

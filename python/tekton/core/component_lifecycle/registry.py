@@ -62,7 +62,7 @@ class ComponentRegistry:
 
     The store works in *executor*, which must do one thing at a time, in order, and is shut down by the last `close`
     (default: a thread). One that works where it is called makes a registry without threads, for virtual time.
-    All methods belong to one event loop at a time.
+    All methods belong to one event loop at a time. A refusal rests on what is visible and durable, as success does.
     """
 
     def __init__(

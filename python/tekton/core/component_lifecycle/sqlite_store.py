@@ -224,6 +224,7 @@ class SqliteStore:
     def _move_log(self, connection: apsw.Connection, *, idle: bool) -> None:
         if self._log is None or not self._log.is_due(idle=idle):
             return
+        self._check_files(connection)
         try:
             self._log.move()
         except (apsw.Error, OSError) as error:
