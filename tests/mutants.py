@@ -33,31 +33,56 @@ class Group(NamedTuple):
 
 
 GROUPS = {
-    "lifecycle": Group(
-        ["core/lifecycle.py"],
-        ["core/test_lifecycle.py", f"{STORE}/test_registry.py", "service/test_registration_input.py"],
-    ),
+    "lifecycle": Group(["core/lifecycle.py"], ["core/test_lifecycle.py"]),
     "lease": Group(
-        ["core/leases/lease_clock.py", "core/leases/storm_guard.py", "core/heartbeat_monitor.py"],
-        ["core/leases/test_lease_clock.py", "core/leases/test_storm_guard.py", "core/test_heartbeat_monitor.py"],
+        [
+            "core/leases/lease_clock.py",
+            "core/leases/storm_guard.py",
+            "core/leases/pulse.py",
+            "core/leases/clock_jumps.py",
+            "core/heartbeat_monitor.py",
+        ],
+        [
+            "core/leases/test_lease_clock.py",
+            "core/leases/test_storm_guard.py",
+            "core/leases/test_pulse.py",
+            "core/leases/test_clock_jumps.py",
+            "core/test_heartbeat_monitor.py",
+        ],
     ),
     "resolver": Group(
         ["core/dependency.py", "core/startup/dependency_view.py"],
-        ["core/test_dependency.py", "core/test_startup_coordinator.py", "native/test_resolve.py"],
+        ["core/test_dependency.py", "core/startup/test_dependency_view.py"],
     ),
     "coordinator": Group(
         [
             "core/startup_coordinator.py",
-            "core/startup/start_job.py",
-            "core/startup/operations.py",
-            "core/startup/start_plan.py",
-            "core/startup/stopper.py",
+            *(f"core/startup/{name}.py" for name in ("start_job", "start_work", "start_plan", "stopper", "operations")),
+            *(f"core/startup/{name}.py" for name in ("places", "deadlocks", "signals", "failures")),
         ],
-        ["core"],
+        [
+            "core/test_startup_coordinator.py",
+            *(
+                f"core/startup/test_{name}.py"
+                for name in ("start_job", "start_work", "stopper", "operations", "places")
+            ),
+            *(f"core/startup/test_{name}.py" for name in ("deadlocks", "dependency_view", "signals", "failures")),
+        ],
     ),
-    "store": Group(
-        [f"{STORE}/{name}.py" for name in ("sqlite_store", "database", "store", "witness", "commit", "ledger", "view")],
-        [STORE],
+    "disk": Group(
+        [f"{STORE}/{name}.py" for name in ("sqlite_store", "database", "store", "witness", "log_keeper")],
+        [
+            *(f"{STORE}/test_{name}.py" for name in ("sqlite_store", "sqlite_store_faults", "database", "store")),
+            *(f"{STORE}/test_{name}.py" for name in ("witness", "log_keeper", "backup")),
+        ],
+    ),
+    "commit": Group(
+        [f"{STORE}/{name}.py" for name in ("commit", "ledger", "refusals", "view", "pending", "registry")],
+        [
+            *(f"{STORE}/test_{name}.py" for name in ("commit", "ledger", "registry", "registry_answers", "view")),
+            *(f"{STORE}/test_{name}.py" for name in ("pending", "log_keeper")),
+            "core/startup/test_start_work.py",
+        ],
     ),
 }
 
@@ -71,6 +96,7 @@ only_mutate = {sources}
 do_not_mutate_patterns = ['_logger\\.', 'state.(index|bit|mask) = ', 'enumerate.STATES.']
 pytest_add_cli_args_test_selection = {tests}
 pytest_add_cli_args = ["-p", "no:cacheprovider", "-o", "timeout=0", "-o", "pythonpath=src"]
+timeout_multiplier = 3.0
 also_copy = ["Cargo.toml", "README.md", "docs", "examples", "config"]
 """
 

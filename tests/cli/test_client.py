@@ -1,5 +1,6 @@
 """The HTTP client of the command line."""
 
+import fcntl
 import http.server
 import json
 import socket
@@ -9,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from tekton.cli.app import cli
 from tekton.cli.client import Client, UnixConnection, connect
 from tekton.cli.options import Target
 from tekton.cli.problems import NotInTimeError
@@ -91,14 +94,43 @@ def test_a_url_that_is_none_is_a_mistake_in_the_configuration(url: str) -> None:
         connect(Target(url=url))
 
 
-def test_a_socket_that_nobody_listens_on_is_unreachable(data_dir: Path) -> None:
-    path = data_dir / "run" / "control.sock"
-    with socket.socket(socket.AF_UNIX) as left_behind:
-        left_behind.bind(str(path))
+@pytest.mark.usefixtures("plane")
+def test_a_wrong_configuration_does_not_keep_anybody_from_a_data_directory_that_is_named(
+    tekton: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "components.json").write_text('{"components": {"hermes": {"comand": ["true"]}}}')
 
-    with pytest.raises(TransportError, match="does not answer") as raised:
+    result = CliRunner().invoke(cli, ["down"], prog_name="tekton")
+
+    assert result.exit_code == 8
+    assert result.stderr.endswith("nothing was done\nhelp: with --data-dir DIR the configuration is not needed\n")
+    assert tekton("ps").exit_code == 0
+
+
+@pytest.fixture
+def left_behind(data_dir: Path) -> None:
+    """A socket on which nobody listens."""
+    with socket.socket(socket.AF_UNIX) as nobody:
+        nobody.bind(str(data_dir / "run" / "control.sock"))
+
+
+@pytest.mark.usefixtures("left_behind")
+def test_a_socket_that_nobody_listens_on_in_a_directory_without_an_owner_says_that_nothing_runs(data_dir: Path) -> None:
+    with pytest.raises(TransportError, match="no control plane runs in this data directory") as raised:
         connect(Target(data_dir)).get("/api/health")
     assert raised.value.hint == "tekton up"
+
+
+@pytest.mark.usefixtures("left_behind")
+def test_while_a_guard_starts_the_control_plane_again_nobody_is_told_to_start_another(data_dir: Path) -> None:
+    with (data_dir / "run" / "guard.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(TransportError) as raised:
+            connect(Target(data_dir)).get("/api/health")
+
+    assert "does not answer (Connection refused)" in str(raised.value)
+    assert raised.value.hint is not None
+    assert raised.value.hint.startswith("it is being started, or started again: try again in a moment")
 
 
 def test_a_refusal_is_the_error_that_the_control_plane_raised(client: Client, plane: Any, double: Any) -> None:

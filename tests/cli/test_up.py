@@ -242,12 +242,12 @@ def test_a_control_plane_that_never_answers_is_given_up_and_stopped(up: Start, t
     assert run.end() == 4
     assert f"the control plane does not answer yet; its log is {tmp_path}/data/logs/tekton.log" in run.said
     assert "  still loading" in run.said
-    assert "gave up after 1 s (waiting for the control plane)" in run.text
+    assert "gave up after 3 s (waiting for the control plane)" in run.text
     assert tekton("down").stderr.startswith("nothing runs")
 
 
 def test_down_asks_the_guard_when_the_control_plane_does_not_answer(up: Start, tmp_path: Path) -> None:
-    run = up("silent")
+    run = up("hung")
     run.until("still loading")
 
     down = tekton("down")

@@ -147,8 +147,13 @@ def silent(guard: Guard) -> int:
     return 0
 
 
+def hung(guard: Guard) -> int:
+    """It never answers, and is not given up for long."""
+    return silent(guard)
+
+
 SCENARIOS: dict[str, Callable[[Guard], int]] = {
-    scenario.__name__: scenario for scenario in (ready, failing, restarting, stubborn, in_use, lost, silent)
+    scenario.__name__: scenario for scenario in (ready, failing, restarting, stubborn, in_use, lost, silent, hung)
 }
 
 
@@ -159,7 +164,8 @@ def main(arguments: list[str]) -> int:
     from tekton.cli import launch, session
     from tekton.cli import main as tekton
 
-    session.CONTROL_TIMEOUT, session._TELL_AFTER = 1.0, 0.3  # type: ignore[misc]
+    session.CONTROL_TIMEOUT = 30.0 if arguments[0] == "hung" else 3.0  # type: ignore[misc]
+    session._TELL_AFTER = 1.0  # type: ignore[misc]
 
     def command(instance: Any, _: Any) -> list[str]:
         return [sys.executable, __file__, "--guard", arguments[0], str(instance.data_dir)]

@@ -1144,6 +1144,39 @@ async def test_a_failed_component_is_restarted_without_walking_through_a_stop(
 
 
 @virtual_time
+async def test_what_an_earlier_process_has_started_can_be_owed_a_stop(inline_registry: ComponentRegistry) -> None:
+    recorder = Recorder()
+    coordinator = coordinator_of(inline_registry)
+    await coordinator.register_component_handler(
+        "hermes", recorder.start("hermes"), ["zeus"], stop_func=recorder.stop("hermes")
+    )
+    instance = await self_register(inline_registry, "hermes", ready=True)
+    inline_registry.observe("hermes", instance, FAILED, "no heartbeat for 30 s")
+    coordinator.owe_stop("hermes")
+
+    with pytest.raises(DependencyError):
+        await coordinator.restart_component("hermes")
+
+    assert recorder.calls == ["stop hermes"]
+
+
+@virtual_time
+async def test_who_listens_hears_of_starts_that_fail_with_their_error(inline_registry: ComponentRegistry) -> None:
+    coordinator = coordinator_of(inline_registry)
+    heard: list[tuple[str, str]] = []
+    unlisten = coordinator.add_failure_listener(lambda name, error: heard.append((name, str(error))))
+    await coordinator.register_component_handler("hermes", fail)
+    await coordinator.register_component_handler("zeus", succeed)
+
+    await coordinator.start_components()
+    unlisten()
+    await coordinator.start_components()
+
+    assert [name for name, _ in heard] == ["hermes"]
+    assert coordinator.last_error("hermes") == heard[0][1]
+
+
+@virtual_time
 async def test_restarting_what_failed_to_start_calls_no_stop_function(inline_registry: ComponentRegistry) -> None:
     recorder = Recorder()
     coordinator = coordinator_of(inline_registry)

@@ -326,6 +326,31 @@ def test_all_mistakes_of_a_configuration_are_reported_at_once_and_nothing_is_sta
     assert not tekton.processes()
 
 
+def test_an_address_that_is_not_ours_ends_the_start_at_once(tekton: Any) -> None:
+    tekton.configure({"web": SLEEP})
+
+    result = tekton.run("up", "--host", "203.0.113.1")
+
+    assert result.returncode == 8
+    log = (tekton.data_dir / "logs" / "tekton.log").read_text()
+    assert log.count("cannot listen on 203.0.113.1 port") == 1
+    assert "cannot listen on 203.0.113.1 port" in result.stderr
+    assert tekton.processes() == []
+
+
+def test_who_dies_before_it_is_ready_gives_its_id_back(tekton: Any, eventually: Any) -> None:
+    tekton.configure({}, heartbeat_interval=0.2, heartbeat_timeout=0.5, startup_timeout=1)
+    tekton.up()
+    assert tekton.request("POST", "/api/components", {"component_id": "ghost"})[0] == 201
+    assert tekton.request("POST", "/api/components", {"component_id": "ghost"})[0] == 409
+
+    eventually(lambda: tekton.state("ghost") == "failed", "its first lease has run out")
+
+    assert tekton.component("ghost")["reason"] == "never became ready: nothing was heard of it for 1 s"
+    assert tekton.request("POST", "/api/components", {"component_id": "ghost"})[0] == 201
+    assert tekton.stop() == 0
+
+
 def test_a_missing_program_is_named(tekton: Any) -> None:
     tekton.configure({"ghost": {"command": ["/no/such/program"], "restart": {"policy": "no"}}})
     tekton.up()

@@ -1,6 +1,7 @@
 """Listening, refusing to listen, stopping."""
 
 import asyncio
+import errno
 import logging
 import os
 import signal
@@ -15,9 +16,9 @@ import pytest
 
 from tekton.gateway.app import EventStream, Gateway, Request, Route
 from tekton.gateway.auth import LocalPolicy
-from tekton.gateway.server import GatewayServer
+from tekton.gateway.server import GatewayServer, _listen_error
 from tekton.gateway.sse import event
-from tekton.utils.tekton_errors import PortInUseError, SupervisionError
+from tekton.utils.tekton_errors import AddressError, PortInUseError, SupervisionError
 
 
 async def hello(_: Request) -> dict[str, str]:
@@ -58,8 +59,20 @@ async def test_a_port_that_was_just_in_use_can_be_taken_at_once(serve: Any) -> N
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid"])
 async def test_an_address_that_is_not_ours_is_refused(host: str) -> None:
-    with pytest.raises(SupervisionError, match=host):
+    with pytest.raises(AddressError, match=host) as caught:
         await GatewayServer(Gateway([HELLO]), host, 0).start()
+
+    assert (caught.value.host, caught.value.port) == (host, 0)
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"), [(errno.EACCES, AddressError), (errno.EADDRNOTAVAIL, AddressError), (errno.EMFILE, None)]
+)
+def test_only_what_will_not_get_better_is_blamed_on_the_address(number: int, kind: type[Exception] | None) -> None:
+    error = _listen_error("127.0.0.1", 80, OSError(number, "no"))
+
+    assert type(error) is (kind or SupervisionError)
+    assert "127.0.0.1 port 80" in str(error)
 
 
 async def test_a_failed_start_leaves_nothing_open(serve: Any) -> None:

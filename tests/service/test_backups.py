@@ -79,6 +79,19 @@ async def test_stopping_interrupts_the_one_that_is_written_and_refuses_the_next(
     assert list((tmp_path / "backups").iterdir()) == []
 
 
+async def test_a_backup_that_nobody_waits_for_any_more_ends(tmp_path: Path, held: Any) -> None:
+    backups = Backups(tmp_path, ManualClock())
+    async with ComponentRegistry(tmp_path), asyncio.timeout(30):
+        async with asyncio.TaskGroup() as group:
+            writing = group.create_task(backups.write(None))
+            await asyncio.to_thread(held.begun.wait, 30)
+            writing.cancel()
+        held.go_on.set()
+        await asyncio.get_running_loop().shutdown_default_executor()
+
+    assert list((tmp_path / "backups").iterdir()) == []
+
+
 async def _outcome(backups: Backups) -> object:
     try:
         return await backups.write(None)

@@ -6,12 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 
 import pytest
 import uvloop
 
+from tekton.clock import SystemClock
 from tekton.service.watchdog import Watchdog
 
 THRESHOLD = 0.2
@@ -90,6 +92,25 @@ def test_a_process_that_was_stopped_has_not_blocked_its_loop() -> None:
         output, _ = child.communicate("go on\n", timeout=20)
 
     assert (output, child.returncode) == ("", 0)
+
+
+async def test_a_loop_that_waits_for_the_watchdog_to_end_is_not_accused(caplog: pytest.LogCaptureFixture) -> None:
+    asked = threading.Event()
+
+    class Telling(SystemClock):
+        """Read by the watchdog when it begins to wait for the loop."""
+
+        def monotonic(self) -> float:
+            asked.set()
+            return super().monotonic()
+
+    watchdog = Watchdog(2.0, clock=Telling())
+    with caplog.at_level(logging.WARNING, "tekton.watchdog"):
+        watchdog.start()
+        asked.wait(30)
+        watchdog.stop()
+
+    assert caplog.records == []
 
 
 async def test_stopping_twice_does_nothing() -> None:

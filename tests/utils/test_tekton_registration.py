@@ -49,6 +49,21 @@ async def test_registers_and_waits_with_readiness_until_it_is_told(plane: InMemo
         await reaches(plane.registry, ComponentState.READY)
 
 
+async def test_shows_that_it_lives_while_it_becomes_ready(plane: InMemoryControlPlane) -> None:
+    asked = asyncio.Event()
+
+    def metrics() -> dict[str, float]:
+        if plane.monitor.last_beat("greeter") is not None:
+            asked.set()
+        return {}
+
+    async with Registration(GREETER, plane.address, metrics=metrics), asyncio.timeout(5):
+        await asked.wait()
+
+        assert plane.monitor.leased("greeter", GREETER.instance_uuid)
+        assert plane.registry.find("greeter").state is ComponentState.REGISTERING  # type: ignore[union-attr]
+
+
 async def test_heartbeats_carry_metrics_that_are_numbers(plane: InMemoryControlPlane) -> None:
     asked = asyncio.Event()
 

@@ -54,10 +54,18 @@ class Client:
     """
 
     def __init__(
-        self, connect: Connect, address: str, *, prefix: str = "", token: str | None = None, clock: Clock = SYSTEM_CLOCK
+        self,
+        connect: Connect,
+        address: str,
+        *,
+        prefix: str = "",
+        token: str | None = None,
+        instance: Instance | None = None,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.address = address
         self._connect = connect
+        self._instance = instance
         self._prefix = prefix
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._clock = clock
@@ -144,9 +152,20 @@ class Client:
         except TimeoutError as error:
             raise NotInTimeError(self.address, timeout or 0.0) from error
         except (OSError, http.client.HTTPException, EventTooLargeError) as error:
-            raise _unreachable(self.address, error) from error
+            raise self._unreachable(error) from error
         finally:
             connection.close()
+
+    def _unreachable(self, error: Exception) -> TransportError:
+        reason = error.strerror if isinstance(error, OSError) else None
+        text = f"Tekton does not answer ({reason or str(error) or type(error).__name__})"
+        if self._instance is None:
+            return TransportError(self.address, text)
+        if self._instance.owner_pid is None:
+            return _nothing_runs(self._instance)
+        answer = TransportError(self.address, text)
+        answer.hint = f"it is being started, or started again: try again in a moment, or read {self._instance.log}"
+        return answer
 
 
 class _Exchange(NamedTuple):
@@ -167,15 +186,19 @@ def connect(target: Target) -> Client:
     instance = Instance(data_dir(target))
     if instance.socket.exists():
         path = str(instance.socket)
-        return Client(lambda timeout: UnixConnection(path, timeout), path)
+        return Client(lambda timeout: UnixConnection(path, timeout), path, instance=instance)
     if instance.url is not None:
-        return _tcp(instance.url, instance.credential)
-    raise _with_hint(TransportError(str(instance.data_dir), "no control plane runs in this data directory"))
+        return _tcp(instance.url, instance.credential, instance)
+    raise _nothing_runs(instance)
 
 
 def data_dir(target: Target) -> Path:
     """The data directory that *target* names, or that its configuration does."""
-    return target.data_dir or load_config(target).data_dir
+    try:
+        return target.data_dir or load_config(target).data_dir
+    except ConfigurationError as error:
+        error.hint = "with --data-dir DIR the configuration is not needed"
+        raise
 
 
 def load_config(target: Target, **overrides: object) -> "TektonConfig":
@@ -188,10 +211,10 @@ def load_config(target: Target, **overrides: object) -> "TektonConfig":
     return TektonConfig.load(target.config, {"data_dir": target.data_dir, **overrides})
 
 
-def _tcp(url: str, token: str | None) -> Client:
+def _tcp(url: str, token: str | None, instance: Instance | None = None) -> Client:
     host, port, prefix, secure = _parts(url)
     kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-    return Client(lambda timeout: kind(host, port, timeout=timeout), url, prefix=prefix, token=token)
+    return Client(lambda timeout: kind(host, port, timeout=timeout), url, prefix=prefix, token=token, instance=instance)
 
 
 def _parts(url: str) -> tuple[str, int | None, str, bool]:
@@ -221,12 +244,7 @@ def _refuse(status: int, body: bytes) -> NoReturn:
     raise error_from_answer(status, body)
 
 
-def _unreachable(address: str, error: Exception) -> TransportError:
-    reason = error.strerror if isinstance(error, OSError) else None
-    text = f"Tekton does not answer ({reason or str(error) or type(error).__name__})"
-    return _with_hint(TransportError(address, text))
-
-
-def _with_hint(error: TransportError) -> TransportError:
+def _nothing_runs(instance: Instance) -> TransportError:
+    error = TransportError(str(instance.data_dir), "no control plane runs in this data directory")
     error.hint = "tekton up"
     return error

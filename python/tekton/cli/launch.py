@@ -9,7 +9,7 @@ from typing import IO
 
 from tekton.cli.instance import Instance
 from tekton.cli.problems import ControlPlaneError
-from tekton.supervisor.logs import tail
+from tekton.supervisor import logs
 
 _EVIDENCE_LINES = 8
 
@@ -60,8 +60,7 @@ class GuardProcess:
 
     def _logged(self) -> list[str]:
         try:
-            size = self._instance.log.stat().st_size
-            return tail(self._instance.log, _EVIDENCE_LINES) if size > self._logged_before else []
+            return logs.evidence(self._instance.log, self._logged_before, _EVIDENCE_LINES)
         except OSError:
             return []
 

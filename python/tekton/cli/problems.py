@@ -82,7 +82,7 @@ class ControlPlaneError(TektonError):
         self.exit_code = exit_code
         self.evidence = list(evidence)
         self.code = _CODES.get(exit_code, self.code)
-        self.hint = f"read {log}"
+        self.hint = "; ".join(filter(None, (_ADVICE.get(exit_code), f"read {log}")))
         how = f"signal {-exit_code}" if exit_code < 0 else f"exit code {exit_code}"
         super().__init__(f"{_REASONS.get(exit_code, 'the control plane has ended')} ({how})")
 
@@ -95,6 +95,7 @@ _REASONS = {
     78: "the stored data cannot be used",
     137: "the guard was killed, and everything with it",
 }
+_ADVICE = {78: "tekton restore BACKUP puts a backup in its place"}
 _CODES = {8: "config_invalid", 75: "in_use"}
 
 
@@ -144,6 +145,8 @@ def _tell_mistakes(error: Any) -> None:
         place = f"{mistake.source}:{mistake.line}:{mistake.column}" if mistake.line else mistake.source
         say_problem(error.code, f"{place}: {mistake.problem}", advice=mistake.suggestion)
     say(f"{plural(len(error.mistakes), 'mistake')} in the configuration; nothing was done")
+    if error.hint:
+        say_help(error.hint)
 
 
 def _tell_locked(error: Any) -> None:

@@ -14,7 +14,7 @@ from tekton.utils.tekton_errors import ComponentNotFoundError
 
 Why = dict[str, Any]
 
-_HISTORY = 5
+_HISTORY = 8  # a restart is seven
 _DEEPEST = 16
 _COLUMNS = (Column("WHEN"), Column("CHANGE"), Column("REASON"))
 

@@ -46,7 +46,7 @@ async def call(function: UserFunction) -> Outcome:
     cancelled, it runs on by itself and nobody waits for it.
     """
     try:
-        begun = Outcome(function(), None) if _is_async(function) else await _in_thread(function)
+        begun = Outcome(function(), None) if is_async(function) else await _in_thread(function)
         return Outcome(await begun.value, None) if inspect.isawaitable(begun.value) else begun
     except asyncio.CancelledError:
         raise
@@ -162,8 +162,8 @@ def describe(error: BaseException) -> str:
     return redact(text)[:_LONGEST_REASON]
 
 
-def _is_async(function: UserFunction) -> bool:
-    # Objects with an async __call__ count as well.
+def is_async(function: UserFunction) -> bool:
+    """True for what is called on the loop; objects with an async `__call__` count as well."""
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
 
 

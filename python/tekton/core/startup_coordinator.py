@@ -166,6 +166,17 @@ class EnhancedStartUpCoordinator:
         """Components whose last start failed because *component_id* could not be used."""
         return self._operations.failures.blocked_by(component_id)
 
+    def add_failure_listener(self, listener: Callable[[str, TektonError], None]) -> Callable[[], None]:
+        """Call *listener* with the id and the error of each start that fails; returns the function that removes it.
+
+        Most failures are changes of the registry besides (FAILED); a start that the store refused is none.
+        """
+        return self._operations.add_failure_listener(listener)
+
+    def owe_stop(self, component_id: str) -> None:
+        """Something of the component, which is not usable, still runs: stop it before it is started again."""
+        self._operations.stopper.owe(component_id)
+
     async def check_health(self, component_id: str, *, strict: bool = False) -> list[Health]:
         """Ask the health checks of a usable component now, and return what they say; none for others.
 

@@ -11,6 +11,7 @@ steps of the embedded server that `_EmbeddedServer` replaces.
 import asyncio
 import errno
 import logging
+import os
 import socket
 import sys
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ from granian.server.embed import Server
 
 from tekton.background import BackgroundTask
 from tekton.gateway.app import Gateway
-from tekton.utils.tekton_errors import PortInUseError, SupervisionError
+from tekton.utils.tekton_errors import AddressError, PortInUseError, SupervisionError
 
 _logger = logging.getLogger("tekton.gateway")
 
@@ -39,6 +40,7 @@ MAX_HEADER_BYTES = 32 * 1024
 BACKLOG = 1024
 
 _NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+_NOT_FOR_US = (*_NO_SUCH_ADDRESS, errno.EACCES, errno.EPERM, errno.EINVAL)
 
 
 class GatewayServer:
@@ -62,8 +64,8 @@ class GatewayServer:
     async def start(self) -> None:
         """Listen and serve; connections are accepted when this returns.
 
-        Raises PortInUseError, naming the owner where it can be known, or SupervisionError for an address that
-        cannot be listened on. In that case nothing is left open.
+        Raises PortInUseError, naming the owner where it can be known, AddressError for an address that is not ours
+        or not allowed, SupervisionError otherwise. In that case nothing is left open.
         """
         sockets = await asyncio.to_thread(self._bind)
         self._port = sockets[0].getsockname()[1]
@@ -107,12 +109,12 @@ class GatewayServer:
 def bind_port(hosts: Sequence[str], port: int) -> list[socket.socket]:
     """Listening sockets on *port* of every address of *hosts*, all on the same port when it is 0.
 
-    An address that this machine does not have is skipped as long as another works. Raises PortInUseError or
-    SupervisionError; then nothing stays open.
+    An address that this machine does not have is skipped as long as another works. Raises PortInUseError,
+    AddressError or another SupervisionError; then nothing stays open.
     """
     sockets: list[socket.socket] = []
     try:
-        for family, address in _addresses(hosts):
+        for family, address in _addresses(hosts, port):
             try:
                 sockets.append(_listen(family, (address, port)))
             except OSError as error:
@@ -145,14 +147,17 @@ def bind_unix(path: Path) -> socket.socket:
     return listener
 
 
-def _addresses(hosts: Sequence[str]) -> list[tuple[socket.AddressFamily, str]]:
+def _addresses(hosts: Sequence[str], port: int) -> list[tuple[socket.AddressFamily, str]]:
     found: dict[tuple[socket.AddressFamily, str], None] = {}
     for host in hosts:
         try:
             for family, _, _, _, address in socket.getaddrinfo(host.strip("[]"), None, type=socket.SOCK_STREAM):
                 found[family, str(address[0])] = None
         except OSError as error:
-            raise SupervisionError(f"cannot listen on {host}: {error.strerror or error}") from error
+            if error.errno == socket.EAI_AGAIN:
+                # The name server does not answer at the moment.
+                raise SupervisionError(f"cannot listen on {host}: {error.strerror}") from error
+            raise AddressError(host, port, error.strerror or str(error)) from error
     # IPv4 first: its port is the one that is told when 0 was asked for.
     return sorted(found, key=lambda each: each[0] != socket.AF_INET)
 
@@ -176,6 +181,8 @@ def _listen(family: socket.AddressFamily, address: tuple[str, int]) -> socket.so
 def _listen_error(address: str, port: int, error: OSError) -> SupervisionError:
     if error.errno == errno.EADDRINUSE:
         return PortInUseError(port, port_owner(port))
+    if error.errno in _NOT_FOR_US:
+        return AddressError(address, port, os.strerror(error.errno))
     return SupervisionError(f"cannot listen on {address} port {port}: {error.strerror or error}")
 
 

@@ -26,10 +26,12 @@ class Backups:
         async with self._turn:
             if self._stopped:
                 raise UnavailableError("the control plane is stopping")
-            self._writer = BackupWriter(self._data_dir, path, self._clock.time())
+            self._writer = writer = BackupWriter(self._data_dir, path, self._clock.time())
             try:
-                return await asyncio.to_thread(self._writer.run)
+                return await asyncio.to_thread(writer.run)
             finally:
+                # A thread goes on when nobody waits for it any more.
+                writer.interrupt()
                 self._writer = None
 
     def stop(self) -> None:

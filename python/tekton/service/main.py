@@ -1,8 +1,8 @@
 """The control plane as a process: `python -m tekton.service.main`.
 
-Exit codes: 0 after an orderly stop, 8 for a wrong configuration, 70 when the guard was lost, 73 when the data directory
-cannot be written, 74 when the store has stopped (a guard starts us again), 75 when the data directory or the port is
-in use, 78 when the stored data cannot be used.
+Exit codes: 0 after an orderly stop, 8 for a wrong configuration (or an address that is not ours), 70 when the guard was
+lost, 73 when the data directory cannot be written, 74 when the store has stopped (a guard starts us again), 75 when the
+data directory or the port is in use, 78 when the stored data cannot be used.
 """
 
 import argparse
@@ -34,6 +34,7 @@ from tekton.supervisor.guard_client import GuardClient
 from tekton.supervisor.supervisor import ControlPlaneAddress
 from tekton.utils.tekton_config import TektonConfig, armed_failpoints, guard_descriptor
 from tekton.utils.tekton_errors import (
+    AddressError,
     ConfigurationError,
     PortInUseError,
     SchemaVersionError,
@@ -62,6 +63,7 @@ _LAST_MOMENT = 0.06
 _EXIT_CODES: tuple[tuple[type[TektonError], int], ...] = (
     (StorageLockedError, EXIT_IN_USE),
     (PortInUseError, EXIT_IN_USE),
+    (AddressError, EXIT_CONFIGURATION),
     (StorageCorruptError, EXIT_DATA),
     (SchemaVersionError, EXIT_DATA),
     (StorageError, EXIT_CANNOT_WRITE),

@@ -55,7 +55,9 @@ class System:
         self.registry = registry
         self.pid = os.getpid()
         self.started_at = clock.time()
-        self.monitor = HeartbeatMonitor(registry, clock=clock, interval=config.heartbeat_interval)
+        self.monitor = HeartbeatMonitor(
+            registry, clock=clock, interval=config.heartbeat_interval, startup_timeout=config.startup_timeout
+        )
         self.coordinator = EnhancedStartUpCoordinator(registry, clock=clock, default_timeout=config.startup_timeout)
         self.watchdog = Watchdog(config.stall_threshold, clock=clock)
         self.flapping = Flapping(registry, clock)

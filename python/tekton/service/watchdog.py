@@ -47,6 +47,7 @@ class Watchdog:
     def stop(self) -> None:
         """Stop watching; returns when the thread has ended. Stopping twice does nothing."""
         self._stopping.set()
+        self._alive.set()
         if self._thread is not None:
             self._thread.join()
             self._thread = None
@@ -63,6 +64,8 @@ class Watchdog:
                 return
             if self._alive.wait(self._half) or self._clock.monotonic() - asked > 2 * self._half:
                 continue
+            if self._stopping.is_set():  # the loop waits for us
+                return
             self._report(sys._current_frames().get(thread), asked)
 
     def _report(self, frame: FrameType | None, asked: float) -> None:

@@ -24,7 +24,8 @@
     │       └── BackupExistsError
     ├── SupervisionError
     │   ├── SpawnError                name, reason
-    │   └── PortInUseError            port, owner
+    │   ├── PortInUseError            port, owner
+    │   └── AddressError              host, port, problem
     ├── TransportError                url, reason: the control plane or a component could not be reached
     └── ProblemError                  status, code: an HTTP API refused for a reason that has no class here
 
@@ -259,7 +260,7 @@ class StorageCorruptError(StorageError):
     """Stored data is damaged, or acknowledged changes are missing. Nothing was served from it."""
 
     code = "storage_corrupt"
-    hint = "put a backup of the data directory in its place, or move it away and start anew"
+    hint = "tekton restore BACKUP, or move the data directory away and start anew"
 
     def __init__(self, path: str, evidence: str) -> None:
         self.path = path
@@ -338,6 +339,18 @@ class PortInUseError(SupervisionError):
         self.port = port
         self.owner = owner
         super().__init__(f"port {port} is in use" + (f" by {owner}" if owner else ""))
+
+
+class AddressError(SupervisionError):
+    """An address that cannot be listened on, now or later: it is not this machine's, or not allowed."""
+
+    code = "address_invalid"
+
+    def __init__(self, host: str, port: int, problem: str) -> None:
+        self.host = host
+        self.port = port
+        self.problem = problem
+        super().__init__(f"cannot listen on {host} port {port}: {problem}")
 
 
 class TransportError(TektonError):

@@ -4,7 +4,7 @@
         registration.mark_ready()
         ...
 
-A background task brings the control plane's view to what is wanted: registered, then READY, then a heartbeat every
+A background task brings the control plane's view to what is wanted: registered, then READY, and a heartbeat every
 interval. Nothing that the control plane does ends it. When it is away, the task tries again with growing, jittered
 delays; when it has forgotten the instance, or has declared it FAILED, the task registers anew. An instance that the
 supervisor has started (`supervised`) leaves the end of its life to the supervisor, who sees the process exit.
@@ -188,15 +188,22 @@ class Registration:
         if self._failures:
             _logger.info("%s: the control plane answers again", self.registration.component_id)
             self._failures = 0
-        return self._interval * self._random.uniform(1 - JITTER, 1) if self._wants_ready else None
+        return self._interval * self._random.uniform(1 - JITTER, 1) if self._beats else None
+
+    @property
+    def _beats(self) -> bool:
+        """Who takes long to become ready must show that it lives; of a supervised one the supervisor knows."""
+        return self._wants_ready or not self.supervised
 
     async def _reconcile(self) -> None:
         if not self._registered:
             await self.register()
             _logger.info("%s is registered as %s", self.registration.component_id, self.registration.instance_uuid)
-        if not self._wants_ready:
+            if not self._wants_ready:
+                return
+        if not self._beats:
             return
-        if self._state in PATH_TO_READY and self._state not in USABLE:
+        if self._wants_ready and self._state in PATH_TO_READY and self._state not in USABLE:
             await self.make_ready()
             return
         reply = await self.heartbeat()

@@ -102,6 +102,21 @@ async def test_the_error_names_the_circle(inline_registry: ComponentRegistry) ->
 
 
 @virtual_time
+async def test_of_a_circle_each_one_lacks_the_next(inline_registry: ComponentRegistry) -> None:
+    world = World(inline_registry)
+    for name, other in ("ab", "bc", "ca", "zz"):
+        await world.coordinator.register_component_handler(name, world.starts(other))
+
+    outcomes = await asyncio.gather(
+        *(world.coordinator.start_component(name) for name in "abcz"), return_exceptions=True
+    )
+
+    errors = [error for error in outcomes if isinstance(error, DependencyError)]
+    assert [error.failed_dependencies for error in errors] == [["b"], ["c"], ["a"], ["z"]]
+    assert [error.cycle for error in errors] == [list("abc"), list("bca"), list("cab"), ["z"]]
+
+
+@virtual_time
 async def test_start_functions_that_wait_for_each_other_through_the_registry_are_found(
     inline_registry: ComponentRegistry,
 ) -> None:

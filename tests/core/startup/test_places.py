@@ -135,3 +135,25 @@ async def test_a_place_that_is_closed_while_it_is_lent_does_not_come_back() -> N
     both = await guests(places, 2)
     assert [guest.seated for guest in both] == [True, False]
     await dismiss(*both)
+
+
+@virtual_time
+async def test_a_wait_that_is_given_up_leaves_the_place_to_the_others_in_it() -> None:
+    places = Places(1)
+    lender, other = await guests(places, 2)
+    assert lender.place is not None
+    lender.place.lend()
+    lender.place.lend()
+    await settle()
+    assert other.seated
+
+    lender.place.give_up()
+    back = asyncio.ensure_future(lender.place.take_back())
+    await settle()
+    assert not back.done()
+    await dismiss(other)
+    await back
+
+    newcomer = (await guests(places, 1))[0]
+    assert not newcomer.seated
+    await dismiss(lender, newcomer)

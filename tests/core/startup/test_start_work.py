@@ -135,15 +135,17 @@ async def test_what_ignores_its_cancellation_is_abandoned_and_told_of_until_it_e
             {"hermes": {"start_func": stubborn, "timeout": 10}, "ergon": {"start_func": succeed}}
         )
 
-    assert current_clock().monotonic() - began == pytest.approx(10 + CANCEL_GRACE)
-    assert results["ergon"] == UP
-    assert coordinator.explain("hermes").leaked == ("start function",)
-    assert coordinator.explain("ergon").leaked == ()
-    assert [record.component for record in caplog.records if getattr(record, "leaked", False)] == ["hermes"]  # type: ignore[attr-defined]
-
+    elapsed = current_clock().monotonic() - began
+    leaked = coordinator.explain("hermes").leaked, coordinator.explain("ergon").leaked
+    # Before anything is asserted: no test could end as long as it runs.
     release.set()
     await asyncio.sleep(0)
+
+    assert elapsed == pytest.approx(10 + CANCEL_GRACE)
+    assert results["ergon"] == UP
+    assert leaked == (("start function",), ())
     assert coordinator.explain("hermes").leaked == ()
+    assert [record.component for record in caplog.records if getattr(record, "leaked", False)] == ["hermes"]  # type: ignore[attr-defined]
 
 
 async def test_a_thread_that_hangs_is_told_of_until_it_ends(registry: ComponentRegistry) -> None:
@@ -211,3 +213,34 @@ async def test_conditions_are_waited_for_one_after_the_other(inline_registry: Co
 
     assert await coordinator.start_components({"hermes": config}) == {"hermes": UP}
     assert asked == ["port", "port", "cache", "cache"]
+
+
+@virtual_time
+async def test_a_start_tells_of_its_waits_as_long_as_they_last(inline_registry: ComponentRegistry) -> None:
+    async def wait_twice() -> None:
+        for name in ("b", "c"):
+            await inline_registry.wait_until(name, lambda best: best is not None)
+        await asyncio.sleep(10)
+
+    coordinator = EnhancedStartUpCoordinator(inline_registry, clock=current_clock())
+    running = asyncio.ensure_future(coordinator.start_component("a", wait_twice))
+    phases = []
+    for name in ("b", "c", None):
+        await asyncio.sleep(5)
+        phases.append(coordinator.explain("a").phase)
+        if name is not None:
+            await inline_registry.register(ComponentRegistration(component_id=name))
+
+    assert phases == ["start function, which waits for b", "start function, which waits for c", "start function"]
+    assert await running == UP
+
+
+@virtual_time
+async def test_a_start_function_that_cancels_itself_has_failed(inline_registry: ComponentRegistry) -> None:
+    async def give_up() -> None:
+        raise asyncio.CancelledError
+
+    coordinator = EnhancedStartUpCoordinator(inline_registry, clock=current_clock())
+
+    with pytest.raises(ComponentError, match=r"^hermes: the start function was cancelled$"):
+        await coordinator.start_component("hermes", give_up)

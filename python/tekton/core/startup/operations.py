@@ -30,6 +30,7 @@ _NEWS_TO_NOBODY = frozenset({ComponentState.REGISTERING, ComponentState.INITIALI
 """States that neither meet a dependency nor rule it out, nor end anything."""
 
 StopTask = asyncio.Task[TektonError | None]
+FailureListener = Callable[[str, TektonError], None]
 
 _logger = logging.getLogger("tekton.startup")
 
@@ -60,6 +61,7 @@ class Operations:
         self._default_timeout = default_timeout
         self._jobs: dict[str, StartJob] = {}
         self._stops: dict[str, StopTask] = {}
+        self._failure_listeners: list[FailureListener] = []
         self._deadlocks = DeadlockWatch(self._jobs)
         self.view = DependencyView(registry, handlers, self.failures, self.in_flight)
         self._group = BackgroundGroup("start-up")
@@ -142,7 +144,12 @@ class Operations:
             # Before anything is waited for: who leaves next must not take us for somebody who still waits.
             for job in jobs:
                 job.callers.remove(caller)
-            lonely = [job for job in jobs if not job.task.done() and not self._is_wanted(job)]
+            # What is ending already may be waiting for this caller, when starts go round in a circle.
+            lonely = [
+                job
+                for job in jobs
+                if not (job.task.done() or (job.closing and caller is not None) or self._is_wanted(job))
+            ]
             for job in lonely:
                 job.cancel()
             await _all_done(job.task for job in lonely)
@@ -160,6 +167,11 @@ class Operations:
                 chain.append(waiting_job)
         return False
 
+    def add_failure_listener(self, listener: FailureListener) -> Callable[[], None]:
+        """Call *listener* with the id and the error of each start that fails; returns the remover."""
+        self._failure_listeners.append(listener)
+        return lambda: self._failure_listeners.remove(listener)
+
     def refuse(self, component_id: str, error: TektonError) -> None:
         """Note that the component cannot be started at all."""
         self.failures.note(component_id, error)
@@ -175,9 +187,11 @@ class Operations:
             self.failures.forget(component_id)
             _logger.info("%s is up", component_id, extra=fields)
         else:
+            _logger.warning("start failed: %s", error, extra=fields)
             if self._state(component_id) not in USABLE:
                 self.failures.note(component_id, error)
-            _logger.warning("start failed: %s", error, extra=fields)
+                for listener in self._failure_listeners:
+                    listener(component_id, error)
         self.signals.notify(component_id)
 
     # Stopping.

@@ -14,6 +14,7 @@ from tekton.utils.tekton_errors import (
     ComponentNotFoundError,
     DependencyError,
     StartTimeoutError,
+    StorageBusyError,
     StorageFullError,
     StorageUnknownError,
 )
@@ -83,6 +84,7 @@ def routes(system: System) -> list[Route]:
         DependencyError,
         StartTimeoutError,
         ComponentError,
+        StorageBusyError,
         StorageFullError,
         StorageUnknownError,
         UnavailableError,

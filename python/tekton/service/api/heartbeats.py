@@ -14,6 +14,7 @@ from tekton.utils.tekton_errors import (
     IllegalTransitionError,
     InvalidRegistrationError,
     StaleInstanceError,
+    StorageBusyError,
     StorageFullError,
     StorageUnknownError,
     TooManyHeartbeatsError,
@@ -22,7 +23,7 @@ from tekton.utils.tekton_errors import (
 _AT_ONCE = 1000
 """Heartbeats of a batch that are taken before others get their turn: one to two milliseconds."""
 
-_BATCH_ERRORS = (InvalidRegistrationError, StorageFullError, StorageUnknownError)
+_BATCH_ERRORS = (InvalidRegistrationError, StorageBusyError, StorageFullError, StorageUnknownError)
 
 
 class Beat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
