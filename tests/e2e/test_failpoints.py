@@ -141,7 +141,9 @@ def test_an_error_at_any_failpoint_of_the_store_is_the_end_of_the_process_not_of
         goal = len(acknowledged) + 5
         eventually(lambda: len(acknowledged) >= goal, "writers make progress")
 
-    assert log(tekton).count("ended: exit 74;") == len(ERRORS)
+    # The log is moved when the writers pause.
+    eventually(lambda: log(tekton).count("ended: exit 74;") == len(ERRORS), "every error is met", patience=60)
+    eventually(tekton.answers, "it has come back")
     assert lost(tekton, acknowledged) == []
 
 

@@ -255,6 +255,7 @@ def test_heartbeats_and_what_they_tell_go_on_while_the_disk_is_full(
 ) -> None:
     tekton.configure({"worker": SLEEP}, **QUICK)
     tekton.up()
+    tekton.until("worker")
     crowd = gather(50)
     fill(small_disk)
     newcomers = iter(range(10**6))
