@@ -187,6 +187,22 @@ async def test_a_listener_for_undoing_is_told_of_what_was_lost_until_it_is_remov
         store.error = None
 
 
+async def test_a_listener_that_raises_keeps_nobody_waiting(caplog: pytest.LogCaptureFixture) -> None:
+    def listener(*_: str) -> None:
+        raise RuntimeError("a mistake of the listener")
+
+    store = FailingStore()
+    async with ComponentRegistry(store=store) as registry, asyncio.timeout(5):
+        registry.add_undo_listener(listener)
+        store.error = StorageFullError("no space left")
+
+        with pytest.raises(StorageFullError):
+            await registry.register(registration())
+
+        assert "a listener failed when a change of x was undone" in caplog.text
+        store.error = None
+
+
 async def test_a_state_that_could_not_be_saved_costs_no_slot() -> None:
     store = FailingStore()
     async with ComponentRegistry(store=store) as registry:

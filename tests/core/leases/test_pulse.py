@@ -90,6 +90,13 @@ def test_a_metric_is_a_finite_number(value: object) -> None:
         check_metrics({"load": value})  # type: ignore[dict-item]
 
 
+def test_the_pointer_to_a_metric_is_one_of_json() -> None:
+    with pytest.raises(InvalidRegistrationError) as refusal:
+        check_metrics({"a/b~c": math.nan})
+
+    assert refusal.value.field == "/metrics/a~1b~0c"
+
+
 @pytest.mark.parametrize("value", [-1.0, 0.0, 1e308, -1e308, 5e-324, 2**53, True])
 def test_any_finite_number_is_a_metric(value: float) -> None:
     check_metrics({"load": value})

@@ -8,6 +8,7 @@ is under way about the component is waited for, and the command is tried again.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from functools import partial
@@ -35,6 +36,8 @@ from tekton.core.lifecycle import (
     share_strings,
 )
 from tekton.utils.tekton_errors import ComponentNotFoundError, StaleInstanceError, StorageCorruptError
+
+_logger = logging.getLogger("tekton.registry")
 
 Predicate = Callable[[ComponentRecord | None], bool]
 UndoListener = Callable[[str, str], None]
@@ -179,8 +182,15 @@ class Ledger:
             else:
                 self._put(key, record)
         for key in moved:
-            for listener in self._undo_listeners:
+            self._tell_undone(key)
+
+    def _tell_undone(self, key: Key) -> None:
+        for listener in tuple(self._undo_listeners):
+            try:
                 listener(*key)
+            except Exception:
+                # The callers of what was undone still wait for their answers.
+                _logger.exception("a listener failed when a change of %s was undone", key[0])
 
     def _load(self, loaded: Loaded) -> None:
         decoder = msgspec.json.Decoder(ComponentRecord)

@@ -55,7 +55,8 @@ def check_metrics(metrics: Mapping[str, float]) -> None:
         if not name or len(name) > MAX_METRIC_NAME:
             raise InvalidRegistrationError("/metrics", f"a name has 1 to {MAX_METRIC_NAME} characters")
         if not _is_finite(value):
-            raise InvalidRegistrationError(f"/metrics/{name}", "must be a finite number")
+            token = name.replace("~", "~0").replace("/", "~1")
+            raise InvalidRegistrationError(f"/metrics/{token}", "must be a finite number")
 
 
 def _is_finite(value: float) -> bool:
