@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from tekton.core.calls import CANCEL_GRACE
 from tekton.core.component_lifecycle import ComponentRegistry
 from tekton.core.component_lifecycle.healthcheck import HealthCheck
 from tekton.core.component_lifecycle.readiness import CheckFailedError, ReadinessCondition
@@ -65,7 +66,8 @@ async def test_starts_that_only_wait_for_each_other_end_with_their_last_caller(
     assert coordinator.in_flight("b")
 
     caller.cancel()
-    async with asyncio.timeout(0.4):
+    # Each is given time to end, and the other is what it waits for.
+    async with asyncio.timeout(CANCEL_GRACE + 0.4):
         await asyncio.wait([caller])
 
     assert caller.cancelled()

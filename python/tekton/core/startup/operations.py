@@ -144,12 +144,7 @@ class Operations:
             # Before anything is waited for: who leaves next must not take us for somebody who still waits.
             for job in jobs:
                 job.callers.remove(caller)
-            # What is ending already may be waiting for this caller, when starts go round in a circle.
-            lonely = [
-                job
-                for job in jobs
-                if not (job.task.done() or (job.closing and caller is not None) or self._is_wanted(job))
-            ]
+            lonely = [job for job in jobs if not job.task.done() and not self._is_wanted(job)]
             for job in lonely:
                 job.cancel()
             await _all_done(job.task for job in lonely)
