@@ -1,6 +1,10 @@
 """Fixtures that more than one folder uses."""
 
-from collections.abc import AsyncIterator
+import shutil
+import subprocess
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -12,3 +16,21 @@ async def registry() -> AsyncIterator[ComponentRegistry]:
     """A registry in memory."""
     async with ComponentRegistry() as registry:
         yield registry
+
+
+@contextmanager
+def _memory_disk(at: Path, options: str) -> Iterator[Path]:
+    at.mkdir(parents=True, exist_ok=True)
+    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(at)]
+    if shutil.which("mount") is None or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("file systems cannot be mounted here")
+    try:
+        yield at
+    finally:
+        subprocess.run(["umount", "-l", str(at)], check=True)
+
+
+@pytest.fixture(scope="session")
+def memory_disk() -> Callable[[Path, str], AbstractContextManager[Path]]:
+    """`with memory_disk(path, "size=2m")`: a file system of its own at *path*. Needs root; skipped without."""
+    return _memory_disk

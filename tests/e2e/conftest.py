@@ -7,11 +7,13 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import psutil
 import pytest
@@ -120,6 +122,22 @@ class Tekton:
             return self.request("GET", "/api/ready")[0] == 200
         return False
 
+    def everything(self) -> dict[str, Json]:
+        """Every registered component by id, through the list with its cursor."""
+        found: dict[str, Json] = {}
+        cursor = ""
+        while True:
+            page = self.get(f"/api/components?limit=1000{cursor}")
+            found |= {item["component_id"]: item for item in page["items"]}
+            if page["cursor"] is None:
+                return found
+            cursor = f"&cursor={page['cursor']}"
+
+    def lost(self, acknowledged: dict[str, str]) -> list[str]:
+        """Which of these components, with their instances, are not there."""
+        found = self.everything()
+        return [name for name, one in acknowledged.items() if found.get(name, {}).get("instance_uuid") != one]
+
     def component(self, component_id: str) -> Json:
         return next(one for one in self.get("/api/system")["components"] if one["component_id"] == component_id)
 
@@ -174,6 +192,51 @@ class Tekton:
     def _tell(self) -> str:
         log = self.data_dir / "logs" / "tekton.log"
         return log.read_text()[-2000:] if log.exists() else "no log"
+
+
+class Writers:
+    """Clients that register one component after another, and remember every answer."""
+
+    def __init__(self, tekton: Tekton, writers: int = 8) -> None:
+        self._tekton = tekton
+        self._stop = threading.Event()
+        self.acknowledged: dict[str, str] = {}
+        self.refused: list[Json] = []
+        self._threads = [threading.Thread(target=self._write, args=(number,)) for number in range(writers)]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(timeout=30)
+
+    def _write(self, writer: int) -> None:
+        count = 0
+        while not self._stop.is_set():
+            count += 1
+            component_id, instance = f"w{writer}-{count}", str(uuid.uuid4())
+            body = {
+                "component_id": component_id,
+                "instance_uuid": instance,
+                "capabilities": [f"c{writer}", "all"],
+                "metadata": {"writer": writer, "count": count},
+            }
+            with suppress(OSError, http.client.HTTPException, json.JSONDecodeError):
+                status, answer = self._tekton.request("POST", "/api/components", body)
+                if status == 201:
+                    self.acknowledged[component_id] = instance
+                else:
+                    self.refused.append({"component_id": component_id, **answer})
+
+
+@pytest.fixture
+def writers(tekton: Tekton) -> Writers:
+    """Eight clients that write as long as the `with` block lasts."""
+    return Writers(tekton)
 
 
 @pytest.fixture

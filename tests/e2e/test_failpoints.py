@@ -92,17 +92,6 @@ def clients(tekton: Any) -> Iterator[dict[str, str]]:
             thread.join(30)
 
 
-def lost(tekton: Any, acknowledged: dict[str, str]) -> list[str]:
-    """What was acknowledged and is not there."""
-    found = {}
-    cursor = ""
-    while cursor is not None:
-        page = tekton.get(f"/api/components?limit=1000{cursor}")
-        found |= {item["component_id"]: item["instance_uuid"] for item in page["items"]}
-        cursor = None if page["cursor"] is None else f"&cursor={page['cursor']}"
-    return [name for name, instance in acknowledged.items() if found.get(name) != instance]
-
-
 def log(tekton: Any) -> str:
     return str((tekton.data_dir / "logs" / "tekton.log").read_text())
 
@@ -124,7 +113,7 @@ def test_killed_at_any_failpoint_it_comes_back_with_everything_that_was_acknowle
 
     up(tekton, [], eventually)
     assert len(acknowledged) > 20
-    assert lost(tekton, acknowledged) == []
+    assert tekton.lost(acknowledged) == []
     worker = tekton.until("worker")
     assert [each.pid for each in tekton.processes() if each.name() == "sleep"] == [worker["pid"]]
     assert psutil.Process(worker["pid"]).cmdline() == WORKER["command"]
@@ -144,7 +133,7 @@ def test_an_error_at_any_failpoint_of_the_store_is_the_end_of_the_process_not_of
     # The log is moved when the writers pause.
     eventually(lambda: log(tekton).count("ended: exit 74;") == len(ERRORS), "every error is met", patience=60)
     eventually(tekton.answers, "it has come back")
-    assert lost(tekton, acknowledged) == []
+    assert tekton.lost(acknowledged) == []
 
 
 def test_no_room_at_a_failpoint_refuses_one_batch(tekton: Any, eventually: Any) -> None:
@@ -167,6 +156,6 @@ def test_delays_at_all_failpoints_at_once_do_no_harm(tekton: Any, eventually: An
         eventually(lambda: len(acknowledged) >= 30, "writers make progress")
         pid = tekton.control_pid
 
-    assert lost(tekton, acknowledged) == []
+    assert tekton.lost(acknowledged) == []
     assert os.path.exists(f"/proc/{pid}")
     assert tekton.stop() == 0

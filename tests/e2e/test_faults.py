@@ -1,76 +1,22 @@
 """The faults that a system must survive, really made: killed, stopped and misconfigured processes."""
 
-import http.client
 import importlib.util
-import json
 import os
 import signal
-import threading
-import uuid
-from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Self
+from typing import Any
 
 import psutil
 import pytest
 
 ROUNDS = int(os.environ.get("TEKTON_KILL_ROUNDS", "40"))
-WRITERS = 8
 
 SLEEP = {"command": ["sleep", "1000"]}
 
 
 def quick_restart(maximum: int = 5) -> dict[str, Any]:
     return {"policy": "on-failure", "max": maximum, "reset_after": 60, "backoff": [0.01, 0.02]}
-
-
-class Writers:
-    """Clients that register one component after another and remember what was acknowledged."""
-
-    def __init__(self, tekton: Any) -> None:
-        self._tekton = tekton
-        self._stop = threading.Event()
-        self.acknowledged: dict[str, str] = {}
-        self._threads = [threading.Thread(target=self._write, args=(number,)) for number in range(WRITERS)]
-
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(timeout=30)
-
-    def _write(self, writer: int) -> None:
-        count = 0
-        while not self._stop.is_set():
-            count += 1
-            component_id, instance = f"w{writer}-{count}", str(uuid.uuid4())
-            body = {
-                "component_id": component_id,
-                "instance_uuid": instance,
-                "capabilities": [f"c{writer}", "all"],
-                "metadata": {"writer": writer, "count": count},
-            }
-            with suppress(OSError, http.client.HTTPException, json.JSONDecodeError):
-                status, _ = self._tekton.request("POST", "/api/components", body)
-                if status == 201:
-                    self.acknowledged[component_id] = instance
-
-
-def everything(tekton: Any) -> dict[str, Any]:
-    """Every registered component by id, through the list with its cursor."""
-    found: dict[str, Any] = {}
-    cursor = ""
-    while True:
-        page = tekton.get(f"/api/components?limit=1000{cursor}")
-        found |= {item["component_id"]: item for item in page["items"]}
-        if page["cursor"] is None:
-            return found
-        cursor = f"&cursor={page['cursor']}"
 
 
 def load(name: str) -> ModuleType:
@@ -84,14 +30,14 @@ def load(name: str) -> ModuleType:
 
 @pytest.mark.timeout(60 + 10 * ROUNDS)
 def test_a_killed_control_plane_loses_nothing_and_its_answers_have_an_order(
-    tekton: Any, eventually: Any, tmp_path: Path
+    tekton: Any, writers: Any, eventually: Any, tmp_path: Path
 ) -> None:
     # Nobody here sends heartbeats.
     tekton.configure({"worker": SLEEP}, heartbeat_timeout=3600.0)
     tekton.up()
     worker = tekton.until("worker")
     chaos = load("chaos_clients").ChaosClients(tekton)
-    with chaos, Writers(tekton) as writers:
+    with chaos, writers:
         for _ in range(ROUNDS):
             goal, answers = len(writers.acknowledged) + 5, chaos.answered + 200
             eventually(
@@ -106,14 +52,12 @@ def test_a_killed_control_plane_loses_nothing_and_its_answers_have_an_order(
     print(chaos.summary())
     chaos.history.save(tmp_path / "history.jsonl")
     assert verdict == []
-    found = everything(tekton)
-    lost = [name for name, instance in writers.acknowledged.items() if found[name]["instance_uuid"] != instance]
     torn = [
         name
-        for name, item in found.items()
+        for name, item in tekton.everything().items()
         if "-" in name and item["metadata"] != {"writer": int(name[1]), "count": int(name.split("-")[1])}
     ]
-    assert (lost, torn) == ([], [])
+    assert (tekton.lost(writers.acknowledged), torn) == ([], [])
     assert len(writers.acknowledged) >= 5 * ROUNDS
     adopted = tekton.until("worker")
     assert (adopted["pid"], adopted["instance_uuid"]) == (worker["pid"], worker["instance_uuid"])

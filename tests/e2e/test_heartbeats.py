@@ -9,7 +9,6 @@ import math
 import os
 import random
 import signal
-import subprocess
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
@@ -230,18 +229,14 @@ def test_who_is_unknown_or_was_replaced_is_told_to_register(tekton: Any) -> None
 
 
 @pytest.fixture
-def small_disk(tekton: Any) -> Iterator[Path]:
+def small_disk(tekton: Any, memory_disk: Any) -> Iterator[Path]:
     """The data directory on a disk of 8 MiB."""
-    tekton.data_dir.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "none", str(tekton.data_dir)]
-    if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("mounting a small disk needs root")
-    yield tekton.data_dir
-    tekton.kill()
-    for process in tekton.processes():
-        with suppress(psutil.Error):
-            process.wait(10)
-    subprocess.run(["umount", "-l", str(tekton.data_dir)], check=True)
+    with memory_disk(tekton.data_dir, "size=8m") as mount:
+        yield mount
+        tekton.kill()
+        for process in tekton.processes():
+            with suppress(psutil.Error):
+                process.wait(10)
 
 
 def fill(disk: Path) -> None:

@@ -5,7 +5,6 @@ strace makes single system calls of the process fail; a small file system of its
 
 import errno
 import http.client
-import json
 import os
 import re
 import resource
@@ -17,51 +16,16 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pytest
 
 STRACE = shutil.which("strace")
 needs_strace = pytest.mark.skipif(STRACE is None, reason="strace is not installed")
 
-WRITERS = 8
-
 SLEEP = {"command": ["sleep", "1000"]}
-
-
-class Writers:
-    """Clients that register one component after another, and remember every answer."""
-
-    def __init__(self, tekton: Any, writers: int = WRITERS) -> None:
-        self._tekton = tekton
-        self._stop = threading.Event()
-        self.acknowledged: dict[str, str] = {}
-        self.refused: list[dict[str, Any]] = []
-        self._threads = [threading.Thread(target=self._write, args=(number,)) for number in range(writers)]
-
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(timeout=30)
-
-    def _write(self, writer: int) -> None:
-        count = 0
-        while not self._stop.is_set():
-            count += 1
-            component_id, instance = f"w{writer}-{count}-{uuid.uuid4().hex[:6]}", str(uuid.uuid4())
-            with suppress(OSError, http.client.HTTPException, json.JSONDecodeError):
-                status, answer = self._tekton.request("POST", "/api/components", registration(component_id, instance))
-                if status == 201:
-                    self.acknowledged[component_id] = instance
-                else:
-                    self.refused.append({"component_id": component_id, **answer})
 
 
 def registration(component_id: str, instance: str, size: int = 0) -> dict[str, Any]:
@@ -131,24 +95,6 @@ def faulty(tekton: Any) -> Faulty:
     return Faulty(tekton)
 
 
-def everything(tekton: Any) -> dict[str, Any]:
-    """Every registered component by id."""
-    found: dict[str, Any] = {}
-    cursor = ""
-    while True:
-        page = tekton.get(f"/api/components?limit=1000{cursor}")
-        found |= {item["component_id"]: item for item in page["items"]}
-        if page["cursor"] is None:
-            return found
-        cursor = f"&cursor={page['cursor']}"
-
-
-def lost(tekton: Any, writers: Writers) -> list[str]:
-    """What was acknowledged and is not there."""
-    found = everything(tekton)
-    return [name for name, one in writers.acknowledged.items() if found.get(name, {}).get("instance_uuid") != one]
-
-
 @contextmanager
 def open_stream(port: int) -> Iterator[http.client.HTTPResponse]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
@@ -160,12 +106,12 @@ def open_stream(port: int) -> Iterator[http.client.HTTPResponse]:
 @needs_strace
 @pytest.mark.parametrize("call", [13, 40])
 def test_one_failed_sync_ends_the_process_at_once_and_nothing_acknowledged_is_lost(
-    faulty: Faulty, eventually: Any, call: int
+    faulty: Faulty, writers: Any, eventually: Any, call: int
 ) -> None:
     tekton = faulty.tekton
     faulty.up(faulty.inject(f"error=EIO:when={call}"))
     eventually(tekton.answers, "the control plane is up")
-    with open_stream(tekton.port) as stream, Writers(tekton) as writers:
+    with open_stream(tekton.port) as stream, writers:
         events = stream.read()
         eventually(lambda: "it is started again" in faulty.log, "the process has ended")
         eventually(tekton.answers, "it is back")
@@ -174,7 +120,7 @@ def test_one_failed_sync_ends_the_process_at_once_and_nothing_acknowledged_is_lo
 
     assert "ended: exit 74;" in faulty.log
     assert b"event: bye" in events
-    assert lost(tekton, writers) == []
+    assert tekton.lost(writers.acknowledged) == []
     unknown = [answer for answer in writers.refused if answer["code"] == "storage_unknown"]
     assert unknown
     assert all(answer["status"] == 503 and answer["outcome"] == "unknown" for answer in writers.refused)
@@ -183,7 +129,9 @@ def test_one_failed_sync_ends_the_process_at_once_and_nothing_acknowledged_is_lo
 
 
 @needs_strace
-def test_a_failed_sync_of_the_database_itself_ends_the_process_too(faulty: Faulty, eventually: Any) -> None:
+def test_a_failed_sync_of_the_database_itself_ends_the_process_too(
+    faulty: Faulty, writers: Any, eventually: Any
+) -> None:
     """SQLite would overlook it, sync again, and then overwrite the log that still has what the disk has not."""
     tekton = faulty.tekton
     faulty.up()
@@ -192,12 +140,12 @@ def test_a_failed_sync_of_the_database_itself_ends_the_process_too(faulty: Fault
     database = str(tekton.data_dir / "tekton.db")
     faulty.up([*faulty.inject("error=EIO:when=1"), "-P", database])
     eventually(tekton.answers, "the control plane is up again")
-    with Writers(tekton) as writers:
+    with writers:
         eventually(lambda: "exit 74;" in faulty.log, "the process has ended")
         eventually(tekton.answers, "it is back")
 
     assert "moving the log into the database failed" in faulty.log
-    assert lost(tekton, writers) == []
+    assert tekton.lost(writers.acknowledged) == []
 
 
 @needs_strace
@@ -251,7 +199,7 @@ def refuse_writes(tekton: Any, reason: str) -> dict[str, Any]:
     assert tekton.request("GET", f"/api/components/big-{number}")[0] == 404
     assert heartbeat(tekton, "known", known["instance_uuid"])[1]["known"]
     assert tekton.get("/api/health") == {"status": "ok"}
-    assert {*acknowledged, "known"} <= set(everything(tekton))
+    assert {*acknowledged, "known"} <= set(tekton.everything())
     return {"acknowledged": acknowledged, "refused": f"big-{number}"}
 
 
@@ -262,24 +210,14 @@ def check_recovery(tekton: Any, eventually: Any, pid: int, outcome: dict[str, An
     assert tekton.control_pid == pid
     os.kill(pid, signal.SIGKILL)
     eventually(lambda: tekton.answers() and tekton.control_pid != pid, "it is back")
-    assert {*outcome["acknowledged"], outcome["refused"], "known"} <= set(everything(tekton))
+    assert {*outcome["acknowledged"], outcome["refused"], "known"} <= set(tekton.everything())
 
 
-@contextmanager
-def file_system(at: Path, options: str) -> Iterator[None]:
-    at.mkdir(parents=True, exist_ok=True)
-    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(at)]
-    if shutil.which("mount") is None or subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("file systems cannot be mounted here")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "-l", str(at)], check=True)
-
-
-def test_a_full_disk_refuses_changes_until_there_is_room_and_nothing_else(faulty: Faulty, eventually: Any) -> None:
+def test_a_full_disk_refuses_changes_until_there_is_room_and_nothing_else(
+    faulty: Faulty, eventually: Any, memory_disk: Any
+) -> None:
     tekton = faulty.tekton
-    with file_system(tekton.data_dir, "size=4m"):
+    with memory_disk(tekton.data_dir, "size=4m"):
         faulty.up()
         eventually(tekton.answers, "the control plane is up")
         pid = tekton.control_pid
@@ -397,7 +335,7 @@ def test_a_shell_that_reads_disturbs_nobody(faulty: Faulty, eventually: Any) -> 
     with shell(tekton.data_dir / "tekton.db", "BEGIN;", "SELECT count(*) FROM changes;"):
         assert {register(tekton, f"big-{number}", 30_000)[0] for number in range(200)} == {201}
 
-    assert len(everything(tekton)) == 200
+    assert len(tekton.everything()) == 200
 
 
 def test_a_database_deleted_while_it_is_used_is_not_served_on(faulty: Faulty, eventually: Any) -> None:
@@ -415,18 +353,18 @@ def test_a_database_deleted_while_it_is_used_is_not_served_on(faulty: Faulty, ev
     assert "acknowledged changes are missing" in faulty.log
 
 
-def test_a_log_deleted_while_it_is_used_costs_nothing(faulty: Faulty, eventually: Any) -> None:
+def test_a_log_deleted_while_it_is_used_costs_nothing(faulty: Faulty, writers: Any, eventually: Any) -> None:
     tekton = faulty.tekton
     faulty.up()
     eventually(tekton.answers, "the control plane is up")
     pid = tekton.control_pid
-    with Writers(tekton) as writers:
+    with writers:
         eventually(lambda: len(writers.acknowledged) > 20, "writers make progress")
         (tekton.data_dir / "tekton.db-wal").unlink()
         eventually(lambda: tekton.answers() and tekton.control_pid != pid, "it is started again")
 
     assert "its log was moved or deleted" in faulty.log
-    assert lost(tekton, writers) == []
+    assert tekton.lost(writers.acknowledged) == []
 
 
 def test_a_second_control_plane_on_the_directory_is_refused_and_the_first_undisturbed(
@@ -515,7 +453,7 @@ def test_undamaged_it_starts(faulty: Faulty, crashed: Path, eventually: Any) -> 
     faulty.up()
 
     eventually(faulty.tekton.answers, "the control plane is up")
-    assert len(everything(faulty.tekton)) == 60
+    assert len(faulty.tekton.everything()) == 60
 
 
 @pytest.mark.parametrize("program", ["tekton.supervisor.guard", "tekton.service.main"])
@@ -535,8 +473,8 @@ def test_a_data_directory_that_cannot_be_made_is_named(tekton: Any, program: str
     assert "Traceback" not in outcome.stderr
 
 
-def test_a_read_only_data_directory_is_named(tekton: Any) -> None:
-    with file_system(tekton.data_dir, "ro"):
+def test_a_read_only_data_directory_is_named(tekton: Any, memory_disk: Any) -> None:
+    with memory_disk(tekton.data_dir, "ro"):
         command = [sys.executable, "-m", "tekton.service.main", "--data-dir", str(tekton.data_dir), "--port", "0"]
         outcome = subprocess.run(
             command, env=tekton.environment(), capture_output=True, text=True, timeout=30, check=False

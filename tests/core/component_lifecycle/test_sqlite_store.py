@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import apsw
 import msgspec
@@ -403,15 +404,10 @@ def test_a_file_size_limit_refuses_the_batch_and_nothing_else(tmp_path: Path) ->
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def small_disk(tmp_path: Path, memory_disk: Any) -> Iterator[Path]:
     """A file system of 2 MiB."""
-    mount = tmp_path / "disk"
-    mount.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(mount)]
-    if shutil.which("mount") is None or subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("file systems cannot be mounted here")
-    yield mount
-    subprocess.run(["umount", "-l", str(mount)], check=True)
+    with memory_disk(tmp_path / "disk", "size=2m") as mount:
+        yield mount
 
 
 def test_a_full_disk_refuses_commits_until_there_is_room(small_disk: Path) -> None:
