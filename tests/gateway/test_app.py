@@ -251,6 +251,26 @@ async def test_a_body_that_is_announced_too_large_is_refused_before_it_is_sent(s
     assert (answer.status, answer.json["limit"]) == (413, 1000)
 
 
+async def test_a_body_that_nobody_asked_for_is_taken_before_the_answer(serve: Any) -> None:
+    answered: list[str] = []
+
+    async def answer(request: Request) -> bytes:
+        answered.append(request.path)
+        return b"{}"
+
+    site = await serve([Route("POST", "/poke", answer, ""), Route("POST", "/other", answer, "")])
+    wire = await site.connect()
+    await wire.send(b"POST /poke HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2\r\n\r\n")
+    assert (await site.request("POST", "/other")).status == 200
+    assert answered == ["/other"]
+
+    await wire.send(b"{}")
+
+    assert (await wire.answer()).status == 200
+    assert (await wire.request("POST", "/poke", b"{}")).status == 200
+    assert answered == ["/other", "/poke", "/poke"]
+
+
 async def test_a_body_in_pieces_is_read_and_limited(site: Any) -> None:
     head = b"POST /api/items HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
     head += b"transfer-encoding: chunked\r\n\r\n"

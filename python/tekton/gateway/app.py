@@ -90,6 +90,8 @@ class Gateway:
             if route.decoder is not None:
                 body = await self._bodies.read(proto, headers, route.max_body)
                 request.body = decode_body(route.decoder, body or route.no_body)
+            else:
+                await self._bodies.discard(proto, headers, route.max_body)
             result = await route.handler(request)
             if isinstance(result, Struct):
                 proto.response_bytes(route.status, _JSON, encode(result))
