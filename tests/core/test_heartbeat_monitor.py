@@ -9,6 +9,7 @@ import random
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 
@@ -567,6 +568,18 @@ async def test_nobody_has_been_silent_who_never_beat(bench: Bench) -> None:
     assert bench.run(TIMEOUT - 5) == ["c0"]
 
 
+async def test_nobody_is_expired_in_a_silence_that_goes_on_over_a_restart(registry: ComponentRegistry) -> None:
+    """Neither those of before, whose leases run out together, nor who has just come back in the middle of it."""
+    for number in range(10):
+        await bring_up(registry, f"c{number}")
+    bench = await make_bench(registry)
+    bench.run(1)
+    await bring_up(registry, "newcomer")
+
+    assert bench.run(TIMEOUT + 1) == []
+    assert "newcomer" in bench.monitor.suspected
+
+
 async def test_a_suspect_gets_one_more_full_lease(bench: Bench) -> None:
     for number in range(20):
         await bring_up(bench.registry, f"c{number}")
@@ -703,6 +716,46 @@ async def test_a_state_in_a_heartbeat_moves_the_component(bench: Bench) -> None:
 
     assert reply.state is ComponentState.DEGRADED
     assert bench.state("hermes") is ComponentState.DEGRADED
+
+
+async def test_a_heartbeat_takes_traffic_away_and_gives_it_back(bench: Bench) -> None:
+    instance = await bring_up(bench.registry, "hermes")
+    beat = partial(ComponentHeartbeat, component_id="hermes", instance_uuid=instance)
+
+    await bench.monitor.process_heartbeat(beat(serving=False, reason="the disk is full"))
+    withdrawn = bench.registry.find("hermes")
+    reply = await bench.monitor.process_heartbeat(beat())
+    await bench.monitor.process_heartbeat(beat(serving=True))
+
+    assert withdrawn is not None
+    assert (withdrawn.state, withdrawn.serving) == (ComponentState.READY, False)
+    assert (reply.known, reply.state) == (True, ComponentState.READY)
+    told = [entry.reason for entry in await bench.registry.get_history("hermes", limit=2)]
+    assert told == ["it says that it takes requests again", "the disk is full"]
+
+
+async def test_a_late_heartbeat_says_nothing_about_traffic(bench: Bench) -> None:
+    instance = await bring_up(bench.registry, "hermes")
+    beat = partial(ComponentHeartbeat, component_id="hermes", instance_uuid=instance)
+
+    await bench.monitor.process_heartbeat(beat(serving=True, sequence=2))
+    await bench.monitor.process_heartbeat(beat(serving=False, sequence=1))
+
+    record = bench.registry.find("hermes")
+    assert record is not None
+    assert record.serving
+
+
+async def test_a_reason_in_a_heartbeat_is_that_of_the_state(bench: Bench) -> None:
+    instance = await bring_up(bench.registry, "hermes")
+
+    await bench.monitor.process_heartbeat(
+        ComponentHeartbeat(component_id="hermes", instance_uuid=instance, state="degraded", reason="no mail server")
+    )
+
+    record = bench.registry.find("hermes")
+    assert record is not None
+    assert record.reason == "no mail server"
 
 
 async def test_repeating_the_present_state_is_no_change(bench: Bench) -> None:
@@ -1201,3 +1254,35 @@ async def test_watching_that_starts_during_a_removal_watches_the_component_when_
         assert not bench.monitor.leased("engram", supervised)
         assert bench.run(TIMEOUT + 0.25) == ["hermes"]
         store.full = False
+
+
+# Other times.
+
+
+async def test_with_other_times_who_beats_at_the_old_pace_is_not_failed(bench: Bench) -> None:
+    instance = await bring_up(bench.registry, "engram")
+    bench.monitor.beat("engram", instance)
+
+    await bench.monitor.adjust(interval=1.0, timeout=3.0, startup_timeout=None)
+    await bench.monitor._task.stop()
+
+    assert bench.run(9.75, step=0.125) == []
+    assert bench.monitor.beat("engram", instance).next_interval == 1.0
+
+
+async def test_with_other_times_silence_is_noticed_by_the_new_ones(bench: Bench) -> None:
+    alive = {name: await bring_up(bench.registry, name) for name in ("engram", "ergon", "rhetor", "terma")}
+    await bring_up(bench.registry, "hermes")
+
+    await bench.monitor.adjust(interval=1.0, timeout=3.0, startup_timeout=None)
+    await bench.monitor._task.stop()
+    failed = []
+    for _ in range(14):
+        for name, instance in alive.items():
+            bench.monitor.beat(name, instance)
+        failed += bench.run(1.0, step=0.125)
+
+    assert failed == ["hermes"]
+    record = bench.registry.find("hermes")
+    assert record is not None
+    assert record.reason == "no heartbeat for 3 s"

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tekton.core.component_lifecycle import ComponentRegistry
+from tekton.core.component_lifecycle.readiness import ReadinessCondition
 from tekton.core.component_lifecycle.store import MemoryStore, Mutation
 from tekton.core.flapping import WINDOW, Flapping
 from tekton.core.heartbeat_monitor import HeartbeatMonitor
@@ -735,8 +736,12 @@ class Endurance(System):
             self.asked_for = None
 
     def began(self, name: str) -> None:
-        if name == self.asked_for or name in self.owed or name not in self.recent:
+        if name not in self.recent:
+            return
+        if name == self.asked_for or name in self.owed:
+            # Whoever asks for it grants it as many restarts again.
             self.owed.discard(name)
+            self.recent[name].clear()
             return
         now, recent = self.clock.monotonic(), self.recent[name]
         recent.append(now)
@@ -773,3 +778,73 @@ def test_in_many_hours_of_crashing_components_the_policy_is_never_exceeded(
 def test_a_policy_that_makes_no_sense_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"backoff|negative"):
         RestartPolicy(**changes)
+
+
+@virtual_time
+async def test_a_restart_that_waits_for_room_on_the_machine_holds_up_no_other(
+    inline_registry: ComponentRegistry,
+) -> None:
+    system = System(inline_registry)
+    system.recovery = system.make_recovery(max_concurrent=1, default=RestartPolicy(backoff=(1, 1)))
+    free = asyncio.Event()
+
+    async def has_room() -> bool:
+        return free.is_set()
+
+    async def begin() -> None:
+        system.began("big")
+
+    free.set()
+    room = ReadinessCondition("room", has_room)
+    async with system.recovery:
+        await system.coordinator.register_component_handler("big", begin, admission=[room])
+        await system.coordinator.start_component("big")
+        await system.add("small")
+        free.clear()
+
+        system.crash("big")
+        await asyncio.sleep(3)
+        system.crash("small")
+        await asyncio.sleep(3)
+
+        assert (system.state("small"), system.count("big")) == (READY, 1)
+        free.set()
+        await asyncio.sleep(3)
+        assert system.state("big") is READY
+        assert system.recovery.restarts("big") == 1
+
+
+@virtual_time
+async def test_nothing_is_due_of_a_component_that_was_forgotten(inline_registry: ComponentRegistry) -> None:
+    system = System(inline_registry)
+    async with system.recovery:
+        await system.add("hermes", policy=RestartPolicy(max=9))
+        system.crash("hermes")
+
+        system.recovery.forget("hermes")
+        await asyncio.sleep(100)
+
+        status = system.recovery.status("hermes")
+        assert (status.next_at, status.attempt, status.max) == (None, 0, RestartPolicy().max)
+        assert (system.state("hermes"), system.count("hermes")) == (FAILED, 1)
+
+
+@virtual_time
+async def test_a_restart_that_fails_after_its_component_was_forgotten_is_the_last(
+    inline_registry: ComponentRegistry,
+) -> None:
+    system = System(inline_registry)
+    async with system.recovery:
+        await system.add("hermes", policy=RestartPolicy(backoff=(1, 1)))
+        system.broken.add("hermes")
+        await system.add("hermes", seconds=5, start=False)
+        system.crash("hermes")
+        await asyncio.sleep(3)
+        assert system.coordinator.in_flight("hermes")
+
+        system.recovery.forget("hermes")
+        await system.coordinator.remove_component_handler("hermes")
+        await asyncio.sleep(100)
+
+        assert system.recovery.status("hermes").next_at is None
+        assert system.count("hermes") == 2

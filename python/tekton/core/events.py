@@ -169,7 +169,7 @@ class ChangeFeed:
 def _size(change: Change) -> int:
     """What *change* adds to the memory, roughly: one of the state alone shares what the record says with others."""
     record = change.record
-    if change.kind == "state" or not record.metadata:
+    if change.kind in ("state", "serving") or not record.metadata:
         return _LEAST_SIZE
     return _LEAST_SIZE + len(_encode(record.metadata))
 

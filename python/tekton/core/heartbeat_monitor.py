@@ -39,6 +39,7 @@ from tekton.utils.tekton_errors import InvalidRegistrationError, StaleInstanceEr
 
 SUSPECTED = "no heartbeat, nor from many others: perhaps it is us, so nothing is done about it yet"
 
+_SAYS = {True: "it says that it takes requests again", False: "it says that it takes no requests"}
 _STALE = -2
 _LEAVING = ENDED | {ComponentState.STOPPING}
 _SILENCE = 2 / 3
@@ -50,10 +51,15 @@ SequenceNumber = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 """Counts the heartbeats of an instance; exact in every JSON."""
 
 
+Reason = Annotated[str, msgspec.Meta(max_length=1024)]
+"""Why a component is as it says, for people."""
+
+
 class ComponentHeartbeat(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A sign of life. `timestamp` is informative; `state` is a wish of the component to be in that state.
 
-    `sequence` grows with every heartbeat of the instance; an older one that comes late is ignored.
+    `serving` says whether it takes traffic; `reason`, why it is so or in that state. `sequence` grows with every
+    heartbeat of the instance; an older one that comes late is ignored.
     """
 
     component_id: str
@@ -61,6 +67,8 @@ class ComponentHeartbeat(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     timestamp: float | None = None
     sequence: SequenceNumber | None = None
     state: str | None = None
+    serving: bool | None = None
+    reason: Reason | None = None
     metrics: dict[str, float] = {}
 
 
@@ -128,7 +136,6 @@ class HeartbeatMonitor:
         self._timeout = heartbeat_timeout
         self._guard = StormGuard()
         self._hold_began = -math.inf
-        self._last_heard = None
         self._jumps.forget()
         self._leased = asyncio.Event()
         self._prepare_replies()
@@ -138,6 +145,8 @@ class HeartbeatMonitor:
         ]
         for record in self._registry.all_instances():
             self._on_state(record)
+        # Whoever had a lease before us sends heartbeats: that none arrive here is a silence from the first moment on.
+        self._last_heard = self._lease.position if self._leases else None
         self._task.start(self._run(self._lease))
 
     async def stop_monitoring(self) -> None:
@@ -149,6 +158,19 @@ class HeartbeatMonitor:
             self._disarm(key)
         self._lease = None
         await self._task.stop()
+
+    async def adjust(self, *, interval: float, timeout: float, startup_timeout: float | None) -> None:
+        """Monitor with other times from now on; the leases begin anew.
+
+        Who beats at the old pace hears of the new one with the next reply: the first lease is longer by that.
+        Raises ValueError for a timeout that is not a positive number.
+        """
+        grace = self._next_interval
+        await self.stop_monitoring()
+        self._interval, self._startup_timeout = interval, startup_timeout
+        await self.start_monitoring(timeout)
+        assert self._lease is not None
+        self._table.extend(self._lease.ticks(grace))
 
     @property
     def heartbeat_timeout(self) -> float:
@@ -187,16 +209,22 @@ class HeartbeatMonitor:
     async def process_heartbeat(self, heartbeat: ComponentHeartbeat) -> HeartbeatReply:
         """Take a heartbeat; when it names another state than the present one, move the component there, durably.
 
+        `serving` is an observation: visible at once, durable behind.
+
         Raises StaleInstanceError, IllegalTransitionError (the heartbeat itself counts), InvalidRegistrationError for
         a state or metrics that cannot be, TooManyHeartbeatsError, and the storage errors.
         """
         wanted = _state_named(heartbeat.state)
         key = (heartbeat.component_id, heartbeat.instance_uuid)
         reply, counts = self._take(key, heartbeat.metrics, heartbeat.sequence)
-        if not counts or wanted is None or wanted is reply.state:
+        if not counts:
             return reply
-        record = await self._registry.set_state(*key, wanted)
-        return self._replies[record.state.index]
+        if wanted is not None and wanted is not reply.state:
+            record = await self._registry.set_state(*key, wanted, heartbeat.reason)
+            reply = self._replies[record.state.index]
+        if heartbeat.serving is not None:
+            self._registry.observe_serving(*key, heartbeat.serving, heartbeat.reason or _SAYS[heartbeat.serving])
+        return reply
 
     def beat(
         self,

@@ -266,6 +266,8 @@ class ComponentRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     `generation` counts the instances that held the id one after another, from 1. `revision` is that of the last
     change to this record. `registered_at` and `changed_at` are wall-clock seconds. `reason` says why the
     component is in its state, where that is not obvious. `supervised` means that Tekton runs the process.
+    `serving` False takes traffic away: discovery does not name the instance, but dependencies are satisfied by it. It
+    means something only of a usable instance, and is true again when the instance is started anew.
     """
 
     component_id: str
@@ -285,11 +287,17 @@ class ComponentRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     revision: int
     registered_at: float
     changed_at: float
+    serving: bool = True
 
     @property
     def usable(self) -> bool:
         """True when the component satisfies a dependency (READY or DEGRADED)."""
         return bool(self.state.bit & _USABLE_BITS)
+
+    @property
+    def discoverable(self) -> bool:
+        """True when discovery names the instance: it is usable and takes traffic."""
+        return self.serving and bool(self.state.bit & _USABLE_BITS)
 
 
 def share_strings(description: ComponentRegistration | ComponentRecord) -> None:
@@ -315,7 +323,8 @@ _share_few = lru_cache(maxsize=1024)(_share)
 class Change(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One change of the registry, as watchers see it.
 
-    `kind` is `registered`, `state`, `updated` (a registration repeated with other contents) or `deregistered`.
+    `kind` is `registered`, `state`, `serving` (traffic was taken away or given back; the state is what it was, and
+    `reason` tells why), `updated` (a registration repeated with other contents) or `deregistered`.
     `record` is the component after the change (the last one known, for `deregistered`).
     """
 

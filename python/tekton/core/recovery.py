@@ -5,7 +5,8 @@ only reports FAILED. The rules:
 
 * What somebody stopped or cancelled is never restarted, nor what failed while it was being stopped.
 * A restart waits for a random time between the shortest backoff and a ceiling that doubles with each failure (full
-  jitter), up to the longest backoff. At most `max_concurrent` restarts run at once.
+  jitter), up to the longest backoff. At most `max_concurrent` restarts run at once; those that the machine has no room
+  for do not count.
 * After `max` restarts without `reset_after` seconds of being usable between them, Recovery gives up and says so.
   When somebody else brings the component up, it begins anew.
 * While a component flaps (`flapping`), time in which it is usable does not count, and each restart waits for the
@@ -13,9 +14,10 @@ only reports FAILED. The rules:
 * What the store refused to start is started when there is room again, after the same waits; while the disk is full
   nothing is tried, and so nothing is used up.
 * What did not start because of a dependency is started when that dependency is usable; that is no restart and is
-  not counted.
+  not counted. Nor is a restart that the policy for a lost dependency asks for (`dependents`).
 
-While the storm guard holds expiry back, nobody is FAILED, and so nobody is restarted.
+While the storm guard holds expiry back, nobody is FAILED, and so nobody is restarted. Replicas of a component
+(`units.py`) fail, wait and are given up one by one; where a method takes a `component_id`, that is the name of a unit.
 """
 
 import asyncio
@@ -33,8 +35,10 @@ from tekton.background import BackgroundGroup
 from tekton.clock import SYSTEM_CLOCK, Clock
 from tekton.core.component_lifecycle import ComponentRegistry
 from tekton.core.lifecycle import Change, ComponentState
+from tekton.core.startup.places import Places, hold
 from tekton.core.startup.start_plan import CANCELLED, COMPLETED, RESTARTING, STOPPED
 from tekton.core.startup_coordinator import EnhancedStartUpCoordinator
+from tekton.core.units import component_of
 from tekton.utils.tekton_errors import DependencyError, StorageError, TektonError
 
 _WANTED = frozenset({STOPPED, CANCELLED, RESTARTING})
@@ -123,9 +127,10 @@ class Recovery:
     ) -> None:
         self._registry = registry
         self._coordinator = coordinator
+        self._units = coordinator.units
         self._rng = rng
         self._clock = clock
-        self._places = asyncio.Semaphore(max_concurrent)
+        self._places = Places(max_concurrent)
         self._default = default
         self._flapping = flapping
         self._courses: dict[str, _Course] = {}
@@ -162,6 +167,12 @@ class Recovery:
         """Use *policy* for the component from its next failure on."""
         self._course(component_id).policy = policy
 
+    def forget(self, component_id: str) -> None:
+        """The component is not there any more: nothing is remembered of it, and no restart is due."""
+        course = self._courses.pop(component_id, None)
+        if course is not None:
+            course.call_off()
+
     def status(self, component_id: str) -> RestartStatus:
         """How far the restarts of a component have gone."""
         course = self._courses.get(component_id) or _Course(self._default)
@@ -173,13 +184,18 @@ class Recovery:
         course = self._courses.get(component_id)
         return 0 if course is None else course.restarts
 
+    def renew(self, component_id: str, instance_uuid: str) -> None:
+        """Restart a usable instance soon, for no failure of its own. Does nothing while we are stopped."""
+        if self._unlisten:
+            self._group.spawn(self._renew(component_id, instance_uuid), f"renewal of {component_id}")
+
     def _on_change(self, change: Change) -> None:
-        component_id = change.component_id
+        component_id = self._units.unit_of(change.component_id, change.instance_uuid)
         if change.kind == "deregistered":
-            if self._registry.find(component_id) is None:
+            if self._units.find(component_id) is None:
                 self._call_off(component_id)
         elif change.record.usable:
-            self._on_usable(component_id)
+            self._on_usable(component_id, change.component_id)
         elif change.state is ComponentState.FAILED:
             if change.previous is ComponentState.STOPPING or change.reason in _WANTED:
                 self._call_off(component_id)
@@ -188,7 +204,7 @@ class Recovery:
         elif change.state is ComponentState.STOPPED and change.reason != RESTARTING:
             self._on_end(component_id, change.reason)
 
-    def _on_usable(self, component_id: str) -> None:
+    def _on_usable(self, component_id: str, dependency: str) -> None:
         course = self._courses.get(component_id)
         if course is not None:
             course.call_off()
@@ -196,7 +212,7 @@ class Recovery:
                 course.begin_anew()
             if course.usable_since is None:
                 course.usable_since = self._clock.monotonic()
-        for blocked in self._coordinator.blocked_by(component_id):
+        for blocked in self._coordinator.blocked_by(dependency):
             self._unblock(blocked)
 
     def _on_end(self, component_id: str, reason: str | None) -> None:
@@ -225,12 +241,14 @@ class Recovery:
             return
         course.attempt += 1
         delay = course.policy.delay(course.attempt, self._rng)
-        self._schedule(component_id, course, course.policy.backoff[1] if component_id in self._flapping else delay)
+        self._schedule(component_id, course, course.policy.backoff[1] if self._flaps(component_id) else delay)
 
     def _on_refused(self, component_id: str, error: TektonError) -> None:
         """A start has failed. If that was the store's doing there may be no instance that could be FAILED."""
+        if not isinstance(error, StorageError) or not self._coordinator.has_handler(component_id):
+            return
         course = self._course(component_id)
-        if isinstance(error, StorageError) and course.timer is None and not course.gave_up:
+        if course.timer is None and not course.gave_up:
             self._on_failure(component_id, refused=True)
 
     def _unblock(self, component_id: str) -> None:
@@ -257,7 +275,8 @@ class Recovery:
             delay = max(course.policy.delay(course.attempt, self._rng), _LEAST_PATIENCE)
             course.next_at = self._clock.monotonic() + delay
             await asyncio.sleep(delay)
-        async with self._places:
+        async with self._places.take() as place:
+            hold(place)
             # From here on it is not called off any more: what it starts is real.
             course.timer = course.next_at = None
             if self._is_usable(component_id) or self._coordinator.in_flight(component_id):
@@ -273,9 +292,23 @@ class Recovery:
                 _logger.info("%s waits: %s", component_id, error, extra={"component": component_id})
             except TektonError as error:
                 # Most failures have been heard, as FAILED or from the coordinator.
-                if course.failures == failures:
+                if course.failures == failures and self._courses.get(component_id) is course:
                     _logger.warning("restart failed: %s", error, extra={"component": component_id})
                     self._on_failure(component_id)
+
+    async def _renew(self, component_id: str, instance_uuid: str) -> None:
+        unit = self._units.unit_of(component_id, instance_uuid)
+        async with self._places.take() as place:
+            hold(place)
+            record = self._registry.instance(component_id, instance_uuid)
+            if record is None or not record.usable or self._coordinator.in_flight(unit):
+                return
+            _logger.info("restarting %s, whose dependencies are back", unit, extra={"component": component_id})
+            try:
+                await self._coordinator.restart_component(unit)
+            except TektonError as error:
+                # If it has failed, that was heard.
+                _logger.warning("%s was not restarted: %s", unit, error, extra={"component": component_id})
 
     def _call_off(self, component_id: str) -> None:
         course = self._courses.get(component_id)
@@ -286,13 +319,16 @@ class Recovery:
 
     def _is_usable(self, component_id: str) -> bool:
         """True when the component, perhaps another instance of it, can be used."""
-        record = self._registry.find(component_id)
+        record = self._units.find(component_id)
         return record is not None and record.usable
 
     def _is_healthy(self, component_id: str, course: _Course) -> bool:
         since = course.usable_since
         long_enough = since is not None and self._clock.monotonic() - since >= course.policy.reset_after
-        return long_enough and component_id not in self._flapping
+        return long_enough and not self._flaps(component_id)
+
+    def _flaps(self, component_id: str) -> bool:
+        return component_of(component_id) in self._flapping
 
     def _course(self, component_id: str) -> _Course:
         course = self._courses.get(component_id)

@@ -15,6 +15,9 @@ Rules:
 * A start function may start other components, or wait for them in the registry. Starts that then wait for one another
   are found within a second, and all of them fail.
 * A restart does not stop what runs before its dependencies can be used.
+* A component with replicas is several units (`units.py`), each of which is started and stopped by itself. Where a
+  method takes a `component_id` that is the name of a unit: for `worker` it does what it says to replica 0. `units`
+  knows which others there are.
 
 In `startup/`: one start is in `start_job.py`, one stop in `stopper.py`, which of them go on in `operations.py`;
 dependencies are judged in `dependency_view.py`, and what is known about a component is in `start_plan.py`.
@@ -22,6 +25,7 @@ dependencies are judged in `dependency_view.py`, and what is known about a compo
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from types import TracebackType
 from typing import Self
 
@@ -78,6 +82,8 @@ class EnhancedStartUpCoordinator:
         self._handlers: dict[str, Handler] = {}
         self._operations = Operations(registry, self._handlers, clock, max_concurrent, default_timeout)
         self._view = self._operations.view
+        self.units = self._operations.units
+        """The units of components that are more than one."""
 
     async def __aenter__(self) -> Self:
         await self.initialize()
@@ -109,16 +115,20 @@ class EnhancedStartUpCoordinator:
         stop_timeout: float = DEFAULT_STOP_TIMEOUT,
         registration: Callable[[], ComponentRegistration] | None = None,
         supervised: bool = False,
+        admission: Sequence[Condition] = (),
         readiness: Sequence[Condition] = (),
         health: Sequence[HealthCheck] = (),
+        drain: float = 0.0,
     ) -> None:
         """Remember how to start and stop a component; replaces what was known about it. Starts nothing.
 
         *registration* makes what is registered for it, anew for each start; without it only the id and the
-        dependencies are. *supervised* as in `ComponentRecord`. It is ready when all of *readiness* are met; *health*
-        is asked from then on. Timeouts are in seconds.
+        dependencies are. *supervised* as in `ComponentRecord`. It is started once all of *admission* are met (what the
+        machine must have room for, say), and ready when all of *readiness* are; *health*
+        is asked from then on. It serves no more *drain* seconds before it is stopped. Times are in seconds.
         """
         await self.initialize()
+        self.units.add(component_id)
         self._handlers[component_id] = Handler(component_id).configured(
             ComponentConfig(
                 start_func=start_func,
@@ -128,11 +138,28 @@ class EnhancedStartUpCoordinator:
                 stop_timeout=stop_timeout,
                 registration=registration,
                 supervised=supervised,
+                admission=admission,
                 readiness=readiness,
                 health=health,
+                drain=drain,
             )
         )
         self._operations.health.replace_checks(component_id)
+
+    async def remove_component_handler(self, component_id: str) -> StartResult:
+        """Stop a component, and forget how it is started and everything else about it; the verdict on the stop.
+
+        From the call on nobody can start it; a start in progress is cancelled. A caller that is cancelled does not
+        end the stop, but then what is left to forget is left. Its instances stay in the registry.
+        """
+        await self.initialize()
+        handler = self._known(component_id)
+        self._handlers.pop(component_id, None)
+        stop = self._operations.stop(handler)
+        await asyncio.wait({stop})
+        if component_id not in self._handlers:
+            self._operations.forget(component_id)
+        return _as_result(stop.result())
 
     def has_handler(self, component_id: str) -> bool:
         """True when the component can be started by its id alone."""
@@ -219,14 +246,15 @@ class EnhancedStartUpCoordinator:
         handler = self._known(component_id).configured(config)
         return await self._start(handler, target=ComponentState.DEGRADED, alone=True)
 
-    async def restart_component(self, component_id: str) -> StartResult:
-        """Stop a component if it is live, and start it as it was started before.
+    async def restart_component(self, component_id: str, *, afresh: bool = False) -> StartResult:
+        """Stop a component if it is live, and start it as its handler says now.
 
         When a dependency cannot be used, what runs is left running and DependencyError is raised. Joins a start that
-        is in progress. Raises as `start_component`, and ComponentNotFoundError.
+        is in progress, or takes its place if *afresh*, which then fails. Raises as `start_component`, and
+        ComponentNotFoundError.
         """
         self._check_known(component_id)
-        return await self._start(self._known(component_id), restart=True)
+        return await self._start(self._known(component_id), restart=True, afresh=afresh)
 
     async def start_components(
         self,
@@ -235,6 +263,7 @@ class EnhancedStartUpCoordinator:
     ) -> dict[str, StartResult]:
         """Start many components (default: all that have a handler) and give a verdict on each; raises for none.
 
+        Those with replicas are started whole, with a verdict on each replica.
         Each starts when its own dependencies are met, which may be part of the call or running already; its timeout
         counts from then on. Without *resolve_dependencies*, they are started one after the other in the given
         order, whatever they depend on. Raises TypeError, before anything is started, for a configuration with
@@ -256,7 +285,7 @@ class EnhancedStartUpCoordinator:
             else:
                 jobs.append(self._operations.start(handler, patient=True))
         await self._operations.join(jobs)
-        results |= {job.component_id: _as_result(job.error) for job in jobs}
+        results |= {job.unit: _as_result(job.error) for job in jobs}
         return {name: results[name] for name in handlers}
 
     # Stopping.
@@ -269,7 +298,7 @@ class EnhancedStartUpCoordinator:
         """
         await self.initialize()
         self._check_known(component_id)
-        stop = self._operations.stop(component_id)
+        stop = self._operations.stop(self._known(component_id))
         await asyncio.wait({stop})
         if error := stop.result():
             raise error
@@ -278,17 +307,18 @@ class EnhancedStartUpCoordinator:
     async def stop_components(self, ids: Iterable[str] | None = None) -> dict[str, StartResult]:
         """Stop many components (default: all that have a handler) and give a verdict on each.
 
+        Those with replicas are stopped whole, with a verdict on each replica.
         A component is stopped when all of them that depend on it have been dealt with. Failure of one does not keep
         others running. Those in dependency cycles come last.
         """
         await self.initialize()
-        wanted = dict.fromkeys(self._handlers if ids is None else ids)
+        wanted = dict.fromkeys(self._handlers if ids is None else chain.from_iterable(map(self.units.of, ids)))
         needs = self._view.graph()
         dependents: dict[str, list[str]] = {name: [] for name in wanted}
         for name in wanted:
-            for dependency in needs.get(name, ()):
-                if dependency in wanted:
-                    dependents[dependency].append(name)
+            for unit in chain.from_iterable(map(self.units.of, needs.get(name, ()))):
+                if unit in wanted:
+                    dependents[unit].append(name)
         results: dict[str, StartResult] = {}
         await self._stop_in_order(dependents, results)
         await self._stop_in_order({name: () for name in wanted if name not in results}, results)
@@ -304,15 +334,16 @@ class EnhancedStartUpCoordinator:
         target: ComponentState = ComponentState.READY,
         alone: bool = False,
         restart: bool = False,
+        afresh: bool = False,
     ) -> StartResult:
         self._operations.listen()
-        component_id = handler.component_id
+        component_id = handler.unit
         if not restart and self._operations.is_up(component_id):
             return _SUCCESS
         if not alone and (cycle := self._view.cycle_error(component_id)):
             self._operations.refuse(component_id, cycle)
             raise cycle
-        job = self._operations.start(handler, timeout, target=target, alone=alone, restart=restart)
+        job = self._operations.start(handler, timeout, target=target, alone=alone, restart=restart, afresh=afresh)
         await self._operations.join([job])
         if job.error is not None:
             raise job.error
@@ -336,6 +367,8 @@ class EnhancedStartUpCoordinator:
     def _remember(self, configs: Mapping[str, ComponentConfig] | None) -> dict[str, Handler]:
         if configs is None:
             return dict(self._handlers)
+        further = {unit: ComponentConfig() for name in configs for unit in self.units.of(name)[1:]}
+        configs = {**configs, **further}
         handlers = {name: self._known(name).configured(config) for name, config in configs.items()}
         self._handlers |= {name: handler for name, handler in handlers.items() if configs[name]}
         for name, config in configs.items():
@@ -344,7 +377,7 @@ class EnhancedStartUpCoordinator:
         return handlers
 
     def _check_known(self, component_id: str) -> None:
-        if component_id not in self._handlers and self._registry.find(component_id) is None:
+        if component_id not in self._handlers and self.units.find(component_id) is None:
             raise ComponentNotFoundError(component_id, self._registry.nearest(component_id))
 
 

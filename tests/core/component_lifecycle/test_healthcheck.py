@@ -11,7 +11,7 @@ from tekton.core.calls import CANCEL_GRACE
 from tekton.core.component_lifecycle import ComponentRegistry
 from tekton.core.component_lifecycle.healthcheck import CheckCourse, HealthCheck
 from tekton.core.component_lifecycle.readiness import CheckFailedError
-from tekton.core.lifecycle import ComponentRegistration, ComponentState
+from tekton.core.lifecycle import Change, ComponentRegistration, ComponentState
 from tekton.core.recovery import Recovery, RestartPolicy
 from tekton.core.startup_coordinator import ComponentConfig, EnhancedStartUpCoordinator, StartResult
 from tekton.testing import current_clock, virtual_time
@@ -55,6 +55,18 @@ class Patient:
         assert record is not None
         return record.state, record.reason
 
+    @property
+    def serves(self) -> bool:
+        record = self.registry.find("hermes")
+        assert record is not None
+        return record.serving
+
+    @property
+    def instance(self) -> str:
+        record = self.registry.find("hermes")
+        assert record is not None
+        return record.instance_uuid
+
     async def observe(self, state: ComponentState, reason: str) -> None:
         record = self.registry.find("hermes")
         assert record is not None
@@ -92,6 +104,19 @@ def test_one_bad_answer_is_enough_for_a_strict_one() -> None:
     health = course.health(7.0)
 
     assert (health.healthy, health.reason, health.finding, health.age) == (False, "no pulse", "no pulse", 2.0)
+
+
+def test_what_has_not_turned_the_verdict_yet_is_told_too() -> None:
+    course = CheckCourse(HealthCheck("pulse", succeed, failures=3, role="liveness"))
+    course.note("no pulse", 5.0, latency=0.25)
+    course.note("no pulse", 6.0, latency=0.5)
+
+    health = course.health(7.0)
+
+    assert (health.healthy, health.reason, health.finding) == (True, None, "no pulse")
+    assert (health.failing, health.failures, health.latency, health.role) == (2, 3, 0.5, "liveness")
+    course.note(None, 8.0)
+    assert course.health(8.0).failing == 0
 
 
 def test_before_the_first_answer_a_component_counts_as_healthy() -> None:
@@ -170,6 +195,125 @@ async def test_one_bad_check_of_two_is_enough_and_both_must_recover(inline_regis
 
     assert patient.state[0] is READY
     assert [one.name for one in health if one.healthy] == ["pulse", "breath"]
+    await patient.coordinator.close()
+
+
+@virtual_time
+async def test_a_check_that_withdraws_takes_the_traffic_away_and_gives_it_back(
+    inline_registry: ComponentRegistry,
+) -> None:
+    patient = Patient(inline_registry, interval=10, effect="withdraw", role="ready")
+    await patient.start()
+    changes: list[Change] = []
+    inline_registry.feed.add_listener(changes.append)
+    patient.finding = "no pulse"
+    await asyncio.sleep(25)
+    assert patient.serves
+
+    await asyncio.sleep(10)
+    assert (patient.state, patient.serves) == ((READY, None), False)
+
+    patient.finding = None
+    await asyncio.sleep(10)
+    assert (patient.state, patient.serves) == ((READY, None), True)
+    assert [(change.kind, change.reason) for change in changes] == [
+        ("serving", "ready: pulse: no pulse"),
+        ("serving", "healthy again"),
+    ]
+    await patient.coordinator.close()
+
+
+@virtual_time
+async def test_who_is_without_traffic_can_be_degraded_besides(inline_registry: ComponentRegistry) -> None:
+    patient = Patient(inline_registry, failures=1, effect="withdraw")
+    other = Patient(inline_registry)
+    await patient.start(HealthCheck("breath", other.ask, failures=1))
+    patient.finding = other.finding = "none"
+    await patient.coordinator.check_health("hermes")
+    assert (patient.state[0], patient.serves) == (DEGRADED, False)
+
+    other.finding = None
+    await patient.coordinator.check_health("hermes")
+    assert (patient.state[0], patient.serves) == (READY, False)
+
+    patient.finding = None
+    await patient.coordinator.check_health("hermes")
+    assert (patient.state[0], patient.serves) == (READY, True)
+    await patient.coordinator.close()
+
+
+@virtual_time
+async def test_traffic_that_somebody_else_has_taken_away_is_not_given_back(inline_registry: ComponentRegistry) -> None:
+    patient = Patient(inline_registry, failures=1, effect="withdraw")
+    await patient.start()
+    inline_registry.observe_serving("hermes", patient.instance, False, "draining")
+
+    await patient.coordinator.check_health("hermes")
+    patient.finding = "no pulse"
+    await patient.coordinator.check_health("hermes")
+    patient.finding = None
+    await patient.coordinator.check_health("hermes")
+
+    assert not patient.serves
+    await patient.coordinator.close()
+
+
+@virtual_time
+async def test_what_was_found_before_a_restart_of_ours_can_be_revised(inline_registry: ComponentRegistry) -> None:
+    patient = Patient(inline_registry, failures=1, effect="withdraw")
+    await patient.start()
+    await patient.coordinator.close()
+    inline_registry.observe_serving("hermes", patient.instance, False, "ready: pulse: no pulse")
+
+    successor = Patient(inline_registry, effect="withdraw", role="ready")
+    await successor.coordinator.register_component_handler("hermes", succeed, health=[successor.check])
+    await successor.coordinator.check_health("hermes")
+
+    assert successor.serves
+    await successor.coordinator.close()
+
+
+@virtual_time
+async def test_but_not_what_others_have_said_before(inline_registry: ComponentRegistry) -> None:
+    patient = Patient(inline_registry, failures=1, effect="withdraw")
+    await patient.start()
+    inline_registry.observe_serving("hermes", patient.instance, False, "drained")
+    await patient.coordinator.close()
+
+    successor = Patient(inline_registry, effect="withdraw", role="ready")
+    await successor.coordinator.register_component_handler("hermes", succeed, health=[successor.check])
+    await successor.coordinator.check_health("hermes")
+
+    assert not successor.serves
+    await successor.coordinator.close()
+
+
+@virtual_time
+async def test_other_checks_do_not_give_traffic_back_that_was_taken_away_by_hand(
+    inline_registry: ComponentRegistry,
+) -> None:
+    patient = Patient(inline_registry, failures=1, effect="withdraw")
+    await patient.start()
+    inline_registry.observe_serving("hermes", patient.instance, False, "drained")
+
+    await patient.coordinator.register_component_handler("hermes", succeed, health=[patient.check])
+    await patient.coordinator.check_health("hermes")
+
+    assert not patient.serves
+    await patient.coordinator.close()
+
+
+@virtual_time
+async def test_a_liveness_check_is_patient_also_with_whoever_asks_strictly(inline_registry: ComponentRegistry) -> None:
+    patient = Patient(inline_registry, failures=2, effect="fail", role="liveness")
+    await patient.start()
+    patient.finding = "no pulse"
+
+    await patient.coordinator.check_health("hermes", strict=True)
+    assert patient.state == (READY, None)
+    await patient.coordinator.check_health("hermes", strict=True)
+
+    assert patient.state == (FAILED, "liveness: pulse: no pulse")
     await patient.coordinator.close()
 
 

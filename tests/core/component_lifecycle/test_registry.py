@@ -1,6 +1,7 @@
 """The registry: commands, fences, observations. What the disk does to them is in test_commit.py."""
 
 import asyncio
+import json
 import random
 import uuid
 from collections import deque
@@ -560,7 +561,124 @@ async def test_a_predicate_that_raises_fails_only_who_waits_with_it(registry: Co
     assert found is registry.find("x")
 
 
+# Traffic
+
+
+async def test_traffic_is_taken_away_without_a_change_of_state(registry: ComponentRegistry) -> None:
+    one = await ready(registry, capabilities=["c"])
+    changes = record_changes(registry)
+
+    assert registry.observe_serving("x", one.instance_uuid, False, "GET /ready answered 503")
+
+    (change,) = changes
+    assert (change.kind, change.previous, change.state) == ("serving", READY, READY)
+    assert (change.reason, change.record.reason) == ("GET /ready answered 503", None)
+    record = registry.find("x")
+    assert record is not None
+    assert (record.usable, record.serving, record.discoverable) == (True, False, False)
+    assert registry.by_capability("c") == registry.page(capability="c").items == []
+    assert registry.page(capability="c", state=READY).items == [record]
+    assert registry.capabilities() == {"c": ["x"]}
+
+
+async def test_the_history_tells_why_traffic_was_taken_away_and_given_back(registry: ComponentRegistry) -> None:
+    one = await ready(registry)
+    registry.observe_serving("x", one.instance_uuid, False, "no answer within 2 s")
+    registry.observe_serving("x", one.instance_uuid, True, "it answers again")
+
+    newest, before = await registry.get_history("x", limit=2)
+
+    assert (newest.kind, newest.reason) == ("serving", "it answers again")
+    assert (before.kind, before.state, before.reason) == ("serving", READY, "no answer within 2 s")
+
+
+async def test_who_serves_is_no_news_twice(registry: ComponentRegistry) -> None:
+    one = await ready(registry)
+    changes = record_changes(registry)
+
+    assert not registry.observe_serving("x", one.instance_uuid, True, "it serves")
+    assert registry.observe_serving("x", one.instance_uuid, False, "it does not")
+    assert not registry.observe_serving("x", one.instance_uuid, False, "it still does not")
+    assert len(changes) == 1
+
+
+async def test_nothing_is_said_of_the_traffic_of_who_cannot_be_used(registry: ComponentRegistry) -> None:
+    one = await registered(registry)
+
+    assert not registry.observe_serving("x", one.instance_uuid, False, "not yet")
+    assert not registry.observe_serving("x", registration().instance_uuid, False, "nobody")
+    assert not registry.observe_serving("y", one.instance_uuid, False, "nobody")
+
+    record = registry.find("x")
+    assert record is not None
+    assert record.serving
+
+
+async def test_an_instance_that_is_started_anew_serves(registry: ComponentRegistry) -> None:
+    one = await ready(registry)
+    registry.observe_serving("x", one.instance_uuid, False, "busy")
+    for state in (FAILED, ComponentState.INITIALIZING):
+        await registry.set_state("x", one.instance_uuid, state)
+
+    await registry.make_ready("x", one.instance_uuid)
+
+    record = registry.find("x")
+    assert record is not None
+    assert record.discoverable
+
+
+async def test_a_new_instance_serves(registry: ComponentRegistry) -> None:
+    one = await ready(registry)
+    registry.observe_serving("x", one.instance_uuid, False, "busy")
+    registry.observe("x", one.instance_uuid, FAILED, "exit 1")
+
+    await ready(registry)
+
+    record = registry.find("x")
+    assert record is not None
+    assert record.discoverable
+
+
+async def test_who_is_degraded_or_registers_again_stays_without_traffic(registry: ComponentRegistry) -> None:
+    one = await ready(registry)
+    registry.observe_serving("x", one.instance_uuid, False, "busy")
+
+    await registry.set_state("x", one.instance_uuid, ComponentState.DEGRADED)
+    await registry.register(registration(instance_uuid=one.instance_uuid, version="2"))
+
+    record = registry.find("x")
+    assert record is not None
+    assert (record.usable, record.serving, record.version) == (True, False, "2")
+
+
 # Durability and sharing
+
+
+async def test_who_serves_is_known_after_reopening(tmp_path: Path) -> None:
+    async with ComponentRegistry(data_dir=tmp_path) as registry:
+        for name in ("x", "y"):
+            await ready(registry, name, capabilities=["c"])
+        withdrawn = registry.find("x")
+        assert withdrawn is not None
+        registry.observe_serving("x", withdrawn.instance_uuid, False, "busy")
+
+    async with ComponentRegistry(data_dir=tmp_path) as registry:
+        assert [record.component_id for record in registry.by_capability("c")] == ["y"]
+        assert (await registry.get_history("x", limit=1))[0].reason == "busy"
+
+
+async def test_a_record_of_before_there_was_serving_serves() -> None:
+    store = MemoryStore()
+    async with ComponentRegistry(store=store) as registry:
+        await ready(registry, capabilities=["c"])
+    old = {key: json.loads(text) for key, text in store._records.items()}
+    store._records = {
+        key: json.dumps({name: value for name, value in record.items() if name != "serving"})
+        for key, record in old.items()
+    }
+
+    async with ComponentRegistry(store=store) as registry:
+        assert [record.component_id for record in registry.by_capability("c")] == ["x"]
 
 
 async def test_registries_on_one_directory_share_what_they_know(tmp_path: Path) -> None:
@@ -657,3 +775,42 @@ async def test_many_concurrent_registrations_share_batches(registry: ComponentRe
 
     assert len(registry.components()) == 300
     assert all(record.state is READY for record in registry.components())
+
+
+# Components with several instances.
+
+
+async def test_a_registration_replaces_only_the_ended_instances_that_it_may(registry: ComponentRegistry) -> None:
+    several = [ComponentRegistration(component_id="x", max_instances=3) for _ in range(3)]
+    for one in several[:2]:
+        await registry.register(one)
+        registry.observe("x", one.instance_uuid, FAILED, "exit 1")
+    first = several[0].instance_uuid
+
+    await registry.register(several[2], replaces=lambda record: record.instance_uuid == first)
+
+    assert {record.instance_uuid for record in registry.instances("x")} == {one.instance_uuid for one in several[1:]}
+
+
+async def test_a_supervised_instance_that_describes_itself_leaves_room_for_its_siblings(
+    registry: ComponentRegistry,
+) -> None:
+    first = ComponentRegistration(component_id="x", max_instances=2)
+    await registry.register(first, supervised=True)
+
+    own = ComponentRegistration(component_id="x", instance_uuid=first.instance_uuid, version="2")
+    record = (await registry.register(own)).record
+
+    assert (record.version, record.max_instances) == ("2", 2)
+    assert (await registry.register(ComponentRegistration(component_id="x", max_instances=2), supervised=True)).created
+
+
+async def test_supervised_instances_do_not_count_for_each_other(registry: ComponentRegistry) -> None:
+    for _ in range(2):
+        await registry.register(ComponentRegistration(component_id="x"), supervised=True)
+    with pytest.raises(ComponentExistsError):
+        await registry.register(ComponentRegistration(component_id="x"))
+
+    await registry.register(ComponentRegistration(component_id="y"))
+    with pytest.raises(ComponentExistsError):
+        await registry.register(ComponentRegistration(component_id="y"), supervised=True)

@@ -74,15 +74,17 @@ class Known:
     capabilities: tuple[str, ...]
     max_instances: int
     reason: str | None
+    serving: bool = True
 
     @staticmethod
     def of(record: ComponentRecord) -> "Known":
         return Known(*(getattr(record, field.name) for field in fields(Known)))
 
     @property
-    def merit(self) -> tuple[int, int]:
+    def merit(self) -> tuple[int, bool, int, int]:
         order = [ENDED, set(STATES) - ENDED - USABLE, {ComponentState.DEGRADED}, {READY}]
-        return next(rank for rank, states in enumerate(order) if self.state in states), self.generation
+        rank = next(rank for rank, states in enumerate(order) if self.state in states)
+        return min(rank, 2), rank >= 2 and self.serving, rank, self.generation
 
 
 Event = tuple[str, Key, ComponentState, Known]
@@ -113,11 +115,11 @@ class Doubt(NamedTuple):
 
 @dataclass
 class Operation:
-    """What waits for the store. `fact`: an observation, and the state that it observed."""
+    """What waits for the store. `fact`: an observation, and the state (or whether it serves) that it observed."""
 
     key: Key | None
     events: list[Event]
-    fact: ComponentState | None = None
+    fact: ComponentState | bool | None = None
     clients: list[Client] = field(default_factory=list)
     doubts: list[Doubt] = field(default_factory=list)
 
@@ -149,9 +151,20 @@ def walk(key: Key, known: Known, states: Sequence[ComponentState], reason: str |
     for state in states:
         if state not in VALID_TRANSITIONS[known.state]:
             raise IllegalTransitionError(key[0], known.state.value, state.value, [])
-        events.append(("state", key, known.state, replace(known, state=state, reason=reason)))
+        serving = known.serving or state is ComponentState.INITIALIZING
+        events.append(("state", key, known.state, replace(known, state=state, reason=reason, serving=serving)))
         known = events[-1][3]
     return events
+
+
+def observed(key: Key, known: Known | None, fact: ComponentState | bool) -> list[Event]:
+    """What an observation changes; nothing when it is not legal."""
+    if known is None:
+        return []
+    if isinstance(fact, bool):
+        news = known.state in USABLE and known.serving is not fact
+        return [("serving", key, known.state, replace(known, serving=fact))] if news else []
+    return walk(key, known, [fact], "seen") if fact in VALID_TRANSITIONS[known.state] else []
 
 
 def registering(records: Records, key: Key, version: str, capabilities: tuple[str, ...], most: int) -> list[Event]:
@@ -224,17 +237,16 @@ class Model:
             else:
                 client.expected = "done"
 
-    def observe(self, key: Key, state: ComponentState) -> bool:
-        known = self.head.get(key)
-        if known is None or state not in VALID_TRANSITIONS[known.state]:
+    def observe(self, key: Key, fact: ComponentState | bool) -> bool:
+        events = observed(key, self.head.get(key), fact)
+        if not events:
             if self.underway(key):
                 self._eager = True
-                self.queue.append(Operation(key, [], state))
+                self.queue.append(Operation(key, [], fact))
             return False
-        events = walk(key, known, [state], "seen")
         self._eager = True
         if self.underway(key) or (self.flight is not None and self.revision + 1 >= self.base):
-            self.queue.append(Operation(key, events, state))
+            self.queue.append(Operation(key, events, fact))
         else:
             self.revision += 1
             self.unsaved += events
@@ -479,6 +491,14 @@ class World:
 
         self.client(observing()).expected = "done"
 
+    def serve(self, key: Key, serving: bool) -> None:
+        legal = self.model.observe(key, serving)
+
+        async def observing() -> None:
+            assert self.registry.observe_serving(*key, serving, "seen") == legal
+
+        self.client(observing()).expected = "done"
+
     def notice(self, key: Key, choice: int) -> None:
         self.observe(key, self.next_state(key, choice))
 
@@ -668,8 +688,8 @@ class World:
         for name in "xy":
             offers = {key for key, known in records.items() if name in known.capabilities}
             assert self.registry.capabilities().get(name, []) == sorted({key[0] for key in offers})
-            usable = {key for key in offers if records[key].state in USABLE}
-            assert {(r.component_id, r.instance_uuid) for r in self.registry.by_capability(name)} == usable
+            named = {key for key in offers if records[key].state in USABLE and records[key].serving}
+            assert {(r.component_id, r.instance_uuid) for r in self.registry.by_capability(name)} == named
 
     def check_head(self) -> None:
         table = self.registry.table
@@ -717,7 +737,7 @@ def summary(total: Counter[Event], component_id: str) -> Counter[tuple[Any, ...]
     result: Counter[tuple[Any, ...]] = Counter()
     for (kind, key, previous, known), count in total.items():
         if key[0] == component_id:
-            result[kind, key, previous, known.state, known.reason] += count
+            result[kind, key, previous, known.state, "seen" if kind == "serving" else known.reason] += count
     return result
 
 
@@ -756,6 +776,7 @@ KINDS = {
     "deregister": kind(6, key),
     "notice": kind(14, key, number),
     "observe": kind(4, key, state),
+    "serve": kind(8, key, either),
     "wait_for": kind(4, one(*IDS), state),
     "flush": kind(2),
     "commit": kind(24, one(None, None, None, FULL, BUSY)),

@@ -16,6 +16,8 @@ def record(
     generation: int = 1,
     capabilities: tuple[str, ...] = (),
     component_type: str = "service",
+    *,
+    serving: bool = True,
 ) -> ComponentRecord:
     return ComponentRecord(
         component_id=component_id,
@@ -35,6 +37,7 @@ def record(
         revision=1,
         registered_at=0.0,
         changed_at=0.0,
+        serving=serving,
     )
 
 
@@ -71,6 +74,24 @@ def test_an_older_instance_in_a_better_state_is_preferred_over_a_newer_one() -> 
     assert view_of(*records).instances("x") == records
     assert view_of(*records[1:]).find("x") is records[1]
     assert view_of(*records[2:]).find("x") is records[2]
+
+
+def test_an_instance_that_serves_is_preferred_among_those_that_can_be_used() -> None:
+    serving = record("x", "a", ComponentState.READY, 1)
+    degraded = record("x", "b", ComponentState.DEGRADED, 2)
+    withdrawn = record("x", "c", ComponentState.READY, 3, serving=False)
+    starting = record("x", "d", ComponentState.STARTING, 4)
+
+    assert view_of(starting, withdrawn, degraded, serving).instances("x") == [serving, degraded, withdrawn, starting]
+
+
+def test_discovery_does_not_name_who_does_not_serve() -> None:
+    withdrawn = record("x", capabilities=("c",), serving=False)
+    view = view_of(withdrawn, record("y", capabilities=("c",)))
+
+    assert [one.component_id for one in view.by_capability("c")] == ["y"]
+    assert [one.component_id for one in view.page(Filter(capability="c"), 9, None, 1).items] == ["y"]
+    assert view.find("x") is withdrawn
 
 
 def test_dropping_the_last_instance_forgets_the_component() -> None:
@@ -157,7 +178,8 @@ def test_filters_restrict_a_page() -> None:
 
     assert ids(Filter(state=ComponentState.FAILED)) == ["a"]
     assert ids(Filter(component_type="agent")) == ["b"]
-    assert ids(Filter(capability="c")) == ["a", "b"]
+    assert ids(Filter(capability="c")) == ["b"]
+    assert ids(Filter(state=ComponentState.FAILED, capability="c")) == ["a"]
     assert ids(Filter(state=ComponentState.READY, capability="c")) == ["b"]
 
 
@@ -219,7 +241,8 @@ def test_the_view_does_what_plain_dictionaries_do() -> None:
             plain.pop(key, None)
         else:
             capabilities = tuple(rng.sample(["c", "d", "e"], rng.randrange(4)))
-            plain[key] = record(*key, rng.choice(list(ComponentState)), generation, capabilities)
+            serving = rng.random() < 0.7
+            plain[key] = record(*key, rng.choice(list(ComponentState)), generation, capabilities, serving=serving)
             view.put(plain[key])
 
         everything = sorted(plain.values(), key=lambda one: one.component_id)
@@ -229,8 +252,8 @@ def test_the_view_does_what_plain_dictionaries_do() -> None:
         for name in "cde":
             offering = [one for one in everything if name in one.capabilities]
             assert view.capabilities().get(name, []) == sorted({one.component_id for one in offering})
-            usable = {one.generation for one in offering if one.usable}
-            assert {one.generation for one in view.by_capability(name)} == usable
-            listed = [one.component_id for one in view.page(Filter(capability=name), 9, None, 1).items]
-            assert listed == [one.component_id for one in view.components() if name in one.capabilities]
+            named = {one.generation for one in offering if one.usable and one.serving}
+            assert {one.generation for one in view.by_capability(name)} == named
+            listed = [one.generation for one in view.page(Filter(capability=name), 9, None, 1).items]
+            assert listed == [one.generation for one in view.components() if one.generation in named]
         assert view.instance(*key) == plain.get(key)

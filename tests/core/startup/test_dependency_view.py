@@ -12,6 +12,7 @@ from tekton.core.lifecycle import ComponentRegistration, ComponentState
 from tekton.core.startup.dependency_view import DependencyView
 from tekton.core.startup.failures import StartFailures
 from tekton.core.startup.start_plan import COMPLETED, Handler, Standing, as_dependencies
+from tekton.core.units import Units
 from tekton.utils.tekton_errors import ComponentError, DependencyError
 
 REGISTERING, INITIALIZING, STARTING, READY, DEGRADED, FAILED, STOPPING, STOPPED = list(ComponentState)[1:]
@@ -38,7 +39,7 @@ class World:
         self.handlers: dict[str, Handler] = {}
         self.failures = StartFailures()
         self.in_flight: set[str] = set()
-        self.view = DependencyView(registry, self.handlers, self.failures, self.in_flight.__contains__)
+        self.view = DependencyView(registry, self.handlers, self.failures, Units(registry), self.in_flight.__contains__)
 
     def handle(self, name: str, *dependencies: str | Dependency) -> Handler:
         self.handlers[name] = Handler(name, dependencies=as_dependencies(dependencies))

@@ -211,7 +211,8 @@ async def test_whoever_asks_strictly_needs_one_bad_answer(inline_registry: Compo
 
     assert [health.healthy for health in await coordinator.check_health("hermes")] == [True]
     assert [health.healthy for health in await coordinator.check_health("hermes", strict=True)] == [False]
-    assert coordinator.explain("hermes").health == tuple(await coordinator.check_health("hermes"))
+    answers = await coordinator.check_health("hermes")
+    assert coordinator.explain("hermes").health == tuple(answers)
     await coordinator.close()
 
 

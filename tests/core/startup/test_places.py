@@ -2,7 +2,7 @@
 
 import asyncio
 
-from tekton.core.startup.places import Place, Places
+from tekton.core.startup.places import Place, Places, hold, lent
 from tekton.testing import virtual_time
 
 
@@ -157,3 +157,55 @@ async def test_a_wait_that_is_given_up_leaves_the_place_to_the_others_in_it() ->
     newcomer = (await guests(places, 1))[0]
     assert not newcomer.seated
     await dismiss(lender, newcomer)
+
+
+# A place that is found in the context.
+
+
+@virtual_time
+async def test_what_is_begun_in_a_place_can_lend_it_while_it_waits() -> None:
+    places = Places(1)
+    room = asyncio.Event()
+
+    async def begun() -> None:
+        async with lent():
+            await room.wait()
+
+    async def holder() -> None:
+        async with places.take() as place:
+            hold(place)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(begun())
+
+    async with asyncio.TaskGroup() as group:
+        held = group.create_task(holder())
+        (guest,) = await guests(places, 1)
+        assert guest.seated
+        room.set()
+        await settle()
+        assert not held.done()
+        await dismiss(guest)
+    assert places._free == 1
+
+
+@virtual_time
+async def test_a_wait_that_is_cancelled_does_not_lose_the_place() -> None:
+    places = Places(1)
+
+    async def holder() -> None:
+        async with places.take() as place:
+            hold(place)
+            async with lent():
+                await asyncio.Event().wait()
+
+    async with asyncio.TaskGroup() as group:
+        held = group.create_task(holder())
+        await settle()
+        held.cancel()
+    assert places._free == 1
+
+
+@virtual_time
+async def test_without_a_place_nothing_is_lent() -> None:
+    async with lent():
+        pass

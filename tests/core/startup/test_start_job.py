@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from tekton.core.component_lifecycle import ComponentRegistry
-from tekton.core.component_lifecycle.readiness import ReadinessCondition
+from tekton.core.component_lifecycle.readiness import CheckFailedError, ReadinessCondition
 from tekton.core.lifecycle import ENDED, USABLE, Change, ComponentRegistration, ComponentState
 from tekton.core.startup_coordinator import ComponentConfig, EnhancedStartUpCoordinator, StartResult
 from tekton.testing import VirtualTimeLoop, current_clock, virtual_time
-from tekton.utils.tekton_errors import DependencyError
+from tekton.utils.tekton_errors import ComponentError, DependencyError, TektonError
 
 Make = Callable[[], ComponentRegistry]
 UP = StartResult(True, None)
@@ -152,6 +152,41 @@ def test_a_coordinator_that_is_closed_at_any_point_leaves_nothing_behind(new_inl
 
 
 # Dependencies that come and go.
+
+
+def test_a_dependency_that_fails_at_any_point_is_usable_when_the_start_function_is_called_or_it_is_not_called(
+    new_inline_registry: Make,
+) -> None:
+    async def scenario() -> bool:
+        registry = new_inline_registry()
+        coordinator = EnhancedStartUpCoordinator(registry, clock=current_clock())
+        failed, called_while_usable = [], []
+
+        def usable() -> bool:
+            record = registry.find("a")
+            return record is not None and record.usable
+
+        def fail() -> None:
+            record = registry.find("a")
+            assert record is not None
+            failed.append(registry.observe("a", record.instance_uuid, FAILED, "exited with code 1"))
+
+        async def start() -> None:
+            called_while_usable.append(usable())
+
+        await coordinator.start_component("a", start_func=functools.partial(asyncio.sleep, 0))
+        caller = asyncio.ensure_future(
+            coordinator.start_components({"b": ComponentConfig(start_func=start, dependencies=["a"])})
+        )
+        asyncio.get_running_loop().arm(fail)  # type: ignore[attr-defined]
+        results = await caller
+
+        assert all(called_while_usable)
+        assert results["b"].success == bool(called_while_usable)
+        await coordinator.close()
+        return bool(failed)
+
+    assert at_every_step(scenario) > 10
 
 
 @virtual_time
@@ -338,3 +373,110 @@ async def test_one_of_twenty_that_fails_takes_only_its_dependents_with_it(
     assert results[f"c{failing}"].error == f"c{failing}: the start function returned False"
     for name in behind - {f"c{failing}"}:
         assert f"c{failing} failed" in (results[name].error or "")
+
+
+# Admission.
+
+
+class Room:
+    """A condition of admission: whether the machine has room."""
+
+    def __init__(self) -> None:
+        self.free = False
+        self.began: list[str] = []
+        self.condition = ReadinessCondition("room", self.ask, interval=1.0)
+
+    async def ask(self) -> bool:
+        if not self.free:
+            raise CheckFailedError("memory_free_min: 2.0 GiB free of 4.0 wanted")
+        return True
+
+    def begin(self, name: str) -> Callable[[], Coroutine[Any, Any, None]]:
+        async def start() -> None:
+            self.began.append(name)
+
+        return start
+
+
+@virtual_time
+async def test_a_start_waits_for_room_and_says_so(inline_registry: ComponentRegistry) -> None:
+    room = Room()
+    async with EnhancedStartUpCoordinator(inline_registry, clock=current_clock()) as coordinator:
+        await coordinator.register_component_handler("big", room.begin("big"), admission=[room.condition])
+        async with asyncio.TaskGroup() as group:
+            starting = group.create_task(coordinator.start_component("big"))
+            await asyncio.sleep(10)
+            why = coordinator.explain("big")
+            assert (why.state, why.phase) == (STARTING, "memory_free_min: 2.0 GiB free of 4.0 wanted")
+            assert room.began == []
+            room.free = True
+
+        assert starting.result() == UP
+        assert room.began == ["big"]
+
+
+@virtual_time
+async def test_a_start_without_room_fails_by_its_timeout_for_that_reason(inline_registry: ComponentRegistry) -> None:
+    room = Room()
+    async with EnhancedStartUpCoordinator(inline_registry, clock=current_clock()) as coordinator:
+        config = ComponentConfig(start_func=room.begin("big"), admission=[room.condition], timeout=30)
+        results = await coordinator.start_components({"big": config})
+
+        assert results["big"].error == (
+            "big: not ready after 30 s (waiting for memory_free_min: 2.0 GiB free of 4.0 wanted)"
+        )
+        assert room.began == []
+        record = inline_registry.find("big")
+        assert record is not None
+        assert record.state is FAILED
+
+
+@virtual_time
+async def test_who_waits_for_room_takes_no_place_from_others(inline_registry: ComponentRegistry) -> None:
+    room = Room()
+    async with EnhancedStartUpCoordinator(inline_registry, clock=current_clock(), max_concurrent=1) as coordinator:
+        big = ComponentConfig(start_func=room.begin("big"), admission=[room.condition], timeout=5)
+        small = ComponentConfig(start_func=room.begin("small"))
+
+        results = await coordinator.start_components({"big": big, "small": small})
+
+        assert (results["big"].success, results["small"]) == (False, UP)
+        assert room.began == ["small"]
+
+
+@virtual_time
+async def test_a_stop_while_it_waits_for_room_starts_nothing(inline_registry: ComponentRegistry) -> None:
+    room = Room()
+    async with EnhancedStartUpCoordinator(inline_registry, clock=current_clock()) as coordinator:
+        await coordinator.register_component_handler("big", room.begin("big"), admission=[room.condition])
+        async with asyncio.TaskGroup() as group:
+            starting = group.create_task(outcome(coordinator.start_component("big")))
+            await asyncio.sleep(3)
+            await coordinator.stop_component("big")
+            room.free = True
+        await asyncio.sleep(10)
+
+        assert isinstance(starting.result(), ComponentError)
+        assert room.began == []
+        record = inline_registry.find("big")
+        assert record is not None
+        assert record.state is ComponentState.STOPPED
+
+
+@virtual_time
+async def test_a_condition_with_a_deadline_of_its_own_ends_the_start(inline_registry: ComponentRegistry) -> None:
+    room = Room()
+    impatient = ReadinessCondition("room", room.ask, interval=1.0, timeout=2.0)
+    async with EnhancedStartUpCoordinator(inline_registry, clock=current_clock()) as coordinator:
+        config = ComponentConfig(start_func=room.begin("big"), admission=[impatient])
+        results = await coordinator.start_components({"big": config})
+
+        assert results["big"].error is not None
+        assert "room not met after 2 s: memory_free_min: 2.0 GiB free of 4.0 wanted" in results["big"].error
+
+
+async def outcome(call: Coroutine[Any, Any, object]) -> object:
+    try:
+        return await call
+    except TektonError as error:
+        return error

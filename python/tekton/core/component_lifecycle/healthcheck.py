@@ -4,9 +4,10 @@ A check is asked again and again for as long as its component is usable. One bad
 turns only after several answers of the same kind in a row. What follows is an observation, never more:
 
 * a check whose effect is `degrade` makes a READY component DEGRADED: usable, but not the first choice;
+* one whose effect is `withdraw` takes its traffic away (`ComponentRecord.serving`), and leaves its state alone;
 * one whose effect is `fail` makes it FAILED. Whether it is then restarted, Recovery decides;
-* when all checks are healthy again, a component that was degraded by them is READY. What somebody else has degraded
-  is left alone.
+* when all checks are healthy again, a component that was degraded by them is READY, and one whose traffic they took
+  away is given it back. What somebody else has done is left alone.
 
 A check that does not return is not asked a second time beside itself: that counts as one bad answer each time.
 """
@@ -26,9 +27,16 @@ from tekton.core.calls import UserCalls, UserFunction, call
 from tekton.core.component_lifecycle.readiness import finding_of
 from tekton.core.component_lifecycle.registry import ComponentRegistry
 from tekton.core.lifecycle import Change, ComponentRecord, ComponentState
+from tekton.core.units import Units
+from tekton.utils.tekton_errors import StorageError
 
 UNHEALTHY: Final = "unhealthy: "
 """How the reason of a component begins that health checks have degraded."""
+
+Role = Literal["check", "startup", "ready", "liveness"]
+
+_HISTORY: Final = 1000
+"""So many changes are looked through for who took traffic away."""
 
 _logger = logging.getLogger("tekton.health")
 
@@ -39,7 +47,7 @@ class HealthCheck:
 
     Healthy is an answer that is true; unhealthy one that is not, an error, or none in time. The verdict turns to
     unhealthy after *failures* such answers in a row, back after *successes* good ones. Plain functions run in a
-    thread.
+    thread. *role* tells what the check is for, and begins the reasons of what it causes.
     """
 
     name: str
@@ -48,22 +56,24 @@ class HealthCheck:
     timeout: float = 2.0
     failures: int = 3
     successes: int = 1
-    effect: Literal["degrade", "fail"] = "degrade"
+    effect: Literal["degrade", "withdraw", "fail"] = "degrade"
+    role: Role = "check"
 
     def __post_init__(self) -> None:
         if not (0 < self.interval < math.inf and 0 < self.timeout < math.inf):
             raise ValueError("interval and timeout are positive numbers of seconds")
         if self.failures < 1 or self.successes < 1:
             raise ValueError("failures and successes are at least 1")
-        if self.effect not in ("degrade", "fail"):
-            raise ValueError("effect is 'degrade' or 'fail'")
+        if self.effect not in ("degrade", "withdraw", "fail"):
+            raise ValueError("effect is 'degrade', 'withdraw' or 'fail'")
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
     """What a check says of a component.
 
     `healthy` is the verdict, `reason` what is behind an unhealthy one. `finding` is what the last answer found, even
-    if it has not turned the verdict; `age` is how many seconds ago that was, None before the first one.
+    if it has not turned the verdict; `age` is how many seconds ago that was, None before the first one, and `latency`
+    how many seconds it took. `failing` bad answers have come in a row; `failures` of them turn the verdict.
     """
 
     name: str
@@ -71,12 +81,16 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None
     finding: str | None
     age: float | None
+    role: Role = "check"
+    latency: float | None = None
+    failing: int = 0
+    failures: int = 1
 
 
 class CheckCourse:
     """The answers of one check so far, as a verdict with hysteresis. Who asks holds `turn`."""
 
-    __slots__ = ("_answered_at", "_finding", "_reason", "_row", "check", "turn")
+    __slots__ = ("_answered_at", "_finding", "_latency", "_reason", "_row", "check", "turn")
 
     def __init__(self, check: HealthCheck) -> None:
         self.check = check
@@ -85,15 +99,17 @@ class CheckCourse:
         self._finding: str | None = None
         self._row = 0
         self._answered_at: float | None = None
+        self._latency: float | None = None
 
     @property
     def reason(self) -> str | None:
         """Why the verdict is unhealthy; None when it is healthy."""
         return self._reason
 
-    def note(self, finding: str | None, now: float, *, strict: bool = False) -> None:
+    def note(self, finding: str | None, now: float, *, latency: float | None = None, strict: bool = False) -> None:
         """An answer: None when it was good. *strict*: one bad answer is enough."""
         self._answered_at = now
+        self._latency = latency
         self._row = self._row + 1 if (finding is None) is (self._finding is None) else 1
         self._finding = finding
         if finding is None:
@@ -111,23 +127,31 @@ class CheckCourse:
             reason=self._reason,
             finding=self._finding,
             age=age,
+            role=self.check.role,
+            latency=self._latency,
+            failing=0 if self._finding is None else self._row,
+            failures=self.check.failures,
         )
 
 
 class _Patient:
     """One instance that is being asked."""
 
-    def __init__(self, record: ComponentRecord, checks: Sequence[HealthCheck]) -> None:
+    def __init__(self, unit: str, record: ComponentRecord, checks: Sequence[HealthCheck]) -> None:
+        self.unit = unit
         self.component_id = record.component_id
         self.instance_uuid = record.instance_uuid
         self.courses = [CheckCourse(check) for check in checks]
+        self.withdrawn: bool | None = False if record.serving else None
+        """Whether checks have taken its traffic away. None: somebody did, before we began to ask."""
         self.tasks: list[asyncio.Task[None]] = []
 
 
 class HealthMonitor:
     """Asks the checks that *checks* has for a component, as long as it is usable; nobody is asked before `start`.
 
-    Of a component with several instances, the best is asked.
+    Of a component with several instances, the best is asked; of one with replicas (`units.py`), the best of each. Where
+    a method takes a `component_id`, that is the name of a unit.
     """
 
     def __init__(
@@ -136,9 +160,11 @@ class HealthMonitor:
         checks: Callable[[str], Sequence[HealthCheck]],
         calls: UserCalls,
         *,
+        units: Units,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._registry = registry
+        self._units = units
         self._checks = checks
         self._calls = calls
         self._clock = clock
@@ -161,13 +187,13 @@ class HealthMonitor:
 
     def consider(self, component_id: str) -> None:
         """Begin, go on or end to ask a component, as its state and its checks want it."""
-        record = self._registry.find(component_id)
+        record = self._units.find(component_id)
         patient = self._patients.get(component_id)
         if record is None or not record.usable:
             self._dismiss(component_id)
         elif patient is None or patient.instance_uuid != record.instance_uuid:
             self._dismiss(component_id)
-            self._admit(record)
+            self._admit(component_id, record)
 
     def replace_checks(self, component_id: str) -> None:
         """The checks of a component are others now: ask those, if it is usable."""
@@ -194,14 +220,14 @@ class HealthMonitor:
     # Inside.
 
     def _on_change(self, change: Change) -> None:
-        self.consider(change.component_id)
+        self.consider(self._units.unit_of(change.component_id, change.instance_uuid))
 
-    def _admit(self, record: ComponentRecord) -> None:
-        checks = self._checks(record.component_id)
+    def _admit(self, unit: str, record: ComponentRecord) -> None:
+        checks = self._checks(unit)
         if checks:
-            patient = self._patients[record.component_id] = _Patient(record, checks)
+            patient = self._patients[unit] = _Patient(unit, record, checks)
             patient.tasks = [
-                self._group.spawn(self._attend(patient, course), f"{course.check.name} of {record.component_id}")
+                self._group.spawn(self._attend(patient, course), f"{course.check.name} of {unit}")
                 for course in patient.courses
             ]
 
@@ -218,11 +244,28 @@ class HealthMonitor:
 
     async def _ask(self, patient: _Patient, course: CheckCourse, *, strict: bool = False) -> None:
         async with course.turn:
-            finding = await self._find(patient.component_id, course.check)
+            began = self._clock.monotonic()
+            finding = await self._find(patient.unit, course.check)
+        if patient.withdrawn is None:
+            patient.withdrawn = await self._has_withdrawn(patient)
         # A late answer of an earlier instance says nothing about this one.
-        if self._patients.get(patient.component_id) is patient:
-            course.note(finding, self._clock.monotonic(), strict=strict)
+        if self._patients.get(patient.unit) is patient:
+            now = self._clock.monotonic()
+            # To restart somebody for one answer would be rash, whoever asks.
+            once = strict and course.check.role != "liveness"
+            course.note(finding, now, latency=now - began, strict=once)
             self._judge(patient)
+
+    async def _has_withdrawn(self, patient: _Patient) -> bool | None:
+        """Whether it was checks, perhaps those of an earlier control plane, that took its traffic away."""
+        try:
+            history = await self._registry.get_history(patient.component_id, _HISTORY)
+        except StorageError:
+            return None
+        mine = (entry for entry in history if entry.instance_uuid == patient.instance_uuid)
+        last = next((entry for entry in mine if entry.kind == "serving"), None)
+        leads = tuple(_lead(course.check) for course in patient.courses if course.check.effect == "withdraw")
+        return last is not None and (last.reason or "").startswith(leads)
 
     async def _find(self, component_id: str, check: HealthCheck) -> str | None:
         what = f"health check {check.name}"
@@ -247,15 +290,32 @@ class HealthMonitor:
         fatal = next((course for course in bad if course.check.effect == "fail"), None)
         if fatal is not None:
             self._observe(record, ComponentState.FAILED, _reason(fatal))
-        elif bad and record.state is ComponentState.READY:
-            self._observe(record, ComponentState.DEGRADED, _reason(bad[0]))
-        elif not bad and record.state is ComponentState.DEGRADED and (record.reason or "").startswith(UNHEALTHY):
+            return
+        self._judge_traffic(patient, record, [course for course in bad if course.check.effect == "withdraw"])
+        worse = next((course for course in bad if course.check.effect == "degrade"), None)
+        if worse is not None and record.state is ComponentState.READY:
+            self._observe(record, ComponentState.DEGRADED, _reason(worse))
+        elif worse is None and record.state is ComponentState.DEGRADED and (record.reason or "").startswith(UNHEALTHY):
             self._observe(record, ComponentState.READY, "healthy again")
+
+    def _judge_traffic(self, patient: _Patient, record: ComponentRecord, bad: Sequence[CheckCourse]) -> None:
+        key = (record.component_id, record.instance_uuid)
+        if bad and record.serving:
+            patient.withdrawn = self._registry.observe_serving(*key, False, _reason(bad[0]))
+        elif patient.withdrawn and not bad:
+            patient.withdrawn = False
+            self._registry.observe_serving(*key, True, "healthy again")
 
     def _observe(self, record: ComponentRecord, state: ComponentState, reason: str) -> None:
         _logger.info("%s is %s: %s", record.component_id, state.value, reason, extra={"component": record.component_id})
         self._registry.observe(record.component_id, record.instance_uuid, state, reason)
 
 
+def _lead(check: HealthCheck) -> str:
+    return UNHEALTHY if check.role == "check" else f"{check.role}: "
+
+
 def _reason(course: CheckCourse) -> str:
-    return f"{UNHEALTHY}{course.check.name}: {course.reason}"
+    check, reason = course.check, course.reason or ""
+    lead = _lead(check)
+    return f"{lead}{reason}" if reason.startswith(check.name) else f"{lead}{check.name}: {reason}"

@@ -20,7 +20,7 @@ from tekton import _native
 from tekton.clock import Clock
 from tekton.core.component_lifecycle import refusals
 from tekton.core.component_lifecycle.commit import CommitQueue
-from tekton.core.component_lifecycle.steps import Before, Fact, Key, Step
+from tekton.core.component_lifecycle.steps import Before, Fact, Key, Step, moved
 from tekton.core.component_lifecycle.store import Loaded, RegistryStore
 from tekton.core.component_lifecycle.view import CommittedView
 from tekton.core.events import ChangeFeed, can_be_told
@@ -41,6 +41,7 @@ _logger = logging.getLogger("tekton.registry")
 
 Predicate = Callable[[ComponentRecord | None], bool]
 UndoListener = Callable[[str, str], None]
+Replaces = Callable[[ComponentRecord], bool]
 
 INCARNATION_GAP = 1 << 18
 """Revisions left free for observations of one incarnation that were published but never saved."""
@@ -75,16 +76,19 @@ class Ledger:
             store.close()
             raise
 
-    async def register(self, registration: ComponentRegistration, supervised: bool) -> tuple[ComponentRecord, bool]:
+    async def register(
+        self, registration: ComponentRegistration, supervised: bool, replaces: Replaces | None = None
+    ) -> tuple[ComponentRecord, bool]:
         """Register an instance; see `ComponentRegistry.register`."""
         registration = check_registration(registration)
         key = (registration.component_id, registration.instance_uuid)
-        while (instances := self._instances(key[0])) and refusals.registration(registration, instances) is not None:
-            await self._refuse(key[0], partial(refusals.registration, registration))
+        while (instances := self._instances(key[0])) and refusals.registration(registration, supervised, instances):
+            await self._refuse(key[0], partial(refusals.registration, registration, supervised))
         known = self._newest(key)
         if known is not None and known.state not in ENDED:
-            return await self._register_again(key, known, registration), False
-        return await self._register_new(key, registration, supervised, instances), True
+            return await self._register_again(key, known, registration, supervised), False
+        old = [one for one in instances if one.state in ENDED and (replaces is None or replaces(one))]
+        return await self._register_new(key, registration, supervised, instances, old), True
 
     async def transition(self, key: Key, states: Sequence[ComponentState], reason: str | None) -> ComponentRecord:
         """Walk *key* through *states*, a legal path after its first step; every step is recorded. All or nothing."""
@@ -100,7 +104,7 @@ class Ledger:
         before = record
         steps: list[Step] = []
         for state in states:
-            changed = _replace(record, state=state, reason=reason, changed_at=now)
+            changed = moved(record, state, reason, now)
             steps.append(Step("state", record.state, changed))
             record = changed
         self._put(key, record)
@@ -127,15 +131,19 @@ class Ledger:
         """Record what has happened to *key*; see `ComponentRegistry.observe`."""
         return self.take(Fact(key, state, _storable(reason), self._clock.time()))
 
+    def observe_serving(self, key: Key, serving: bool, reason: str) -> bool:
+        """Record whether *key* takes traffic; see `ComponentRegistry.observe_serving`."""
+        return self.take(Fact(key, serving, _storable(reason), self._clock.time()))
+
     def take(self, fact: Fact) -> bool:
-        """Make *fact* the state of the head, and published as soon as it can be. False when it is not legal."""
+        """Make *fact* part of the head, and published as soon as it can be. False when it is not legal, or no news."""
         record = self._newest(fact.key)
-        if record is None or not can_transition(record.state, fact.state):
+        step = None if record is None else fact.step(record)
+        if step is None:
             self.commits.remember(fact)
             return False
-        changed = _replace(record, state=fact.state, reason=fact.reason, changed_at=fact.at)
-        self._put(fact.key, changed)
-        self.commits.observe(fact, Step("state", record.state, changed), (fact.key, record))
+        self._put(fact.key, step.record)
+        self.commits.observe(fact, step, (fact.key, record))
         return True
 
     async def wait_until(self, component_id: str, predicate: Predicate) -> ComponentRecord | None:
@@ -230,9 +238,12 @@ class Ledger:
         raise refusal
 
     async def _register_again(
-        self, key: Key, known: ComponentRecord, registration: ComponentRegistration
+        self, key: Key, known: ComponentRecord, registration: ComponentRegistration, supervised: bool
     ) -> ComponentRecord:
         updated = _replace(known, **_described(registration))
+        if known.supervised and not supervised:
+            # How many there may be is the business of who runs them: a replica knows of itself only.
+            updated = _replace(updated, max_instances=known.max_instances)
         if updated == known:
             await self.commits.settled(key)
             return known
@@ -243,9 +254,14 @@ class Ledger:
         return updated
 
     async def _register_new(
-        self, key: Key, registration: ComponentRegistration, supervised: bool, instances: Sequence[ComponentRecord]
+        self,
+        key: Key,
+        registration: ComponentRegistration,
+        supervised: bool,
+        instances: Sequence[ComponentRecord],
+        replaced: Iterable[ComponentRecord],
     ) -> ComponentRecord:
-        """*instances* are those of the component, which leave room for another one."""
+        """*instances* are those of the component, which leave room for another one; *replaced* of them go."""
         self.commits.admit()
         now = self._clock.time()
         generation = 1 + max(known.generation for known in instances) if instances else 1
@@ -254,8 +270,8 @@ class Ledger:
         steps = [Step("registered", ComponentState.UNKNOWN, record)]
         before: list[Before] = [(key, self._newest(key) if instances else None)]
         self._put(key, record)
-        for old in instances:
-            if old.state in ENDED and _key(old) != key:
+        for old in replaced:
+            if _key(old) != key:
                 steps.append(Step("deregistered", old.state, _replace(old, changed_at=now)))
                 before.append((_key(old), old))
                 self._remove(_key(old))

@@ -28,9 +28,14 @@ from tekton.utils.tekton_errors import (
 Judge = Callable[[Sequence[ComponentRecord]], RegistryError | None]
 
 
-def registration(asked: ComponentRegistration, instances: Sequence[ComponentRecord]) -> RegistryError | None:
-    """Why *asked* is refused: as many live instances as there may be, itself not among them."""
-    live = [record for record in instances if record.state not in ENDED]
+def registration(
+    asked: ComponentRegistration, supervised: bool, instances: Sequence[ComponentRecord]
+) -> RegistryError | None:
+    """Why *asked* is refused: as many live instances as there may be, itself not among them.
+
+    Who runs the processes (*supervised*) decides how many of them there are: those do not count for each other.
+    """
+    live = [record for record in instances if record.state not in ENDED and not (supervised and record.supervised)]
     if not live or any(record.instance_uuid == asked.instance_uuid for record in live):
         return None
     if len(live) < min(asked.max_instances, *(record.max_instances for record in live)):

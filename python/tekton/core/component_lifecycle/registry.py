@@ -15,7 +15,7 @@ from typing import NamedTuple, Self
 from tekton import _native
 from tekton.clock import SYSTEM_CLOCK, Clock
 from tekton.core.component_lifecycle.commit import CommitQueue
-from tekton.core.component_lifecycle.ledger import Ledger, Predicate, UndoListener
+from tekton.core.component_lifecycle.ledger import Ledger, Predicate, Replaces, UndoListener
 from tekton.core.component_lifecycle.store import HistoryEntry, MemoryStore, RegistryStore
 from tekton.core.component_lifecycle.view import Filter, Page
 from tekton.core.events import ChangeFeed
@@ -194,14 +194,20 @@ class ComponentRegistry:
 
     # Commands that raise.
 
-    async def register(self, registration: ComponentRegistration, *, supervised: bool = False) -> Registered:
+    async def register(
+        self,
+        registration: ComponentRegistration,
+        *,
+        supervised: bool = False,
+        replaces: Replaces | None = None,
+    ) -> Registered:
         """Register an instance, durably; it is then REGISTERING.
 
         The same live instance again is not an error: what it says about itself is updated. FAILED and STOPPED
-        instances of the id are replaced, and the generation goes up. Raises ComponentExistsError when
-        `max_instances` live ones exist, InvalidRegistrationError, and the storage errors.
+        instances of the id are replaced (all, or those that *replaces* says), and the generation goes up. Raises
+        ComponentExistsError when `max_instances` live ones exist, InvalidRegistrationError, and the storage errors.
         """
-        return Registered(*await self._ledger.register(registration, supervised))
+        return Registered(*await self._ledger.register(registration, supervised, replaces))
 
     async def set_state(
         self, component_id: str, instance_uuid: str, state: ComponentState, reason: str | None = None
@@ -232,10 +238,18 @@ class ComponentRegistry:
         """
         return self._ledger.observe((component_id, instance_uuid), state, reason)
 
+    def observe_serving(self, component_id: str, instance_uuid: str, serving: bool, reason: str) -> bool:
+        """Record whether a usable instance takes traffic: visible at once, durable behind, its state unchanged.
+
+        *reason* is kept in the history. One that is started anew takes traffic again. Returns False, and changes
+        nothing, when the instance is stale or not usable, or *serving* is what it was.
+        """
+        return self._ledger.observe_serving((component_id, instance_uuid), serving, reason)
+
     # Reads of the committed view; none of them does I/O.
 
     def find(self, component_id: str) -> ComponentRecord | None:
-        """The best instance of a component: usable before not, READY first, then the newest."""
+        """The best instance of a component: usable before not, serving before not, READY first, then the newest."""
         return self._ledger.view.find(component_id)
 
     def instance(self, component_id: str, instance_uuid: str) -> ComponentRecord | None:
@@ -247,7 +261,7 @@ class ComponentRegistry:
         return self._ledger.view.instances(component_id)
 
     def by_capability(self, capability: str) -> list[ComponentRecord]:
-        """Usable instances that offer *capability*, READY ones first, those of `unsteady` components last."""
+        """Usable, serving instances that offer *capability*, READY ones first, those of `unsteady` components last."""
         found = self._ledger.view.by_capability(capability)
         return sorted(found, key=lambda record: record.component_id in self.unsteady)
 
@@ -302,7 +316,7 @@ class ComponentRegistry:
         return self.instances(component_id)
 
     async def get_components_by_capability(self, capability: str) -> list[ComponentRecord]:
-        """Usable instances that offer *capability*, READY ones first."""
+        """Usable, serving instances that offer *capability*, READY ones first."""
         return self.by_capability(capability)
 
     async def list_components(

@@ -5,9 +5,10 @@ from typing import NamedTuple
 import msgspec
 
 from tekton.core.component_lifecycle.store import HistoryEntry, Mutation
-from tekton.core.lifecycle import Change, ComponentRecord, ComponentState
+from tekton.core.lifecycle import Change, ComponentRecord, ComponentState, can_transition
 
 _encode = msgspec.json.Encoder().encode
+_replace = msgspec.structs.replace
 
 Key = tuple[str, str]
 Before = tuple[Key, ComponentRecord | None]
@@ -15,20 +16,42 @@ Before = tuple[Key, ComponentRecord | None]
 
 
 class Step(NamedTuple):
-    """One change to be: `record` is the component after it, its revision still to be given."""
+    """One change to be: `record` is the component after it, its revision still to be given.
+
+    `reason` is why it happened, where that is not the reason of the state.
+    """
 
     kind: str
     previous: ComponentState | None
     record: ComponentRecord
+    reason: str | None = None
 
 
 class Fact(NamedTuple):
-    """What somebody observed, and when (wall-clock seconds)."""
+    """What somebody observed, and when (wall-clock seconds): a state, or (a bool) whether the instance serves."""
 
     key: Key
-    state: ComponentState
+    what: ComponentState | bool
     reason: str | None
     at: float
+
+    def step(self, record: ComponentRecord) -> Step | None:
+        """What it makes of *record*; None when that cannot be, or nothing would change."""
+        if isinstance(self.what, bool):
+            if not record.usable or record.serving is self.what:
+                return None
+            changed = _replace(record, serving=self.what, changed_at=self.at)
+            return Step("serving", record.state, changed, self.reason)
+        if not can_transition(record.state, self.what):
+            return None
+        return Step("state", record.state, moved(record, self.what, self.reason, self.at))
+
+
+def moved(record: ComponentRecord, state: ComponentState, reason: str | None, at: float) -> ComponentRecord:
+    """*record* in another *state*. Who is started anew takes traffic, whatever was said of it before."""
+    if state is ComponentState.INITIALIZING and not record.serving:
+        return _replace(record, state=state, reason=reason, changed_at=at, serving=True)
+    return _replace(record, state=state, reason=reason, changed_at=at)
 
 
 def change_of(step: Step, revision: int) -> Change:
@@ -44,7 +67,7 @@ def change_of(step: Step, revision: int) -> Change:
         instance_uuid=record.instance_uuid,
         previous=step.previous,
         state=record.state,
-        reason=record.reason,
+        reason=record.reason if step.reason is None else step.reason,
         record=record,
     )
 

@@ -29,7 +29,11 @@ class Page(msgspec.Struct, frozen=True):
 
 
 class Filter(NamedTuple):
-    """What a list is restricted to; None means any."""
+    """What a list is restricted to; None means any.
+
+    A capability alone asks for who can be called: components that cannot, or do not serve, are left out. With a state
+    it asks for those in that state.
+    """
 
     state: ComponentState | None = None
     component_type: str | None = None
@@ -86,7 +90,7 @@ class CommittedView:
             del self._several[component_id]
 
     def find(self, component_id: str) -> ComponentRecord | None:
-        """The best instance: READY before DEGRADED before any other live one before ended ones, newest first."""
+        """The best instance: usable before other live ones before ended ones, serving and READY first, then newest."""
         return self._best.get(component_id)
 
     def instance(self, component_id: str, instance_uuid: str) -> ComponentRecord | None:
@@ -106,12 +110,14 @@ class CommittedView:
         return [] if best is None else [best]
 
     def by_capability(self, capability: str) -> list[ComponentRecord]:
-        """Usable instances that offer *capability*, READY ones first, then by id. O(components that offer it)."""
+        """Usable, serving instances that offer it, READY ones first, then by id. O(components that offer it)."""
         found: list[ComponentRecord] = []
         for component_id in self._capabilities.offering(capability):
             if component_id in self._several:
-                found += [one for one in self.instances(component_id) if one.usable and capability in one.capabilities]
-            elif (record := self._best[component_id]).usable:
+                found += [
+                    one for one in self.instances(component_id) if one.discoverable and capability in one.capabilities
+                ]
+            elif (record := self._best[component_id]).discoverable:
                 found.append(record)
         found.sort(key=lambda record: record.state is not ComponentState.READY)
         return found
@@ -139,6 +145,7 @@ class CommittedView:
         start = bisect_right(ids, _decode_cursor(cursor)) if cursor else 0
         items: list[ComponentRecord] = []
         best, (state, component_type, capability) = self._best, wanted
+        callable_only = state is None and capability is not None
         # Without a call for each: a list of few among very many looks at all of them.
         for position in range(start, len(ids)):
             record = best[ids[position]]
@@ -146,6 +153,7 @@ class CommittedView:
                 (state is not None and record.state is not state)
                 or (component_type is not None and record.component_type != component_type)
                 or (capability is not None and capability not in record.capabilities)
+                or (callable_only and not record.discoverable)
             ):
                 continue
             if len(items) == limit:
@@ -172,14 +180,9 @@ class CommittedView:
         del self._ids[bisect_left(self._ids, record.component_id)]
 
 
-def _merit(record: ComponentRecord) -> tuple[int, int]:
-    if record.state is ComponentState.READY:
-        rank = 3
-    elif record.state is ComponentState.DEGRADED:
-        rank = 2
-    else:
-        rank = 0 if record.state in ENDED else 1
-    return rank, record.generation
+def _merit(record: ComponentRecord) -> tuple[int, bool, bool, int]:
+    rank = 2 if record.usable else 0 if record.state in ENDED else 1
+    return rank, record.discoverable, record.state is ComponentState.READY, record.generation
 
 
 def _encode_cursor(component_id: str) -> str:

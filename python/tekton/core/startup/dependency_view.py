@@ -10,13 +10,14 @@ from tekton.core.dependency import Dependency, DependencyResolver
 from tekton.core.lifecycle import ComponentRecord, ComponentState
 from tekton.core.startup.failures import StartFailures
 from tekton.core.startup.start_plan import Handler, Standing, Why, cycle_through, describe_cycle, is_met, may_still_meet
+from tekton.core.units import Units, component_of
 from tekton.utils.tekton_errors import DependencyError
 
 
 class DependencyView:
     """Reads the registry and what the coordinator knows; changes neither.
 
-    *in_flight* tells who is being started.
+    *in_flight* tells which units are being started. A dependency is met by any unit of its component.
     """
 
     def __init__(
@@ -24,22 +25,24 @@ class DependencyView:
         registry: ComponentRegistry,
         handlers: Mapping[str, Handler],
         failures: StartFailures,
+        units: Units,
         in_flight: Callable[[str], bool],
     ) -> None:
         self._registry = registry
         self._handlers = handlers
         self._failures = failures
+        self._units = units
         self._in_flight = in_flight
 
     def graph(self) -> dict[str, list[str]]:
-        """Component id -> ids it depends on, of everything known; handlers count before registrations."""
+        """Component or unit -> ids it depends on, of everything known; handlers count before registrations."""
         return self._registry.graph() | {name: handler.needs for name, handler in self._handlers.items()}
 
     def standing(self, dependency: Dependency) -> Standing:
         """How *dependency* stands now."""
         name, condition = dependency.component, dependency.condition
         record = self._registry.find(name)
-        in_flight = self._in_flight(name)
+        in_flight = any(self._in_flight(unit) for unit in self._units.of(name))
         # A one-shot that is being run again has not completed, whatever it did before.
         if record is not None and is_met(condition, record) and not (in_flight and condition == "completed"):
             return Standing("met")
@@ -56,7 +59,7 @@ class DependencyView:
         standings = [(dependency.component, self.standing(dependency)) for dependency in needs]
         failed = {name: standing.why for name, standing in standings if standing.verdict == "failed"}
         if failed:
-            raise DependencyError(handler.component_id, list(failed), "; ".join(failed.values()))
+            raise DependencyError(handler.unit, list(failed), "; ".join(failed.values()))
         return [name for name, standing in standings if standing.verdict == "awaited"]
 
     def cycle_error(self, component_id: str) -> DependencyError | None:
@@ -90,7 +93,7 @@ class DependencyView:
         self, component_id: str, phase: str | None, leaked: Sequence[str] = (), health: Sequence[Health] = ()
     ) -> Why:
         """Why a component is where it is; *phase* is what its start is doing, *leaked* what was abandoned of it."""
-        record = self._registry.find(component_id)
+        record = self._best(component_id)
         graph = self.graph()
         cycle = cycle_through(self._needed_by, component_id)
         return Why(
@@ -109,11 +112,15 @@ class DependencyView:
         )
 
     def _short_of(self, component_id: str, verdict: str) -> list[str]:
-        record = self._registry.find(component_id)
+        record = self._best(component_id)
         if record is not None and record.usable:
             return []
         needs = self._needs(self._handlers.get(component_id), record)
         return [need.component for need in needs if self.standing(need).verdict == verdict]
+
+    def _best(self, component_id: str) -> ComponentRecord | None:
+        """The best instance: of a component, whichever replica it is, or of a further replica by its name."""
+        return self._registry.find(component_id) or self._units.find(component_id)
 
     def _needed_by(self, component_id: str) -> Iterable[str]:
         """What a component depends on, as in `graph`."""
@@ -162,4 +169,4 @@ def _dependents(graph: dict[str, list[str]], component_id: str) -> list[str]:
     if component_id not in graph:
         return []
     dependents = _native.DependencyGraph({**graph}).dependents(component_id, transitive=True)
-    return [name for name in dependents if name != component_id]
+    return [name for name in dict.fromkeys(map(component_of, dependents)) if name != component_id]

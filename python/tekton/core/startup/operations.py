@@ -1,4 +1,4 @@
-"""What is being done to components at this moment: at most one start and one stop of each.
+"""What is being done to units (`units.py`) at this moment: at most one start and one stop of each.
 
 A start in progress is shared by everybody who asks for one. It lives as long as somebody waits for it: the last
 caller that is cancelled takes it along. Start functions may be callers too, for as long as their own starts are
@@ -24,6 +24,7 @@ from tekton.core.startup.signals import Signals
 from tekton.core.startup.start_job import StartJob
 from tekton.core.startup.start_plan import RESTARTING, STOPPED, Handler
 from tekton.core.startup.stopper import Stopper
+from tekton.core.units import Units
 from tekton.utils.tekton_errors import TektonError
 
 _NEWS_TO_NOBODY = frozenset({ComponentState.REGISTERING, ComponentState.INITIALIZING})
@@ -50,12 +51,13 @@ class Operations:
         default_timeout: float,
     ) -> None:
         self.registry = registry
+        self.units = Units(registry)
         self.signals = Signals()
         self.calls = UserCalls("start-up")
-        self.stopper = Stopper(registry, self.calls)
+        self.stopper = Stopper(registry, self.units, self.signals, self.calls)
         self.places = Places(max_concurrent)
         self.failures = StartFailures()
-        self.health = HealthMonitor(registry, self._health_checks, self.calls, clock=clock)
+        self.health = HealthMonitor(registry, self._health_checks, self.calls, units=self.units, clock=clock)
         self._handlers = handlers
         self._clock = clock
         self._default_timeout = default_timeout
@@ -63,7 +65,7 @@ class Operations:
         self._stops: dict[str, StopTask] = {}
         self._failure_listeners: list[FailureListener] = []
         self._deadlocks = DeadlockWatch(self._jobs)
-        self.view = DependencyView(registry, handlers, self.failures, self.in_flight)
+        self.view = DependencyView(registry, handlers, self.failures, self.units, self.in_flight)
         self._group = BackgroundGroup("start-up")
         self._unlisten: Callable[[], None] | None = None
 
@@ -87,19 +89,23 @@ class Operations:
 
     # What is going on.
 
-    def in_flight(self, component_id: str) -> bool:
-        """True while the component is being started."""
-        job = self._jobs.get(component_id)
+    def in_flight(self, unit: str) -> bool:
+        """True while the unit is being started."""
+        job = self._jobs.get(unit)
         return job is not None and not job.closing
 
-    def phase(self, component_id: str) -> str | None:
-        """What the start of the component is doing; None when it is not being started."""
-        job = self._jobs.get(component_id)
+    def coming_up(self, component_id: str) -> bool:
+        """True while the component, or a replica of it, is being started."""
+        return any(self.in_flight(unit) for unit in self.units.of(component_id))
+
+    def phase(self, unit: str) -> str | None:
+        """What the start of the unit is doing; None when it is not being started."""
+        job = self._jobs.get(unit)
         return None if job is None else job.phase
 
-    def is_up(self, component_id: str) -> bool:
+    def is_up(self, unit: str) -> bool:
         """True when there is nothing to start."""
-        return self._state(component_id) in USABLE and not self.in_flight(component_id)
+        return self._state(unit) in USABLE and not self.in_flight(unit)
 
     # Starting.
 
@@ -112,20 +118,28 @@ class Operations:
         patient: bool = False,
         alone: bool = False,
         restart: bool = False,
+        afresh: bool = False,
     ) -> StartJob:
-        """The start of the component that is in progress, or a new one (see `StartJob`); it must be joined."""
-        component_id = handler.component_id
-        current = self._jobs.get(component_id)
+        """The start of the unit that is in progress, or a new one (see `StartJob`); it must be joined.
+
+        *afresh*: a start in progress, which goes by what was known before, is broken off for the new one.
+        """
+        unit = handler.unit
+        current = self._jobs.get(unit)
         if current is not None and not current.closing:
-            return current
+            if not afresh:
+                return current
+            current.cancel(RESTARTING)
         if timeout is None:
             timeout = self._default_timeout if handler.timeout is None else handler.timeout
+        if restart:
+            timeout += handler.drain
         after = current.task if current else None
         job = StartJob(
             self, handler, timeout, target=target, patient=patient, alone=alone, restart=restart, after=after
         )
-        self._jobs[component_id] = job
-        job.task = self._group.spawn(job.run(), component_id)
+        self._jobs[unit] = job
+        job.task = self._group.spawn(job.run(), unit)
         self._deadlocks.begin()
         began = self._clock.monotonic()
         job.task.add_done_callback(lambda _: self._ended(job, began))
@@ -136,7 +150,7 @@ class Operations:
         caller = waiting.starting()
         for job in jobs:
             job.callers.append(caller)
-        names = [job.component_id for job in jobs if not job.task.done()]
+        names = [job.unit for job in jobs if not job.task.done()]
         try:
             async with waiting.waiting_for(names, starting=True):
                 await _all_done(job.task for job in jobs)
@@ -167,50 +181,57 @@ class Operations:
         self._failure_listeners.append(listener)
         return lambda: self._failure_listeners.remove(listener)
 
-    def refuse(self, component_id: str, error: TektonError) -> None:
-        """Note that the component cannot be started at all."""
-        self.failures.note(component_id, error)
-        _logger.warning("start refused: %s", error, extra={"component": component_id})
+    def refuse(self, unit: str, error: TektonError) -> None:
+        """Note that the unit cannot be started at all."""
+        self.failures.note(unit, error)
+        _logger.warning("start refused: %s", error, extra={"component": unit})
 
     def _ended(self, job: StartJob, began: float) -> None:
-        component_id = job.component_id
-        if self._jobs.get(component_id) is job:
-            del self._jobs[component_id]
+        unit = job.unit
+        if self._jobs.get(unit) is job:
+            del self._jobs[unit]
         error = job.error
-        fields = {"component": component_id, "seconds": round(self._clock.monotonic() - began, 3)}
+        fields = {"component": unit, "seconds": round(self._clock.monotonic() - began, 3)}
         if error is None:
-            self.failures.forget(component_id)
-            _logger.info("%s is up", component_id, extra=fields)
+            self.failures.forget(unit)
+            _logger.info("%s is up", unit, extra=fields)
         else:
             _logger.warning("start failed: %s", error, extra=fields)
-            if self._state(component_id) not in USABLE:
-                self.failures.note(component_id, error)
+            if self._state(unit) not in USABLE:
+                self.failures.note(unit, error)
                 for listener in self._failure_listeners:
-                    listener(component_id, error)
-        self.signals.notify(component_id)
+                    listener(unit, error)
+        self._notify(unit, job.component_id)
 
     # Stopping.
 
-    def stop(self, component_id: str) -> StopTask:
-        """Stop the component, its start included; the stop that is in progress, or a new one."""
-        job = self._jobs.get(component_id)
+    def stop(self, handler: Handler) -> StopTask:
+        """Stop the unit, its start included; the stop that is in progress, or a new one."""
+        job = self._jobs.get(handler.unit)
         if job is not None:
             job.cancel(STOPPED)
-        return self._begin_stop(component_id, STOPPED, job)
+        return self._begin_stop(handler, STOPPED, job)
 
-    def _begin_stop(self, component_id: str, reason: str, job: StartJob | None = None) -> StopTask:
-        stop = self._stops.get(component_id)
+    def _begin_stop(self, handler: Handler, reason: str, job: StartJob | None = None) -> StopTask:
+        unit = handler.unit
+        stop = self._stops.get(unit)
         if stop is None:
-            stop = self._group.spawn(self._stop(component_id, reason, job), f"stop {component_id}")
-            self._stops[component_id] = stop
-            stop.add_done_callback(lambda _: self._stops.pop(component_id))
+            stop = self._group.spawn(self._stop(handler, reason, job), f"stop {unit}")
+            self._stops[unit] = stop
+            stop.add_done_callback(lambda _: self._stops.pop(unit))
         return stop
 
-    async def _stop(self, component_id: str, reason: str, job: StartJob | None) -> TektonError | None:
+    async def _stop(self, handler: Handler, reason: str, job: StartJob | None) -> TektonError | None:
         if job is not None:
             await asyncio.wait({job.task})
-        self.failures.forget(component_id)
-        return await self.stopper.stop(self._handlers.get(component_id) or Handler(component_id), reason)
+        self.failures.forget(handler.unit)
+        return await self.stopper.stop(handler, reason)
+
+    def forget(self, unit: str) -> None:
+        """The unit, which is stopped, is not there any more."""
+        self.failures.forget(unit)
+        self.stopper.settle(unit)
+        self.health.replace_checks(unit)
 
     # What start jobs ask for.
 
@@ -223,34 +244,41 @@ class Operations:
 
         Raises ComponentError when a stop for a restart fails.
         """
-        component_id = handler.component_id
-        if restart and self._state(component_id) not in (None, *ENDED):
-            self._begin_stop(component_id, RESTARTING)
-        stop = self._stops.get(component_id)
+        unit = handler.unit
+        if restart and self._state(unit) not in (None, *ENDED):
+            self._begin_stop(handler, RESTARTING)
+        stop = self._stops.get(unit)
         if stop is not None:
             await asyncio.wait({stop})
             if restart and (error := stop.result()):
                 raise error
-        with self.signals.watch([component_id]) as watch:
-            while self._state(component_id) is ComponentState.STOPPING:
+        with self.signals.watch([unit]) as watch:
+            while self._state(unit) is ComponentState.STOPPING:
                 await watch.changed()
                 watch.take()
-        if self._state(component_id) not in USABLE:
+        if self._state(unit) not in USABLE:
             await self.stopper.clean_up(handler)
 
-    def _health_checks(self, component_id: str) -> Sequence[HealthCheck]:
-        handler = self._handlers.get(component_id)
+    def _health_checks(self, unit: str) -> Sequence[HealthCheck]:
+        handler = self._handlers.get(unit)
         return () if handler is None else handler.health
 
-    def _state(self, component_id: str) -> ComponentState | None:
-        record = self.registry.find(component_id)
+    def _state(self, unit: str) -> ComponentState | None:
+        record = self.units.find(unit)
         return None if record is None else record.state
 
     def _on_change(self, change: Change) -> None:
+        unit = self.units.unit_of(change.component_id, change.instance_uuid)
         if change.record.usable:
-            self.failures.forget(change.component_id)
+            self.failures.forget(unit)
         if change.state not in _NEWS_TO_NOBODY or change.kind == "deregistered":
-            self.signals.notify(change.component_id)
+            self._notify(unit, change.component_id)
+
+    def _notify(self, unit: str, component_id: str) -> None:
+        """Tell those who wait for the unit, and those who wait for its component."""
+        self.signals.notify(component_id)
+        if unit != component_id:
+            self.signals.notify(unit)
 
 
 async def _all_done(tasks: Iterable[StopTask]) -> None:

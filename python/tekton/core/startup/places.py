@@ -3,12 +3,16 @@
 Who waits for other components while holding a place lends it, so that those he waits for find one; when the wait is
 over he gets a place back before any newcomer. Without that, starts that start other components could use up the
 places and wait for ever.
+
+Recovery has places of its own, for restarts. The start that one of those has begun finds it in its context, and lends
+it while the machine has no room for the component (`lent`).
 """
 
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextvars import ContextVar
 
 
 class Places:
@@ -96,6 +100,17 @@ class Place:
         self._closed = True
         self._let_go()
 
+    @asynccontextmanager
+    async def lent(self) -> AsyncIterator[None]:
+        """The time in which what was begun in this place waits."""
+        self.lend()
+        try:
+            yield
+        except BaseException:
+            self.give_up()
+            raise
+        await self.take_back()
+
     def _is_missed(self) -> bool:
         return not (self._held or self._closed or self._waits)
 
@@ -103,3 +118,17 @@ class Place:
         if self._held:
             self._held = False
             self._places.release()
+
+
+_held: ContextVar[Place | None] = ContextVar("tekton_place", default=None)
+
+
+def hold(place: Place) -> None:
+    """From here on, the code of this context, and what it begins, is done in *place*."""
+    _held.set(place)
+
+
+def lent() -> AbstractAsyncContextManager[None]:
+    """The time in which the place that the running code is done in, if any, is lent."""
+    place = _held.get()
+    return nullcontext() if place is None else place.lent()

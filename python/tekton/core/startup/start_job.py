@@ -4,9 +4,9 @@ A job runs in a task of its own and never raises: its result is None or the erro
 readiness checks) runs in yet another task, so that code which ignores cancellation can be abandoned.
 
 The steps: wait until the dependencies are met; register, unless the component has a live instance already; walk to
-STARTING; with a place among the simultaneous starts, and the dependencies still met, call the start function and wait
-for the readiness conditions (`start_work.py`); READY. A start ends early when its instance is FAILED meanwhile by
-whoever noticed, and well when it has COMPLETED meanwhile.
+STARTING; wait for the conditions of admission; with a place among the simultaneous starts, and the dependencies still
+met, call the start function and wait for the readiness conditions (`start_work.py`); READY. A start ends early when its
+instance is FAILED meanwhile by whoever noticed, and well when it has COMPLETED meanwhile.
 """
 
 import asyncio
@@ -16,12 +16,14 @@ from typing import Any, Protocol
 
 from tekton.core.calls import UserCalls, describe
 from tekton.core.component_lifecycle import ComponentRegistry
+from tekton.core.component_lifecycle.readiness import NotReadyError
 from tekton.core.lifecycle import ENDED, ComponentRecord, ComponentRegistration, ComponentState
-from tekton.core.startup.places import Places
+from tekton.core.startup.places import Places, lent
 from tekton.core.startup.signals import Signals, Watch
 from tekton.core.startup.start_plan import CANCELLED, STOPPED, Handler, is_met
 from tekton.core.startup.start_work import StartWork, Wait
 from tekton.core.startup.stopper import Stopper
+from tekton.core.units import Units
 from tekton.utils.tekton_errors import (
     ComponentError,
     ComponentExistsError,
@@ -43,6 +45,7 @@ class Surroundings(Protocol):
     """What a job sees of the coordinator."""
 
     registry: ComponentRegistry
+    units: Units
     signals: Signals
     calls: UserCalls
     stopper: Stopper
@@ -52,8 +55,8 @@ class Surroundings(Protocol):
         """The dependencies that are on their way; raises DependencyError when one has failed."""
         ...
 
-    def in_flight(self, component_id: str) -> bool:
-        """True while a job is starting the component."""
+    def coming_up(self, component_id: str) -> bool:
+        """True while jobs are starting the component, or a replica of it."""
         ...
 
     async def make_way(self, handler: Handler, *, restart: bool) -> None:
@@ -82,6 +85,7 @@ class StartJob:
         after: "asyncio.Task[TektonError | None] | None" = None,
     ) -> None:
         self.handler = handler
+        self.unit = handler.unit
         self.component_id = handler.component_id
         self.closing = False
         self.callers: list[str | None] = []
@@ -99,12 +103,12 @@ class StartJob:
         self._instance: str | None = None
         self._work: StartWork | None = None
         self._call: asyncio.Task[str | None] | None = None
-        self._cancelled_because: TektonError = ComponentError(self.component_id, CANCELLED)
+        self._cancelled_because: TektonError = ComponentError(self.unit, CANCELLED)
         self.task: asyncio.Task[TektonError | None]
 
     def cancel(self, reason: str = CANCELLED) -> None:
         """End the start, unless it is about to end; then the component is FAILED for *reason*."""
-        self.break_off(ComponentError(self.component_id, reason))
+        self.break_off(ComponentError(self.unit, reason))
 
     def break_off(self, error: TektonError) -> None:
         """End the start with *error*, unless it is about to end."""
@@ -152,15 +156,15 @@ class StartJob:
 
     def _translate(self, cause: BaseException, *, timed_out: bool) -> TektonError:
         if timed_out and isinstance(cause, TimeoutError):
-            return StartTimeoutError(self.component_id, self._timeout, self.phase)
+            return StartTimeoutError(self.unit, self._timeout, self.phase)
         if isinstance(cause, asyncio.CancelledError):
             return self._cancelled_because
         if isinstance(cause, RegistryError):
-            return ComponentError(self.component_id, str(cause))
+            return ComponentError(self.unit, str(cause))
         if isinstance(cause, TektonError):
             return cause
-        _logger.error("the start of %s failed unexpectedly", self.component_id, exc_info=cause)
-        return ComponentError(self.component_id, describe(cause))
+        _logger.error("the start of %s failed unexpectedly", self.unit, exc_info=cause)
+        return ComponentError(self.unit, describe(cause))
 
     async def _start(self, deadline: asyncio.Timeout) -> None:
         if self._after is not None:
@@ -173,12 +177,13 @@ class StartJob:
         if self._is_usable():
             return
         if self.handler.start_func is None:
-            raise ComponentError(self.component_id, "no start function is known")
+            raise ComponentError(self.unit, "no start function is known")
         await self._dependencies(deadline)
         if self._is_usable():
             return
         record = await self._register()
         await self._walk(record.state)
+        await self._admission()
         while not await self._work_in_place(deadline):
             await self._dependencies(deadline)
         await self._finish()
@@ -199,7 +204,7 @@ class StartJob:
         while self._awaited_names:
             self._phase = ", ".join(self._awaited_names)
             if self._patient:
-                self._pause(deadline, any(self._around.in_flight(name) for name in self._awaited_names))
+                self._pause(deadline, any(self._around.coming_up(name) for name in self._awaited_names))
             await watch.changed()
             # Only what has changed is looked at: a component may have hundreds of dependencies.
             for name in (changed := watch.take()):
@@ -228,21 +233,27 @@ class StartJob:
         registration = self._describe()
         # Known before the answer, so that a start cancelled meanwhile still finds what it has registered.
         self._instance = registration.instance_uuid
+        self._around.units.claim(self.unit, registration.instance_uuid)
         try:
-            return (await self._registry.register(registration, supervised=self.handler.supervised)).record
+            return (
+                await self._registry.register(registration, supervised=self.handler.supervised, replaces=self._is_ours)
+            ).record
         except ComponentExistsError:
             live = self._live()
             if live is None:
                 raise
             return live
 
+    def _is_ours(self, record: ComponentRecord) -> bool:
+        return self._around.units.unit_of(record.component_id, record.instance_uuid) == self.unit
+
     def _describe(self) -> ComponentRegistration:
         try:
             registration = self.handler.describe()
         except BaseException as error:
-            raise ComponentError(self.component_id, f"cannot be registered: {describe(error)}") from error
+            raise ComponentError(self.unit, f"cannot be registered: {describe(error)}") from error
         if registration.component_id != self.component_id:
-            raise ComponentError(self.component_id, f"its registration is that of {registration.component_id}")
+            raise ComponentError(self.unit, f"its registration is that of {registration.component_id}")
         return registration
 
     async def _walk(self, state: ComponentState) -> None:
@@ -255,6 +266,21 @@ class StartJob:
             except IllegalTransitionError as refusal:
                 state = ComponentState(refusal.current)
 
+    async def _admission(self) -> None:
+        """Wait until everything else is there that the start needs. Holds nobody up."""
+        if not self.handler.admission:
+            return
+        async with lent():
+            for condition in self.handler.admission:
+                self._phase = condition.name
+                try:
+                    await condition.wait(self._note_unmet)
+                except NotReadyError as error:
+                    raise ComponentError(self.unit, str(error)) from error
+
+    def _note_unmet(self, name: str, finding: str | None) -> None:
+        self._phase = finding or name
+
     async def _work_in_place(self, deadline: asyncio.Timeout) -> bool:
         """Do the user's part of the start; False when a dependency was lost while waiting for a place."""
         self._phase = "a place among the simultaneous starts"
@@ -264,14 +290,23 @@ class StartJob:
             if self._awaited():
                 return False
             self._pause(deadline, False)
-            self._work = StartWork(self.handler, place, self._enter)
-            self._around.stopper.owe(self.component_id)
-            self._call = self._around.calls.spawn(self._work.run(), "start function", self.component_id)
-            await self._while_alive(self._call, self._work)
-            return True
+            # Its task begins a moment later, in which a dependency may go.
+            work = self._work = StartWork(self.handler, place, self._enter, self._may_begin)
+            self._around.stopper.owe(self.unit)
+            self._call = self._around.calls.spawn(work.run(), "start function", self.unit)
+            await self._while_alive(self._call, work)
+            if not work.begun:
+                self._around.stopper.settle(self.unit)
+            return work.begun or self._has_completed()
+
+    def _may_begin(self) -> bool:
+        try:
+            return not self._awaited()
+        except TektonError:
+            return False
 
     async def _while_alive(self, running: "asyncio.Task[str | None]", work: StartWork) -> None:
-        with self._around.signals.watch([self.component_id]) as watch:
+        with self._around.signals.watch([self.unit]) as watch:
             while not running.done():
                 if self._has_completed():
                     await self._around.calls.end(running)
@@ -285,16 +320,16 @@ class StartJob:
             return
         if failure is not None:
             if not work.returned:
-                self._around.stopper.settle(self.component_id)
-            raise ComponentError(self.component_id, failure)
+                self._around.stopper.settle(self.unit)
+            raise ComponentError(self.unit, failure)
         self._check_alive()
 
     def _check_alive(self) -> None:
         """Raise when no instance is live any more."""
         if self._live() is None:
-            record = self._registry.find(self.component_id)
+            record = self._around.units.find(self.unit)
             why = "deregistered" if record is None else f"{record.state.value}: {record.reason or 'no reason given'}"
-            raise ComponentError(self.component_id, f"{why} while starting")
+            raise ComponentError(self.unit, f"{why} while starting")
 
     async def _finish(self) -> None:
         self._phase = "registration"
@@ -330,11 +365,11 @@ class StartJob:
         self._phase = phase
 
     def _is_usable(self) -> bool:
-        record = self._registry.find(self.component_id)
+        record = self._around.units.find(self.unit)
         return record is not None and record.usable
 
     def _live(self) -> ComponentRecord | None:
         """The live instance: the one we drive, or else the best."""
-        records = [r for r in self._registry.instances(self.component_id) if r.state not in ENDED]
+        records = [r for r in self._around.units.instances(self.unit) if r.state not in ENDED]
         ours = (record for record in records if record.instance_uuid == self._instance)
         return next(ours, next(iter(records), None))

@@ -11,6 +11,7 @@ from tekton.core.component_lifecycle.healthcheck import Health, HealthCheck
 from tekton.core.component_lifecycle.readiness import Condition as Readiness
 from tekton.core.dependency import Condition, Dependency
 from tekton.core.lifecycle import ENDED, ComponentRecord, ComponentRegistration, ComponentState
+from tekton.core.units import component_of
 
 StartFunction = UserFunction
 """Starts a component. Returning False, or raising, means that it failed. Plain functions run in a thread."""
@@ -25,7 +26,10 @@ CANCELLED = "cancelled"
 """The reason of a component that is FAILED because the caller gave up its start."""
 
 RESTARTING = "restarting"
-"""The reason of a component that is STOPPED for a moment."""
+"""The reason of a component that is STOPPED for a moment, or whose start is begun anew."""
+
+DRAINING = "draining"
+"""Why a component that is about to be stopped does not serve."""
 
 DEFAULT_STOP_TIMEOUT = 30.0
 
@@ -47,15 +51,21 @@ class ComponentConfig(TypedDict, total=False):
     stop_timeout: float
     registration: Callable[[], ComponentRegistration] | None
     supervised: bool
+    admission: Sequence[Readiness]
     readiness: Sequence[Readiness]
     health: Sequence[HealthCheck]
+    drain: float
 
 
 @dataclass(frozen=True, slots=True)
 class Handler:
-    """How to start and stop one component. Timeouts are seconds; `timeout` None means the coordinator's default."""
+    """How to start and stop one unit (`units.py`).
 
-    component_id: str
+    `admission` must be met before the start function is called. Times are seconds. `timeout` None means the
+    coordinator's default. `drain` is how long before it is stopped a unit takes no more traffic.
+    """
+
+    unit: str
     start_func: StartFunction | None = None
     stop_func: StartFunction | None = None
     dependencies: tuple[Dependency, ...] = ()
@@ -63,16 +73,25 @@ class Handler:
     stop_timeout: float = DEFAULT_STOP_TIMEOUT
     registration: Callable[[], ComponentRegistration] | None = None
     supervised: bool = False
+    admission: tuple[Readiness, ...] = ()
     readiness: tuple[Readiness, ...] = ()
     health: tuple[HealthCheck, ...] = ()
+    drain: float = 0.0
+
+    @property
+    def component_id(self) -> str:
+        """The component that the unit belongs to."""
+        return component_of(self.unit)
 
     def configured(self, config: ComponentConfig) -> "Handler":
         """This handler with what *config* says. Raises TypeError for a key that does not exist."""
         changes = dict(cast("Mapping[str, object]", config))
         if unknown := changes.keys() - ComponentConfig.__annotations__.keys():
-            raise TypeError(f"{self.component_id}: unknown setting {', '.join(sorted(unknown))}")
+            raise TypeError(f"{self.unit}: unknown setting {', '.join(sorted(unknown))}")
         if "dependencies" in config:
             changes["dependencies"] = as_dependencies(config["dependencies"])
+        if "admission" in config:
+            changes["admission"] = tuple(config["admission"])
         if "readiness" in config:
             changes["readiness"] = tuple(config["readiness"])
         if "health" in config:

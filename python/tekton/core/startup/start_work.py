@@ -25,20 +25,33 @@ class Wait(NamedTuple):
 
 
 class StartWork:
-    """See the module. *enter* is told the phase; `returned` is true once something may run."""
+    """See the module. *enter* is told the phase, *may_begin* asked at the moment of the call.
 
-    def __init__(self, handler: Handler, place: Place, enter: Callable[[str], None]) -> None:
-        self.component_id = handler.component_id
+    `begun` is true once the start function has been called, `returned` once something may run.
+    """
+
+    def __init__(
+        self, handler: Handler, place: Place, enter: Callable[[str], None], may_begin: Callable[[], bool]
+    ) -> None:
+        self.component_id = handler.unit
+        self.begun = False
         self.returned = False
         self._handler = handler
         self._place = place
         self._enter = enter
+        self._may_begin = may_begin
         self._task: asyncio.Task[Any] | None = None
         self._waits: list[Wait] = []
 
     async def run(self) -> str | None:
-        """Call the start function, then wait for each readiness condition. The result is None, or why it failed."""
+        """Call the start function, then wait for each readiness condition. The result is None, or why it failed.
+
+        It is None, too, when it may not begin.
+        """
         assert self._handler.start_func is not None
+        if not self._may_begin():
+            return None
+        self.begun = True
         self._task = asyncio.current_task()
         waiting.run_for(self)
         self._enter("start function")
@@ -71,7 +84,7 @@ class StartWork:
     @asynccontextmanager
     async def waiting(self, names: Iterable[str], *, starting: bool) -> AsyncIterator[None]:
         """The time in which its code waits for *names*. For its own component it may: others make that ready."""
-        others = tuple(name for name in names if starting or name != self.component_id)
+        others = tuple(name for name in names if starting or name != self._handler.component_id)
         if not others or self.is_over:
             yield
             return

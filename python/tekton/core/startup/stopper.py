@@ -4,16 +4,22 @@ A stop is *owed* from the moment a start function is called until the stop funct
 function ended by itself without success. What is owed is paid before the component is started again, and when a
 start is given up, so that nothing is left running without an owner.
 
+Before a usable component is stopped it is *drained*, if its handler wants that: it stays what it is but does not serve,
+so that those who find it learn in time to call somebody else. That ends early with the component.
+
 States that the stop brings about are facts and do not wait for the disk: a component can be stopped on a full disk.
 """
 
 import asyncio
 import logging
+from contextlib import suppress
 
 from tekton.core.calls import UserCalls, call, describe
 from tekton.core.component_lifecycle import ComponentRegistry
 from tekton.core.lifecycle import ComponentRecord, ComponentState
-from tekton.core.startup.start_plan import Handler
+from tekton.core.startup.signals import Signals
+from tekton.core.startup.start_plan import DRAINING, Handler
+from tekton.core.units import Units
 from tekton.utils.tekton_errors import ComponentError, RegistryError, StorageError
 
 _ON_ITS_WAY = frozenset({ComponentState.REGISTERING, ComponentState.INITIALIZING, ComponentState.STARTING})
@@ -24,40 +30,55 @@ _logger = logging.getLogger("tekton.startup")
 class Stopper:
     """Stops components, and remembers who is owed a stop."""
 
-    def __init__(self, registry: ComponentRegistry, calls: UserCalls) -> None:
+    def __init__(self, registry: ComponentRegistry, units: Units, signals: Signals, calls: UserCalls) -> None:
         self._registry = registry
+        self._units = units
+        self._signals = signals
         self._calls = calls
         self._owed: set[str] = set()
 
-    def owe(self, component_id: str) -> None:
+    def owe(self, unit: str) -> None:
         """A start function is about to be called."""
-        self._owed.add(component_id)
+        self._owed.add(unit)
 
-    def settle(self, component_id: str) -> None:
+    def settle(self, unit: str) -> None:
         """There is nothing to stop any more."""
-        self._owed.discard(component_id)
+        self._owed.discard(unit)
 
     async def clean_up(self, handler: Handler) -> None:
         """Call the stop function if a stop is owed; the state stays. Never raises: a failure is logged."""
-        if handler.component_id not in self._owed:
+        if handler.unit not in self._owed:
             return
         failure = await self._call(handler)
         if failure is not None:
-            _logger.warning("stopping what was left of %s: %s", handler.component_id, failure)
+            _logger.warning("stopping what was left of %s: %s", handler.unit, failure)
 
     async def stop(self, handler: Handler, reason: str) -> ComponentError | None:
         """STOPPING, the stop function, STOPPED; by way of FAILED when the component was not up yet.
 
         The result is None, or why the stop function failed; then the component is FAILED.
         """
-        component_id = handler.component_id
-        records = [r for r in self._registry.instances(component_id) if r.state is not ComponentState.STOPPED]
+        await self._drain(handler)
+        records = [r for r in self._units.instances(handler.unit) if r.state is not ComponentState.STOPPED]
         for record in records:
             self._begin(record, reason)
-        failure = await self._call(handler) if records or component_id in self._owed else None
+        failure = await self._call(handler) if records or handler.unit in self._owed else None
         for record in records:
             await self._conclude(record, reason, failure)
-        return None if failure is None else ComponentError(component_id, f"stop failed: {failure}")
+        return None if failure is None else ComponentError(handler.unit, f"stop failed: {failure}")
+
+    async def _drain(self, handler: Handler) -> None:
+        """Take traffic away, and give those who know of it time to hear that."""
+        usable = [record for record in self._units.instances(handler.unit) if record.usable]
+        if not usable or not handler.drain:
+            return
+        with self._signals.watch([handler.unit]) as watch, suppress(TimeoutError):
+            for record in usable:
+                self._registry.observe_serving(record.component_id, record.instance_uuid, False, DRAINING)
+            async with asyncio.timeout(handler.drain):
+                while any(record.usable for record in self._units.instances(handler.unit)):
+                    await watch.changed()
+                    watch.take()
 
     def _begin(self, record: ComponentRecord, reason: str) -> None:
         key = (record.component_id, record.instance_uuid)
@@ -80,10 +101,10 @@ class Stopper:
 
     async def _call(self, handler: Handler) -> str | None:
         """Call the stop function. The result is None, or why it failed."""
-        self.settle(handler.component_id)
+        self.settle(handler.unit)
         if handler.stop_func is None:
             return None
-        task = self._calls.spawn(call(handler.stop_func), "stop function", handler.component_id)
+        task = self._calls.spawn(call(handler.stop_func), "stop function", handler.unit)
         await asyncio.wait({task}, timeout=handler.stop_timeout)
         if not task.done():
             await self._calls.end(task)
