@@ -2,7 +2,8 @@
 
 `spawn`: {name: shell script}, started unless they run already; `then`: what to do next, one word per incarnation
 (the last one is repeated): `serve` (until SIGTERM, then stop the children in reverse order and exit with 0), `hang`
-(until SIGTERM and beyond), `block` (do not even read), or an exit code. Each incarnation appends a line to `DIR/seen`.
+(until SIGTERM and beyond), `block` (do not even read), or an exit code. `patience`: what the guard is told of how long
+a stop may take. Each incarnation appends a line to `DIR/seen`.
 """
 
 import asyncio
@@ -26,6 +27,8 @@ async def main(directory: Path, plan: dict[str, object]) -> int:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     guard = await GuardClient.connect(int(os.environ["TEKTON_GUARD_FD"]), on_lost=lambda: os._exit(70))
+    if patience := plan.get("patience"):
+        guard.announce_patience(patience)
     before = {child.name: {"pid": child.pid, "exit": child.exit and str(child.exit)} for child in guard.children}
     children = list(guard.children)
     for name, script in plan.get("spawn", {}).items():

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -207,3 +208,54 @@ def is_plane(pid: int) -> bool:
         return PLANE.name.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
     except FileNotFoundError:
         return False
+
+
+# Replicas.
+
+
+def replicas(system: System) -> dict[str, int]:
+    """The processes of `web` that run, by their number."""
+    found = {}
+    for process in procfs.marked(data_dir_mark(os.path.realpath(system.data_dir))):
+        with suppress(OSError):
+            entries = Path(f"/proc/{process.pid}/environ").read_text().split("\0")
+            environment = dict(entry.partition("=")[::2] for entry in entries)
+            if environment.get("TEKTON_COMPONENT_ID") == "web":
+                found[environment["TEKTON_REPLICA"]] = process.pid
+    return found
+
+
+async def test_replicas_are_adopted_one_by_one(system: System) -> None:
+    system.configure(web={"command": FOREVER, "replicas": 3, "restart": {"backoff": [0.01, 0.01]}})
+    system.start()
+    first = await system.up(1)
+    before = replicas(system)
+
+    os.kill(first["up"], signal.SIGSTOP)
+    os.kill(before["1"], signal.SIGKILL)
+    await system.until(lambda: procfs.read(before["1"]) is None)
+    os.kill(first["up"], signal.SIGKILL)
+    await system.up(2)
+
+    after = replicas(system)
+    assert sorted(after) == ["0", "1", "2"]
+    assert (after["0"], after["2"]) == (before["0"], before["2"])
+    os.kill(after["2"], signal.SIGKILL)
+    await system.until(lambda: replicas(system).get("2", after["2"]) != after["2"])
+    assert (replicas(system)["0"], replicas(system)["1"]) == (after["0"], after["1"])
+    assert await system.stop() == 0
+    assert replicas(system) == {}
+
+
+async def test_replicas_that_are_too_many_now_are_ended_and_forgotten(system: System) -> None:
+    system.configure(web={"command": FOREVER, "replicas": 3})
+    system.start()
+    first = await system.up(1)
+    before = replicas(system)
+
+    system.configure(web={"command": FOREVER})
+    os.kill(first["up"], signal.SIGKILL)
+    await system.up(2)
+
+    await system.until(lambda: replicas(system) == {"0": before["0"]})
+    assert [line["id"] for line in system.lines if line.get("plane") == 2] == ["web", "web"]

@@ -142,7 +142,7 @@ class TestRestarts:
 
 
 class TestStopping:
-    @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+    @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
     async def test_a_stop_signal_lets_the_control_plane_stop_in_order(self, system: System, signum: int) -> None:
         system.start(spawn={"a": "exec sleep 600", "b": "exec sleep 600"})
         await system.sees(1)
@@ -173,6 +173,17 @@ class TestStopping:
         assert await system.ended() == 1
         assert system.remains == []
         assert "did not stop within 0.2 s" in system.log
+
+    async def test_a_control_plane_that_said_how_long_its_stop_may_take_has_that_long(self, system: System) -> None:
+        slow = "trap 'sleep 0.8; exit' TERM; while :; do sleep 0.01; done"
+        system.start("--drain-timeout", "0.2", spawn={"a": slow}, patience=30)
+        await system.sees(1)
+
+        system.signal(signal.SIGTERM)
+
+        assert await system.ended() == 0
+        assert [line["stopped"] for line in system.seen[1:]] == ["a"]
+        assert "stopping; the control plane has 30 s for it" in system.log
 
     @pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
     async def test_a_second_signal_kills_everything_at_once(self, system: System, signum: int, code: int) -> None:

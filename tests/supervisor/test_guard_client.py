@@ -13,6 +13,7 @@ import pytest
 from tekton.supervisor import procfs
 from tekton.supervisor.exits import Exit
 from tekton.supervisor.guard_client import ChildProcess, GuardClient
+from tekton.supervisor.log_rotation import Rotation
 from tekton.utils.tekton_errors import SpawnError, SupervisionError
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and prctl")
@@ -35,6 +36,35 @@ class TestSpawn:
         child = await guarded.shell("exit 0")
         await child.wait()
         assert guarded.log().stat().st_mode & 0o777 == 0o600
+
+    async def test_without_a_log_to_write_to_the_process_starts_all_the_same(self, guarded: Any) -> None:
+        child = await guarded.run("/bin/echo", "hello", log=guarded.data_dir)
+        assert await child.wait() == Exit(0, None)
+        assert child.log_problem == f"{guarded.data_dir}: Is a directory"
+        assert (
+            f"the output of child is not kept: {guarded.data_dir}: Is a directory" in guarded.log("tekton").read_text()
+        )
+
+    async def test_a_log_grows_no_further_than_it_may(self, guarded: Any, until: Any) -> None:
+        flood = "while :; do echo 0123456789012345678901234567890123456789012345678901234567890123456789; done"
+        rotation = Rotation(max_size=64 * 1024, keep=2)
+        child = await guarded.shell(flood, rotation=rotation)
+        await until(lambda: "child.log.2" in os.listdir(guarded.data_dir / "logs"))
+        await guarded.client.stop(child, 0)
+        await child.wait_cleared()
+        # What was written after the last look is dealt with at the next one, though nobody writes any more.
+        await until(lambda: guarded.log().stat().st_size <= rotation.max_size)
+        assert "child.log.3" not in os.listdir(guarded.data_dir / "logs")
+
+    @pytest.mark.parametrize("number", ["\u00b2", "9" * 5000, "x", ""])
+    async def test_a_process_with_a_forged_mark_does_no_harm(self, guarded: Any, number: str) -> None:
+        forged = f'export TEKTON_RUN_ID="${{TEKTON_RUN_ID%.*}}.{number}"; setsid sleep 60 & sleep 0.1'
+
+        child = await guarded.shell(forged)
+
+        async with asyncio.timeout(5):
+            await child.wait_cleared()
+        assert "internal error" not in (guarded.data_dir / "logs" / "tekton.log").read_text()
 
     async def test_the_environment_is_the_guards_with_additions_and_a_mark(self, guarded: Any) -> None:
         child = await guarded.shell("echo $HOME $COLOUR $TEKTON_GUARD_PID $TEKTON_RUN_ID", env={"COLOUR": "blue"})
@@ -117,15 +147,13 @@ class TestSpawnErrors:
         with pytest.raises(SpawnError, match="working directory /no/such/place: No such file or directory"):
             await guarded.run("/bin/true", cwd="/no/such/place")
 
-    async def test_a_log_that_cannot_be_opened_is_an_error(self, guarded: Any) -> None:
-        with pytest.raises(SpawnError, match="Is a directory"):
-            await guarded.run("/bin/true", log=guarded.data_dir)
-
     async def test_a_request_without_sense_is_an_error_and_the_guard_goes_on(self, guarded: Any) -> None:
         with pytest.raises(SpawnError, match="bad request"):
             await guarded.client.spawn("child", [], cwd="/", log=guarded.log())
         with pytest.raises(SpawnError, match="bad request"):
             await guarded.run("/bin/echo", "nul\0byte")
+        with pytest.raises(SpawnError, match="bad request"):
+            await guarded.run("/bin/true", rotation=Rotation(max_size=0))
         assert await (await guarded.run("/bin/true")).wait() == Exit(0, None)
 
 

@@ -247,6 +247,36 @@ class TestEnds:
         )
         assert await made.start_all() == {"migrate": (True, None), "api": (True, None)}
 
+    async def test_a_one_shot_that_ends_well_before_its_probe_has_succeeded_is_completed_too(
+        self, plane: MakePlane
+    ) -> None:
+        made = await plane(
+            migrate={"command": shell("sleep 0.1"), "ready": {"exec": ["/bin/false"]}},
+            api={"command": FOREVER, "dependencies": [{"component": "migrate", "condition": "completed"}]},
+        )
+
+        assert await made.start_all() == {"migrate": (True, None), "api": (True, None)}
+
+        record = made.registry.find("migrate")
+        assert (record.state, record.reason) == (ComponentState.STOPPED, "completed")
+
+    async def test_those_that_wait_for_a_one_shot_wait_through_its_restarts(
+        self, plane: MakePlane, tmp_path: Path
+    ) -> None:
+        tries = tmp_path / "tries"
+        migrate = f"echo try >> {tries}; test $(wc -l < {tries}) -ge 3"
+        made = await plane(
+            migrate={"command": shell(migrate), "restart": {"backoff": [0.01, 0.01]}},
+            api={"command": FOREVER, "dependencies": [{"component": "migrate", "condition": "completed"}]},
+            recover=True,
+        )
+
+        await made.start_all()
+        await made.reaches("api", ComponentState.READY)
+
+        assert tries.read_text() == "try\n" * 3
+        assert made.registry.find("migrate").reason == "completed"
+
     async def test_a_one_shot_that_fails_stops_those_that_wait_for_it(self, plane: MakePlane) -> None:
         made = await plane(
             migrate={"command": shell("sleep 0.5; exit 9"), "restart": NO_RESTART},
@@ -334,38 +364,6 @@ class TestStop:
 
         assert [tuple(results[name]) for name in ("a", "b")] == [(True, None)] * 2
         assert ended == ["b", "a"]
-
-
-class TestHealth:
-    async def test_a_component_that_hangs_is_degraded_until_it_answers_again(
-        self, plane: MakePlane, free_port: int
-    ) -> None:
-        command = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", str(free_port)]
-        made = await plane(web={"command": command, "port": free_port, "ready": {"http": "/", "timeout": 0.2}})
-        assert await made.start_all() == {"web": (True, None)}
-
-        os.kill(made.pid("web"), signal.SIGSTOP)
-        await made.coordinator.check_health("web")
-        await made.coordinator.check_health("web")
-        assert made.state("web") is ComponentState.READY
-        await made.coordinator.check_health("web")
-
-        record = made.registry.find("web")
-        assert record is not None
-        assert record.state is ComponentState.DEGRADED
-        assert record.reason == f"unhealthy: GET http://127.0.0.1:{free_port}/: no answer within 0.2 s"
-        os.kill(made.pid("web"), signal.SIGCONT)
-        async with asyncio.timeout(10):
-            while made.state("web") is not ComponentState.READY:
-                await made.coordinator.check_health("web")
-
-    async def test_what_cannot_be_asked_again_has_no_health_checks(self, plane: MakePlane) -> None:
-        made = await plane(
-            plain={"command": FOREVER}, log={"command": shell("echo up; exec sleep 600"), "ready": {"log": "up"}}
-        )
-        await made.start_all()
-        assert await made.coordinator.check_health("plain") == []
-        assert await made.coordinator.check_health("log") == []
 
 
 async def outcome(call: Awaitable[Any]) -> BaseException | None:

@@ -1,6 +1,6 @@
 """The anchor: the outer half of the guard, which answers for everything if the inner half is killed.
 
-The process that the user starts is the anchor. It forks the guard proper, passes stop signals on, waits, and ends with
+The process that the user starts is the anchor. It forks the guard proper, passes signals on, waits, and ends with
 the guard's exit code. Both are subreapers, so whatever was started below them, however it detached itself, stays below
 them, and either one can kill all of it exactly:
 
@@ -17,7 +17,7 @@ from typing import Final
 from tekton.clock import Clock
 from tekton.supervisor import prctl, procfs
 
-_STOP_SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+_PASSED_ON: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 _KILL_LIMIT: Final = 10.0
 _POLL: Final = 0.02
 
@@ -31,6 +31,7 @@ def anchored(work: Callable[[], int], release: Callable[[], None], clock: Clock)
     prctl.become_subreaper()
     watched = _watched()
     signal.pthread_sigmask(signal.SIG_BLOCK, watched)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     anchor = os.getpid()
     guard = os.fork()
     if guard == 0:
@@ -59,17 +60,18 @@ def _run(work: Callable[[], int], anchor: int) -> None:
 
 
 def _watched() -> set[signal.Signals]:
-    # Started with nohup, SIGHUP is ignored, and a blocked signal would come nevertheless.
-    ignored = {signum for signum in _STOP_SIGNALS if signal.getsignal(signum) is signal.SIG_IGN}
-    return {*_STOP_SIGNALS, signal.SIGCHLD} - ignored
+    # What is ignored was ignored on purpose, and a blocked signal would come nevertheless. Not so SIGHUP, which nohup
+    # ignores: here it does not mean that a terminal has closed.
+    ignored = {signum for signum in _PASSED_ON if signal.getsignal(signum) is signal.SIG_IGN}
+    return {*_PASSED_ON, signal.SIGCHLD} - (ignored - {signal.SIGHUP})
 
 
 def _wait_for(guard: int, watched: set[signal.Signals]) -> int:
     # sigwait rather than handlers and waitpid: a signal between a check and a wait would be noticed too late.
     while True:
         signum = signal.sigwait(watched)
-        if signum in _STOP_SIGNALS:
-            os.kill(guard, signal.SIGINT if signum == signal.SIGINT else signal.SIGTERM)
+        if signum in _PASSED_ON:
+            os.kill(guard, signum)
             continue
         for pid, status in _reap():
             if pid == guard:

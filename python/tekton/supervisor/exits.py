@@ -2,14 +2,20 @@
 
 import os
 import signal
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+_MIB: Final = 1024 * 1024
 
 
 class Exit(NamedTuple):
-    """The end of a process: by `code`, or by `signal`."""
+    """The end of a process: by `code`, or by `signal`.
+
+    `memory_limit` is set (bytes) when the kernel has killed it, or some of what it started, because it needed more.
+    """
 
     code: int | None
     signal: int | None
+    memory_limit: int | None = None
 
     @classmethod
     def of(cls, status: int) -> "Exit":
@@ -23,6 +29,8 @@ class Exit(NamedTuple):
         return self.code == 0
 
     def __str__(self) -> str:
+        if self.memory_limit is not None:
+            return f"killed: out of memory, limit {self.memory_limit / _MIB:g} MiB"
         if self.signal is None:
             return f"exit {self.code}"
         try:

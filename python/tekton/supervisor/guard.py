@@ -7,7 +7,8 @@ It keeps the control plane running and every component alive while the control p
 that it started is left. With `--attached` it serves a control plane that runs already and is at the other end of the
 inherited socket `TEKTON_GUARD_FD`; it ends when that socket closes.
 
-SIGTERM or SIGINT stops in order: the control plane is asked, then what is left. A second one kills at once.
+SIGTERM or SIGINT stops in order: the control plane is asked, then what is left. A second one kills at once. SIGHUP is
+passed on to the control plane, which reads its configuration anew.
 Exit codes: that of the control plane when it ended by itself (0, 8, 75, 78; 73 when it has never served) or failed to
 come up too often in a row, 0 after an orderly stop, 73 when the data directory cannot be written, 75 when it has a
 guard already, 127 when the control plane cannot be executed, 128 + N after a second signal N.
@@ -27,6 +28,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from tekton.clock import SYSTEM_CLOCK, Clock
+from tekton.process_exit import leave
 from tekton.supervisor import procfs
 from tekton.supervisor.anchor import anchored
 from tekton.supervisor.guard_log import GuardLog, complain
@@ -191,4 +193,4 @@ def _close(descriptor: int | None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -6,17 +6,21 @@ grace period when it was asked to stop. A child is *cleared* when nothing of it 
 """
 
 import os
+import re
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from tekton.supervisor import procfs
+from tekton.supervisor import cgroups, procfs
 from tekton.supervisor.exits import Exit
+from tekton.supervisor.log_rotation import MOST_KEPT, Rotation
+from tekton.supervisor.privileges import Identity, Limits, without_secrets
 from tekton.supervisor.spawn import Command, Failure, Spawned, read_outcome, spawn
 from tekton.supervisor.wire import Message
 
 _KILL_AGAIN = 0.1
+_CHILD_NUMBER: Final = re.compile(r"[0-9]{1,18}")
 
 
 class Order(NamedTuple):
@@ -26,6 +30,7 @@ class Order(NamedTuple):
     meta: dict[str, str]
     command: Command
     listed: bool = True
+    rotation: Rotation = Rotation()
 
 
 def read_order(request: Message, environment: dict[str, str]) -> Order:
@@ -36,8 +41,26 @@ def read_order(request: Message, environment: dict[str, str]) -> Order:
         raise ValueError("a command, and texts without NUL, are needed")
     if any(not name or "=" in name for name in env):
         raise ValueError("the name of an environment variable is empty or has a '='")
-    command = Command(argv, {**environment, **env}, request["cwd"], request["log"])
-    return Order(request["name"], meta, command)
+    command = Command(
+        argv,
+        {**without_secrets(environment), **env},
+        request["cwd"],
+        request["log"],
+        identity=_identity(request.get("identity")),
+        limits=Limits(**request.get("limits", {})),
+    )
+    return Order(request["name"], meta, command, rotation=_rotation(request.get("rotation", {})))
+
+
+def _rotation(found: Message) -> Rotation:
+    rotation = Rotation(**found)
+    if rotation.max_size < 1 or not 1 <= rotation.keep <= MOST_KEPT:
+        raise ValueError(f"a log of {rotation.max_size} bytes, {rotation.keep} older files")
+    return rotation
+
+
+def _identity(found: Message | None) -> Identity | None:
+    return None if found is None else Identity(**{**found, "groups": tuple(found["groups"])})
 
 
 class Child:
@@ -60,7 +83,7 @@ class Child:
 
     def __init__(self, number: int, order: Order, spawned: Spawned, started_at: float) -> None:
         self.id = number
-        self.name, self.meta, self.command, self.listed = order
+        self.name, self.meta, self.command, self.listed, _ = order
         self.spawned = spawned
         self.started_at = started_at
         self.acknowledged = not self.listed
@@ -78,6 +101,12 @@ class Child:
         """True until it has been reaped; so long its pid and process group cannot be anybody else's."""
         return self.exit is None
 
+    def note_exit(self, status: int) -> None:
+        """It has been reaped."""
+        self.exit = Exit.of(status)
+        if self.command.group is not None and not self.exit.clean and cgroups.has_killed(self.command.group):
+            self.exit = self.exit._replace(memory_limit=self.command.limits.memory)
+
     def read_outcome(self) -> Failure | None:
         """None when the program runs. To be called once, when the pipe `spawned.outcome` has ended."""
         return read_outcome(self.spawned.outcome, self.command)
@@ -90,6 +119,7 @@ class Child:
             "name": self.name,
             "started_at": self.started_at,
             "log_offset": self.spawned.log_offset,
+            "log_problem": self.spawned.log_problem,
             "meta": self.meta,
             "exit": self.exit and self.exit._asdict(),
             "cleared": self.cleared,
@@ -103,6 +133,7 @@ class Children:
         self._run_id = run_id
         self._time = time
         self._last_id = 0
+        self._groups: cgroups.MemoryGroups | None = None
         self._by_id: dict[int, Child] = {}
         self._by_pid: dict[int, Child] = {}
 
@@ -132,7 +163,8 @@ class Children:
         """Start a process, marked as a child of this run. Raises OSError."""
         self._last_id += 1
         mark = {procfs.MARK_VARIABLE: f"{self._run_id}.{self._last_id}"}
-        order = order._replace(command=order.command._replace(env={**order.command.env, **mark}))
+        command = order.command._replace(env={**order.command.env, **mark}, group=self._make_group(order))
+        order = order._replace(command=command)
         child = Child(self._last_id, order, spawn(order.command), self._time())
         self._by_id[child.id] = self._by_pid[child.pid] = child
         return child
@@ -146,13 +178,23 @@ class Children:
         """Drop a child whose program never ran."""
         self._by_id.pop(child.id, None)
 
-    def reap(self) -> list[Child]:
-        """Collect all that have ended, orphans included; the children among them."""
+    def _make_group(self, order: Order) -> str | None:
+        memory = order.command.limits.memory
+        if memory is None:
+            return None
+        if self._groups is None:
+            self._groups = cgroups.MemoryGroups.delegated(self._run_id.partition(".")[0])
+        return self._groups.make(f"{self._run_id.partition('.')[2]}.{self._last_id}", memory)
+
+    def reap(self, on_other: Callable[[int, int], None] = lambda _pid, _status: None) -> list[Child]:
+        """Collect all that have ended; the children among them. *on_other* gets pid and status of all others."""
         ended = []
         for pid, status in iter(_wait, None):
             child = self._by_pid.pop(pid, None)
-            if child is not None:
-                child.exit = Exit.of(status)
+            if child is None:
+                on_other(pid, status)
+            else:
+                child.note_exit(status)
                 ended.append(child)
         return ended
 
@@ -193,6 +235,8 @@ class Children:
         if not remains:
             self._kill_unseen(child)
             child.cleared = True
+            if self._groups is not None and child.command.group is not None:
+                self._groups.remove(child.command.group)
             self._forget_if_done(child)
         elif child.kill_at is None or child.kill_at <= now:
             procfs.kill_all(remains)
@@ -226,8 +270,9 @@ class Children:
         return owned
 
     def _owner_by_mark(self, process: procfs.Process) -> int:
+        # A process can give its own children any mark: only what is a number to us counts.
         run, _, number = (procfs.mark_of(process.pid) or "").rpartition(".")
-        return int(number) if run == self._run_id and number.isdigit() else 0
+        return int(number) if run == self._run_id and _CHILD_NUMBER.fullmatch(number) else 0
 
 
 def _wait() -> tuple[int, int] | None:

@@ -20,6 +20,8 @@ from typing import Any, Self
 
 from tekton.supervisor import procfs
 from tekton.supervisor.exits import Exit
+from tekton.supervisor.log_rotation import Rotation
+from tekton.supervisor.privileges import Identity, Limits, UnknownUserError, resolve_user
 from tekton.utils.tekton_errors import SpawnError, SupervisionError
 
 ExitListener = Callable[["ChildProcess"], None]
@@ -29,7 +31,10 @@ _SWEEP_ROUNDS = 20
 
 
 class ChildProcess:
-    """A process that the guard started. `started_at` is wall-clock time, `log_offset` where its log begins."""
+    """A process that the guard started. `started_at` is wall-clock time, `log_offset` the position of its log's begin.
+
+    `log_problem` says why what it prints is not kept; None when it is.
+    """
 
     def __init__(self, description: Mapping[str, Any]) -> None:
         self.id: int = description["id"]
@@ -37,6 +42,7 @@ class ChildProcess:
         self.name: str = description["name"]
         self.started_at: float = description["started_at"]
         self.log_offset: int = description["log_offset"]
+        self.log_problem: str | None = description["log_problem"]
         self.meta: dict[str, str] = description["meta"]
         self.exit: Exit | None = None
         self._ended = asyncio.Event()
@@ -147,15 +153,30 @@ class GuardClient:
         log: str | Path,
         env: Mapping[str, str] | None = None,
         meta: Mapping[str, str] | None = None,
+        user: str | None = None,
+        limits: Limits = Limits(),  # noqa: B008 - immutable
+        rotation: Rotation = Rotation(),  # noqa: B008 - immutable
     ) -> ChildProcess:
         """Start a process in a session of its own and return once its program runs.
 
-        *env* is added to the guard's environment. Output is appended to the file *log*. *meta* is given back with the
-        process, to the next control plane too. Raises SpawnError when the program cannot be run. A process that was
-        started while this call was cancelled is killed.
+        *env* is added to the guard's environment. Output is appended to the file *log*, which is rotated. *meta* is
+        given back with the process, to the next control plane too. *user* is `name` or `name:group`. Raises SpawnError
+        when the program cannot be run, or not so. A process that was started while this call was cancelled is killed.
         """
-        request = {"name": name, "argv": list(argv), "env": dict(env or {}), "cwd": str(cwd), "log": str(log)}
-        reply = await self._request("spawn", **request, meta=dict(meta or {}))
+        identity = None if user is None else await _identify(name, user)
+        known = {} if identity is None else identity.environment()
+        reply = await self._request(
+            "spawn",
+            name=name,
+            argv=list(argv),
+            env={**known, **(env or {})},
+            cwd=str(cwd),
+            log=str(log),
+            meta=dict(meta or {}),
+            identity=identity and identity._asdict(),
+            limits=limits._asdict(),
+            rotation=rotation._asdict(),
+        )
         if "error" in reply:
             raise SpawnError(name, reply["error"])
         started: ChildProcess = reply["process"]
@@ -182,6 +203,10 @@ class GuardClient:
     def announce_serving(self) -> None:
         """Tell the guard that we have come up: if we crash now, it starts us again without long delays."""
         self._send({"op": "serving"})
+
+    def announce_patience(self, seconds: float) -> None:
+        """Tell the guard how long an orderly stop of ours may take; it waits no less than it was told at its start."""
+        self._send({"op": "patience", "seconds": seconds})
 
     async def close(self) -> None:
         """Close the connection. A private guard is waited for: with it all its processes end."""
@@ -249,7 +274,7 @@ class GuardClient:
         child = self._children.get(message["id"])
         if child is None:
             return
-        child.note_exit(Exit(message["code"], message["signal"]))
+        child.note_exit(Exit(message["code"], message["signal"], message["memory_limit"]))
         for listener in list(self._listeners):
             listener(child)
 
@@ -296,6 +321,13 @@ class GuardClient:
             left = procfs.marked(f"{self.run_id}.", exclude=(os.getpid(),))
             if procfs.kill_all(left) == 0:
                 return
+
+
+async def _identify(name: str, user: str) -> Identity:
+    try:
+        return await asyncio.to_thread(resolve_user, user)
+    except UnknownUserError as error:
+        raise SpawnError(name, str(error)) from error
 
 
 class _Lines(asyncio.Protocol):

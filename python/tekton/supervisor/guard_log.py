@@ -5,15 +5,17 @@ import sys
 import time
 
 from tekton.clock import Clock
-from tekton.supervisor.spawn import open_log
+from tekton.supervisor.spawn import open_log_or_null
 
 
 class GuardLog:
-    """Appends lines to a file."""
+    """Appends lines to a file. When that cannot be written, it says so once and goes on."""
 
     def __init__(self, path: str, clock: Clock) -> None:
-        self._file, _ = open_log(path)
+        self._file, _, problem = open_log_or_null(path)
         self._clock = clock
+        if problem is not None:
+            complain(f"the log cannot be written: {problem}")
 
     def say(self, text: str) -> None:
         """Add a line to the file."""

@@ -26,7 +26,9 @@ from tekton.supervisor import prctl, procfs
 from tekton.supervisor.guard_children import Child, Children, Order, read_order
 from tekton.supervisor.guard_link import Link
 from tekton.supervisor.guard_log import GuardLog
+from tekton.supervisor.guard_logs import LogKeeper
 from tekton.supervisor.guard_signals import SignalSource
+from tekton.supervisor.log_rotation import Rotation
 from tekton.supervisor.spawn import Command, Failure
 from tekton.supervisor.wire import Message
 
@@ -44,7 +46,7 @@ _KILL_LIMIT: Final = 10.0
 _POLL: Final = 0.1
 _PARENT_POLL: Final = 1.0
 _FAILURE_LIMIT: Final = 100
-_STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 class Phase(Enum):
@@ -85,6 +87,11 @@ class _Backoff:
         self._delay = min(2 * delay, _LAST_DELAY)
         return delay
 
+    @property
+    def serves(self) -> bool:
+        """True while the one that was started last has come up."""
+        return self.has_served and not self.starts
+
     def came_up(self) -> None:
         """It serves: whatever ends it now, it is worth a quick restart."""
         self.has_served = True
@@ -107,11 +114,13 @@ class Guard:
         self._log = log
         self._clock = clock
         self._children = Children(settings.run_id, clock.time)
+        self._logs = LogKeeper(log, clock)
         self._selector = selectors.DefaultSelector()
         self._phase = Phase.RUNNING
         self._exit_code = 0
         self._deadline: float | None = None
-        self._signals = SignalSource((*_STOP_SIGNALS, signal.SIGCHLD))
+        self._patience = settings.drain_timeout
+        self._signals = SignalSource((*_STOP_SIGNALS, signal.SIGHUP, signal.SIGCHLD))
         self._selector.register(self._signals, selectors.EVENT_READ, self._on_signals)
         self._link = Link(
             self._selector, on_message=self._serve, on_closed=self._on_link_closed, on_stuck=self._on_link_stuck
@@ -127,6 +136,7 @@ class Guard:
             "stop": self._stop,
             "ack": self._acknowledge,
             "serving": self._on_serving,
+            "patience": self._be_patient,
         }
 
     def run(self) -> int:
@@ -155,7 +165,7 @@ class Guard:
 
     def _until_next(self) -> float | None:
         now = self._clock.monotonic()
-        due = self._children.deadlines + ([self._deadline] if self._deadline is not None else [])
+        due = self._children.deadlines + [at for at in (self._deadline, self._logs.next_look) if at is not None]
         if self._children.unsettled or self._phase in (Phase.SWEEPING, Phase.KILLING):
             due.append(now + _POLL)
         if not prctl.AVAILABLE:
@@ -171,6 +181,8 @@ class Guard:
         for child in self._children.clean(now):
             if child.listed:
                 self._link.publish({"event": "cleared", "id": child.id})
+        if self._phase in (Phase.RUNNING, Phase.DRAINING):
+            self._logs.look(now)
         if self._phase is Phase.KILLING:
             self._kill_everything()
         elif self._deadline is not None and now >= self._deadline:
@@ -181,7 +193,7 @@ class Guard:
         if self._phase is Phase.RUNNING:
             self._start_control_plane()
         elif self._phase is Phase.DRAINING and self._control is not None:
-            self._log.say(f"the control plane did not stop within {self._settings.drain_timeout:g} s: killed")
+            self._log.say(f"the control plane did not stop within {self._patience:g} s: killed")
             self._children.signal(self._control, signal.SIGKILL, group=True)
         else:
             self._enter_killing(self._exit_code)
@@ -200,15 +212,22 @@ class Guard:
         for signum in self._signals.read():
             if signum in _STOP_SIGNALS:
                 self._on_stop_signal(signum)
+            elif signum == signal.SIGHUP:
+                self._ask_to_reload()
         self._reap()
+
+    def _ask_to_reload(self) -> None:
+        # One that has not come up yet has no handler for it, and has just read its configuration, or will.
+        if self._control is not None and self._backoff.serves:
+            self._children.signal(self._control, signal.SIGHUP, group=False)
 
     def _on_stop_signal(self, signum: int) -> None:
         if self._phase is not Phase.RUNNING:
             self._enter_killing(128 + signum)
         elif self._control is not None:
-            self._log.say(f"stopping; the control plane has {self._settings.drain_timeout:g} s for it")
+            self._log.say(f"stopping; the control plane has {self._patience:g} s for it")
             self._phase = Phase.DRAINING
-            self._deadline = self._clock.monotonic() + self._settings.drain_timeout
+            self._deadline = self._clock.monotonic() + self._patience
             self._children.signal(self._control, signal.SIGTERM, group=False)
         else:
             self._enter_sweeping(0)
@@ -232,6 +251,7 @@ class Guard:
             return
         finally:
             theirs.close()
+        self._logs.keep(log, Rotation())
         self._await_outcome(self._control, None)
         self._connect(ours)
 
@@ -305,6 +325,7 @@ class Guard:
         except OSError as error:
             self._link.publish({"seq": request["seq"], "error": str(error), "errno": error.errno})
         else:
+            self._note_log(child, order)
             self._await_outcome(child, request["seq"])
 
     def _signal(self, request: Message) -> None:
@@ -318,12 +339,21 @@ class Guard:
         sent = child is not None and self._children.stop(child, kill_at)
         self._link.publish({"seq": request["seq"], "sent": sent})
 
+    def _be_patient(self, request: Message) -> None:
+        self._patience = max(self._settings.drain_timeout, float(request["seconds"]))
+
     def _acknowledge(self, request: Message) -> None:
         child = self._children.find(request["id"])
         if child is not None:
             self._children.acknowledge(child)
 
     # Children
+
+    def _note_log(self, child: Child, order: Order) -> None:
+        if child.spawned.log_problem is None:
+            self._logs.keep(order.command.log, order.rotation)
+        else:
+            self._log.say(f"the output of {child.name} is not kept: {child.spawned.log_problem}")
 
     def _await_outcome(self, child: Child, seq: int | None) -> None:
         self._awaited[child.id] = _Caller(self._incarnation, seq)
@@ -355,7 +385,7 @@ class Guard:
             self._enter_sweeping(127)
 
     def _reap(self) -> None:
-        for child in self._children.reap():
+        for child in self._children.reap(self._logs.on_ended):
             # Its program may have ended before we saw that it had begun.
             self._on_outcome(child)
             if child is self._control:

@@ -2,12 +2,15 @@
 
 import asyncio
 import errno
+import os
 import socket
 from typing import Final
 
+from tekton.supervisor import procfs
 from tekton.utils.tekton_errors import PortInUseError
 
 _COMMAND_CHARACTERS: Final = 80
+_LISTENING: Final = b"0A"
 
 
 async def check_port(port: int) -> None:
@@ -54,11 +57,54 @@ def _find_owner(port: int) -> str | None:
 
     try:
         connections = psutil.net_connections("tcp")
-        pid = next((c.pid for c in connections if c.status == psutil.CONN_LISTEN and c.laddr.port == port), None)
+        listening = [c.pid for c in connections if c.status == psutil.CONN_LISTEN and c.laddr.port == port]
+        pid = next(filter(None, listening), None)
         if pid is None:
-            return None
+            return _hidden_owner(port) if listening else None
         process = psutil.Process(pid)
         command = " ".join(process.cmdline()) or process.name()
     except psutil.Error:
         return None
-    return f"process {pid} ({command[:_COMMAND_CHARACTERS]})"
+    return f"process {pid} ({_shortened(command)}){_component(pid)}"
+
+
+def _shortened(command: str) -> str:
+    return command if len(command) <= _COMMAND_CHARACTERS else f"{command[: _COMMAND_CHARACTERS - 1]}…"
+
+
+def _component(pid: int) -> str:
+    """Whose a process is that a Tekton has started; nothing for others."""
+    component = procfs.variable_of(pid, "TEKTON_COMPONENT_ID")
+    mark = procfs.mark_of(pid)
+    if component is None or mark is None:
+        return ""
+    ours = procfs.mark_of(os.getpid())
+    elsewhere = ours is not None and ours.partition(".")[0] != mark.partition(".")[0]
+    return f", which is {component}'s" + (" in another Tekton system" if elsewhere else "")
+
+
+def _hidden_owner(port: int) -> str:
+    """Words for a process that only its own user and root may look at."""
+    users = {_user_name(uid) for uid in _listening_users(port)}
+    return f"a process of {' and '.join(sorted(users)) or 'somebody else'} that is not yours to see"
+
+
+def _listening_users(port: int) -> set[int]:
+    found = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        try:
+            with open(table, "rb") as file:
+                rows = [line.split() for line in file.readlines()[1:]]
+        except OSError:
+            continue
+        found |= {int(row[7]) for row in rows if row[3] == _LISTENING and int(row[1].rpartition(b":")[2], 16) == port}
+    return found
+
+
+def _user_name(uid: int) -> str:
+    import pwd  # there is none on Windows
+
+    try:
+        return f"user {pwd.getpwuid(uid).pw_name}"
+    except KeyError:
+        return f"user {uid}"

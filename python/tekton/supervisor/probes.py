@@ -1,11 +1,13 @@
-"""How a process shows that it is ready, and the patience to wait for it.
+"""How a process is asked how it is, and the patience to wait for a good answer.
 
     probe = make_probe(spec.ready, target)
     await probe.wait()            # polls quickly at first, then every `interval` seconds
+    await probe.check()           # one attempt
     probe.finding                 # what the last attempt found: "connection refused on 127.0.0.1:8003"
 
-An attempt raises `ProbeFailedError` with a reason for people. Probes of a component cost it one connection (or process)
-per attempt and read at most 64 KiB of an answer.
+Whoever wants to know (a start, the watch over what runs, a person) asks in this one way. An attempt raises
+`ProbeFailedError` with a reason for people. Probes of a component cost it one connection (or process) per attempt and
+read at most 64 KiB of an answer.
 """
 
 import asyncio
@@ -15,6 +17,7 @@ import os
 import re
 import signal
 import ssl
+import subprocess
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -23,10 +26,16 @@ from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from tekton.supervisor.logs import LogCursor
-from tekton.utils.tekton_config import ReadySpec
+from tekton.supervisor.privileges import Identity, UnknownUserError, resolve_user, without_secrets
+from tekton.utils.redaction import redact_json, scrub
+from tekton.utils.tekton_config import ProbeSpec
 
 SETTLE_SECONDS: Final = 0.25
 """A process without a probe is ready once it has lived that long: most mistakes show at once."""
+
+STARTING_INTERVAL: Final = 1.0
+RUNNING_INTERVAL: Final = 5.0
+"""Seconds between attempts while a process starts, and afterwards, if its configuration does not say."""
 
 _FIRST_PAUSE: Final = 0.02
 _GROWTH: Final = 1.5
@@ -47,43 +56,63 @@ async def _never() -> None:
 
 @dataclass(frozen=True, slots=True)
 class ProbeTarget:
-    """The process that is probed. `marked` returns when the component has said by itself that it is ready."""
+    """The process that is probed. `marked` returns when the component has said by itself that it is ready.
+
+    `user` (`name` or `name:group`) is whom the process runs as; None: as we do. `redact` takes secrets out of text.
+    """
 
     log: Path
     log_offset: int = 0
     port: int | None = None
     cwd: str = "."
     env: Mapping[str, str] = field(default_factory=dict)
+    user: str | None = None
+    redact: Callable[[str], str] = scrub
     marked: Callable[[], Awaitable[object]] = _never
 
 
 class Probe(ABC):
-    """One way to ask. `name` says what is waited for, `finding` what the last attempt found."""
+    """One way to ask. `name` says what is waited for, `finding` what the last attempt found.
 
-    def __init__(self, name: str, interval: float, timeout: float) -> None:
-        self.name = name
+    Everybody who may look at the component sees both, so neither has secrets in it.
+    """
+
+    def __init__(self, name: str, spec: ProbeSpec, redact: Callable[[str], str] = scrub) -> None:
+        self.name = redact(name)
+        self._redact = redact
         self.finding: str | None = None
-        self._interval = interval
-        self._timeout = timeout
+        self.latency: float | None = None
+        """Seconds that the last attempt took."""
+        self.answered_at: float | None = None
+        """When it ended, on the clock of the event loop."""
+        self._interval = spec.interval or STARTING_INTERVAL
+        self._timeout = spec.timeout
+        self._successes = spec.successes
 
     async def check(self) -> str | None:
         """One attempt: None when it succeeds, else why not."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         try:
             async with asyncio.timeout(self._timeout):
                 await self.attempt()
         except TimeoutError:
             self.finding = f"no answer within {self._timeout:g} s"
         except ProbeFailedError as error:
-            self.finding = str(error)
+            self.finding = self._redact(str(error))
         else:
             self.finding = None
+        self.answered_at = loop.time()
+        self.latency = self.answered_at - began
         return self.finding
 
     async def wait(self) -> None:
-        """Return as soon as an attempt succeeds."""
+        """Return as soon as `successes` attempts in a row have succeeded."""
+        row = 0
         try:
             for pause in _pauses(self._interval):
-                if await self.check() is None:
+                row = row + 1 if await self.check() is None else 0
+                if row >= self._successes:
                     return
                 await asyncio.sleep(pause)
         finally:
@@ -102,32 +131,32 @@ class Probe(ABC):
         """Return on success. Raises ProbeFailedError, or takes longer than it may."""
 
 
-def make_probe(spec: ReadySpec | None, target: ProbeTarget) -> Probe:
+def make_probe(spec: ProbeSpec | None, target: ProbeTarget) -> Probe:
     """The probe that *spec* asks for; None means that a process that runs is ready."""
     if spec is None:
         return SettleProbe()
     if spec.http is not None:
-        return HttpProbe(spec.http, target.port, spec.interval, spec.timeout)
+        return HttpProbe(spec.http, target, spec)
     if spec.tcp is not None:
-        return TcpProbe(_port(spec.tcp, target.port), spec.interval, spec.timeout)
+        return TcpProbe(_port(spec.tcp, target.port), spec)
     if spec.log is not None:
-        return LogProbe(spec.log, target, spec.interval, spec.timeout)
+        return LogProbe(spec.log, target, spec)
     if spec.exec is not None:
-        return ExecProbe(spec.exec, target, spec.interval, spec.timeout)
+        return ExecProbe(spec.exec, target, spec)
     return MarkProbe(target)
 
 
 class HttpProbe(Probe):
     """GET a path on the component's port, or a URL. 2xx and 3xx are success; the body is ignored."""
 
-    def __init__(self, address: str, port: int | None, interval: float, timeout: float) -> None:
-        url = urlsplit(f"http://127.0.0.1:{port}{address}" if address.startswith("/") else address)
-        super().__init__(f"GET {url.geturl()}", interval, timeout)
+    def __init__(self, address: str, target: ProbeTarget, spec: ProbeSpec) -> None:
+        url = urlsplit(f"http://127.0.0.1:{target.port}{address}" if address.startswith("/") else address)
+        super().__init__(f"GET {url.geturl()}", spec, target.redact)
         self._tls = ssl.create_default_context() if url.scheme == "https" else None
         self._host = url.hostname or "127.0.0.1"
         self._port = url.port or (443 if self._tls else 80)
-        target = (url.path or "/") + (f"?{url.query}" if url.query else "")
-        head = f"GET {target} HTTP/1.1\r\nHost: {url.netloc}\r\nAccept: */*\r\nUser-Agent: tekton-probe\r\n"
+        place = (url.path or "/") + (f"?{url.query}" if url.query else "")
+        head = f"GET {place} HTTP/1.1\r\nHost: {url.netloc}\r\nAccept: */*\r\nUser-Agent: tekton-probe\r\n"
         self._request = f"{head}Connection: close\r\n\r\n".encode()
 
     async def attempt(self) -> None:
@@ -144,10 +173,10 @@ class HttpProbe(Probe):
 
 
 class TcpProbe(Probe):
-    """Connect to a port."""
+    """Connect to a port. The kernel accepts for a process that hangs or is stopped: that is not noticed."""
 
-    def __init__(self, port: int, interval: float, timeout: float) -> None:
-        super().__init__(f"a connection to 127.0.0.1:{port}", interval, timeout)
+    def __init__(self, port: int, spec: ProbeSpec) -> None:
+        super().__init__(f"a connection to 127.0.0.1:{port}", spec)
         self._port = port
 
     async def attempt(self) -> None:
@@ -159,8 +188,10 @@ class TcpProbe(Probe):
 class LogProbe(Probe):
     """Wait for a line, written since this start, in which a regular expression is found."""
 
-    def __init__(self, pattern: str, target: ProbeTarget, interval: float, timeout: float) -> None:
-        super().__init__(f"a log line that matches {pattern!r}", min(interval, _LONGEST_LOG_PAUSE), timeout)
+    def __init__(self, pattern: str, target: ProbeTarget, spec: ProbeSpec) -> None:
+        super().__init__(f"a log line that matches {pattern!r}", spec, target.redact)
+        self._interval = min(self._interval, _LONGEST_LOG_PAUSE)
+        self._successes = 1
         self._pattern = re.compile(pattern)
         self._cursor = LogCursor(target.log, target.log_offset)
 
@@ -179,20 +210,26 @@ class LogProbe(Probe):
 
 
 class ExecProbe(Probe):
-    """Run a command beside the component; exit status 0 is success. It is killed when it takes too long."""
+    """Run a command as the component's user; exit status 0 is success. It is killed when it takes too long."""
 
-    def __init__(self, command: list[str], target: ProbeTarget, interval: float, timeout: float) -> None:
-        super().__init__(f"success of {' '.join(command)}", interval, timeout)
+    def __init__(self, command: list[str], target: ProbeTarget, spec: ProbeSpec) -> None:
+        super().__init__(f"success of {_shown(command)}", spec, target.redact)
         self._command = command
         self._cwd = target.cwd
-        self._env = {**os.environ, **target.env}
+        self._env = target.env
+        self._user = target.user
 
     async def attempt(self) -> None:
+        identity = await self._identify()
+        known = {} if identity is None else identity.environment()
+        # What it runs lies where the component may write: it must be able to do no more than the component.
+        become = None if identity is None or identity.ours else identity.assume
         try:
             process = await asyncio.create_subprocess_exec(
                 *self._command,
+                preexec_fn=become,
                 cwd=self._cwd,
-                env=self._env,
+                env={**without_secrets(os.environ), **known, **self._env},
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
@@ -200,6 +237,8 @@ class ExecProbe(Probe):
             )
         except OSError as error:
             raise ProbeFailedError(f"{self._command[0]}: {error.strerror or error}") from error
+        except subprocess.SubprocessError as error:
+            raise ProbeFailedError(f"{self._command[0]} cannot be run as user {self._user}") from error
         try:
             output = await _output(process)
             code = await process.wait()
@@ -211,12 +250,18 @@ class ExecProbe(Probe):
             last = output.decode(errors="replace").strip().rpartition("\n")[2]
             raise ProbeFailedError(f"{self._command[0]} ended with {code}{': ' if last else ''}{last}")
 
+    async def _identify(self) -> Identity | None:
+        try:
+            return None if self._user is None else await asyncio.to_thread(resolve_user, self._user)
+        except UnknownUserError as error:
+            raise ProbeFailedError(str(error)) from error
+
 
 class MarkProbe(Probe):
     """The component says by itself that it is ready."""
 
     def __init__(self, target: ProbeTarget) -> None:
-        super().__init__("the component to report that it is ready", 1.0, 1.0)
+        super().__init__("the component to report that it is ready", ProbeSpec())
         self._marked = target.marked
 
     async def wait(self) -> None:
@@ -236,7 +281,7 @@ class SettleProbe(Probe):
     """A process that runs is ready."""
 
     def __init__(self) -> None:
-        super().__init__("the process to run", 1.0, 1.0)
+        super().__init__("the process to run", ProbeSpec())
 
     async def wait(self) -> None:
         await asyncio.sleep(SETTLE_SECONDS)
@@ -247,6 +292,12 @@ class SettleProbe(Probe):
     @property
     def repeatable(self) -> bool:
         return False
+
+
+def _shown(command: list[str]) -> str:
+    words = redact_json(command)
+    assert isinstance(words, list)
+    return " ".join(words)
 
 
 def _pauses(interval: float) -> Iterator[float]:

@@ -72,18 +72,23 @@ def descendants(root: int) -> list[Process]:
     return found
 
 
-def mark_of(pid: int) -> str | None:
-    """The mark that *pid* was started with; None when it has none, or hides or has overwritten its environment."""
+def variable_of(pid: int, name: str) -> str | None:
+    """A variable that *pid* was started with; None when it has none, or hides or has overwritten its environment."""
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:
             environment = b"\0" + file.read()
     except OSError:
         return None
-    start = environment.find(b"\0" + MARK_VARIABLE.encode() + b"=")
+    start = environment.find(b"\0" + name.encode() + b"=")
     if start < 0:
         return None
-    value = environment[start + len(MARK_VARIABLE) + 2 :].split(b"\0", 1)[0]
+    value = environment[start + len(name) + 2 :].split(b"\0", 1)[0]
     return value.decode(errors="replace")
+
+
+def mark_of(pid: int) -> str | None:
+    """The mark that *pid* was started with; None when it has none, or hides it."""
+    return variable_of(pid, MARK_VARIABLE)
 
 
 def marked(prefix: str, *, exclude: Iterable[int] = ()) -> list[Process]:

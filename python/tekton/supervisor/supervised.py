@@ -1,4 +1,4 @@
-"""One supervised component: its process, from one start to the next.
+"""One supervised component, or one replica of it: its process, from one start to the next.
 
 The start-up coordinator calls `start`, waits for `readiness`, and calls `stop`; the states are its business. What is
 said to the registry here is what nobody asked for: that the process has ended.
@@ -6,7 +6,7 @@ said to the registry here is what nobody asked for: that the process has ended.
 
 import hashlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -15,20 +15,27 @@ import msgspec
 
 from tekton.clock import Clock
 from tekton.core.component_lifecycle import ComponentRegistry
-from tekton.core.component_lifecycle.healthcheck import HealthCheck
+from tekton.core.component_lifecycle.healthcheck import Health, HealthCheck
 from tekton.core.component_lifecycle.readiness import CheckFailedError, ReadinessCondition
 from tekton.core.lifecycle import ENDED, ComponentRecord, ComponentRegistration, ComponentState, new_instance_uuid
 from tekton.core.startup.start_plan import COMPLETED
+from tekton.core.units import unit_name
 from tekton.failpoints import reach
+from tekton.supervisor.admission import Resources, read_resources, unmet
+from tekton.supervisor.component_probes import ComponentProbes
 from tekton.supervisor.guard_client import ChildProcess
+from tekton.supervisor.log_rotation import Rotation
 from tekton.supervisor.logs import evidence
 from tekton.supervisor.ports import check_port, describe_owner
-from tekton.supervisor.probes import Probe, ProbeTarget, make_probe
+from tekton.supervisor.privileges import Limits
+from tekton.supervisor.probes import ProbeTarget
+from tekton.utils.redaction import scrub
 from tekton.utils.tekton_config import ComponentSpec
 from tekton.utils.tekton_errors import ComponentError
 
+_LOOK: Final = 1.0
+"""Seconds between two looks at whether there is room on the machine."""
 _REASON_CHARACTERS: Final = 300
-_PROBE_MARGIN: Final = 1.0
 
 _logger = logging.getLogger("tekton.supervisor")
 
@@ -45,6 +52,9 @@ class Spawner(Protocol):
         log: str | Path,
         env: Mapping[str, str] | None = None,
         meta: Mapping[str, str] | None = None,
+        user: str | None = None,
+        limits: Limits = ...,
+        rotation: Rotation = ...,
     ) -> ChildProcess:
         """Start a process. Raises SpawnError."""
         ...
@@ -66,9 +76,9 @@ class ControlPlaneAddress:
     socket: Path | None = None
     credential_file: Path | None = None
 
-    def environment(self) -> dict[str, str]:
-        """The variables that tell it."""
-        paths = {"TEKTON_SOCKET": self.socket, "TEKTON_CREDENTIAL_FILE": self.credential_file}
+    def environment(self, *, private: bool = True) -> dict[str, str]:
+        """The variables that tell it. *private*: with what only our own user can use."""
+        paths = {"TEKTON_SOCKET": self.socket, "TEKTON_CREDENTIAL_FILE": self.credential_file} if private else {}
         return {"TEKTON_URL": self.url} | {name: str(path) for name, path in paths.items() if path is not None}
 
 
@@ -76,7 +86,8 @@ class ControlPlaneAddress:
 class Surroundings:
     """What all supervised components share.
 
-    `redact` removes secrets from text; `restarts` tells how often a component was restarted automatically.
+    `redact` removes secrets from text; `restarts` tells how often a unit was restarted automatically, `instances` which
+    ones in the registry belong to it, best first.
     """
 
     registry: ComponentRegistry
@@ -85,13 +96,15 @@ class Surroundings:
     log_dir: Path
     redact: Callable[[str], str]
     restarts: Callable[[str], int]
+    instances: Callable[[str], list[ComponentRecord]]
+    resources: Callable[[Container[str], str], Resources] = read_resources
 
 
 class ProcessView(msgspec.Struct, frozen=True, kw_only=True):
     """A supervised process for people.
 
     `restarts` is how often it was started again without anybody asking for it; `uptime` is that of the process, in
-    seconds; `note` the one thing to know about it.
+    seconds; `note` the one thing to know about it. `replica` is its number among those of the component, from 0.
     """
 
     pid: int | None
@@ -100,26 +113,48 @@ class ProcessView(msgspec.Struct, frozen=True, kw_only=True):
     uptime: float | None
     log: Path
     note: str | None
+    replica: int = 0
 
 
 class SupervisedComponent:
-    """See the module. *one_shot*: another component waits for its completion."""
+    """See the module. `one_shot`: another component waits for its completion. *replica* is its number, from 0."""
 
-    def __init__(self, spec: ComponentSpec, around: Surroundings, *, one_shot: bool) -> None:
+    def __init__(self, spec: ComponentSpec, around: Surroundings, *, replica: int = 0) -> None:
         self.spec = spec
-        self.log = around.log_dir / f"{spec.name}.log"
+        self.replica = replica
+        self.unit = unit_name(spec.name, replica)
+        self.one_shot = False
+        self.log = around.log_dir / f"{self.unit}.log"
         self.address: ControlPlaneAddress | None = None
         self.child: ChildProcess | None = None
-        self.probe: Probe | None = None
+        self._probes = ComponentProbes(
+            spec, self._target, runs=lambda: self.running, ended_well=lambda: self._has_completed
+        )
         self._around = around
         self._registry = around.registry
-        self._one_shot = one_shot
         self._fingerprint = fingerprint(spec)
         self._restarts_before = 0
         self._log_offset = 0
         self._announced: str | None = None
         self._stopping: ChildProcess | None = None
         self._has_completed = False
+        self._unmet: list[str] = []
+
+    def reconfigure(self, spec: ComponentSpec) -> None:
+        """Go by *spec* from the next start on; what runs goes on as it is."""
+        self.spec = spec
+        self._fingerprint = fingerprint(spec)
+        self._probes.reconfigure(spec)
+
+    @property
+    def outdated(self) -> bool:
+        """True while its process is that of an earlier specification."""
+        return self.running and self.child is not None and self.child.meta.get("spec") != self._fingerprint
+
+    @property
+    def port(self) -> int | None:
+        """The port that this replica listens on."""
+        return None if self.spec.port is None else self.spec.port + self.replica
 
     # For the coordinator
 
@@ -135,7 +170,8 @@ class SupervisedComponent:
             version=spec.version,
             capabilities=tuple(spec.capabilities),
             dependencies=tuple(need.component for need in spec.dependencies),
-            endpoint=f"http://127.0.0.1:{spec.port}" if spec.port else None,
+            endpoint=f"http://127.0.0.1:{self.port}" if self.port else None,
+            max_instances=spec.replicas,
             metadata=spec.metadata,
         )
 
@@ -146,31 +182,28 @@ class SupervisedComponent:
         """
         record = self._live()
         if record is None:
-            raise ComponentError(self.spec.name, "there is no live instance to start")
+            raise ComponentError(self.unit, "there is no live instance to start")
         if self.runs(record.instance_uuid):
             return
         await self.stop()
-        if self.spec.port is not None:
-            await check_port(self.spec.port)
+        if self.port is not None:
+            await check_port(self.port)
         await self._spawn(record.instance_uuid)
 
     @property
-    def readiness(self) -> ReadinessCondition:
-        """What the coordinator waits for after the start."""
-        return ReadinessCondition(self._make_probe("").name, self._is_ready)
+    def admission(self) -> list[ReadinessCondition]:
+        """What the coordinator waits for before the start: room on the machine."""
+        return [ReadinessCondition("room on the machine", self._is_admitted, _LOOK)] if self.spec.constraints else []
+
+    @property
+    def readiness(self) -> list[ReadinessCondition]:
+        """What the coordinator waits for after the start, one after the other."""
+        return self._probes.conditions()
 
     @property
     def health(self) -> list[HealthCheck]:
-        """What it is asked after it has become ready: its probe again, if that can be repeated.
-
-        A process that hangs does not exit. It is degraded, not restarted: a busy component would be hit when it can
-        least afford it. (One that sends heartbeats has its lease besides.)
-        """
-        probe = self._make_probe("")
-        if self.spec.ready is None or not probe.repeatable:
-            return []
-        # The probe has the same patience, and knows better what to say.
-        return [HealthCheck(probe.name, self._is_healthy, timeout=self.spec.ready.timeout + _PROBE_MARGIN)]
+        """What it is asked while it is usable."""
+        return self._probes.checks()
 
     async def stop(self) -> None:
         """End the process, and everything that it started: SIGTERM, after `stop_timeout` seconds SIGKILL."""
@@ -197,12 +230,15 @@ class SupervisedComponent:
         """A process has ended: tell the registry, unless it was meant to."""
         if child is not self.child or child is self._stopping:
             return
-        _logger.info("%s ended: %s", self.spec.name, child.exit, extra={"component": self.spec.name, "pid": child.pid})
+        _logger.info("%s ended: %s", self.unit, child.exit, extra={"component": self.spec.name, "pid": child.pid})
         record = self._registry.instance(self.spec.name, child.meta["instance_uuid"])
         if record is None or child.exit is None:
             return
-        if child.exit.clean and (record.usable or self.spec.ready is None):
+        if child.exit.clean and (record.usable or self.one_shot or not self._probes.decide):
             self._has_completed = True
+            if self.one_shot and self._probes.decide:
+                # No probe will find it any more.
+                self._observe(record, ComponentState.READY, "it has ended well")
             self.conclude()
         elif record.usable:
             self._observe(record, ComponentState.FAILED, str(child.exit))
@@ -216,7 +252,7 @@ class SupervisedComponent:
         if not self._has_completed or record is None or not record.usable:
             return
         self._has_completed = False
-        reason = COMPLETED if self._one_shot else "exit 0"
+        reason = COMPLETED if self.one_shot else "exit 0"
         self._observe(record, ComponentState.STOPPING, reason)
         self._observe(record, ComponentState.STOPPED, reason)
 
@@ -226,6 +262,10 @@ class SupervisedComponent:
     def running(self) -> bool:
         """True while its process has not ended."""
         return self.child is not None and self.child.exit is None
+
+    def owns(self, instance_uuid: str) -> bool:
+        """True when its process, which may have ended, is that of that very instance."""
+        return self.child is not None and self.child.meta["instance_uuid"] == instance_uuid
 
     def runs(self, instance_uuid: str) -> bool:
         """True while the process of that very instance runs, and nobody has asked it to end."""
@@ -239,12 +279,17 @@ class SupervisedComponent:
         child = self.child if self.running else None
         return ProcessView(
             pid=child.pid if child else None,
-            port=self.spec.port,
+            port=self.port,
             restarts=self._restarts,
             uptime=max(0.0, self._around.clock.time() - child.started_at) if child else None,
             log=self.log,
             note=self._note(child),
+            replica=self.replica,
         )
+
+    def probing(self) -> list[Health]:
+        """How far the probes of a process that is starting have got: those that have had an answer."""
+        return self._probes.health()
 
     def evidence(self, lines: int = 10) -> list[str]:
         """The last lines that the process wrote since its start, without secrets."""
@@ -256,18 +301,22 @@ class SupervisedComponent:
         self._stopping, self._has_completed = None, False
         meta = {
             "component_id": self.spec.name,
+            "replica": str(self.replica),
             "instance_uuid": instance_uuid,
             "spec": self._fingerprint,
             "restarts": str(self._restarts),
         }
         reach("start.before_spawn")
         child = await self._around.guard.spawn(
-            self.spec.name,
+            self.unit,
             self.spec.command,
             cwd=self.spec.cwd,
             log=self.log,
             env=self._environment(instance_uuid),
             meta=meta,
+            user=self.spec.user,
+            limits=Limits(**msgspec.structs.asdict(self.spec.limits)),
+            rotation=Rotation(self.spec.log.max_size, self.spec.log.keep),
         )
         reach("start.after_spawn")
         self._take(child)
@@ -277,51 +326,49 @@ class SupervisedComponent:
     def _take(self, child: ChildProcess) -> None:
         self.child = child
         self._log_offset = child.log_offset
-        self.probe = self._make_probe(child.meta["instance_uuid"])
+        self._probes.begin()
 
     def _environment(self, instance_uuid: str) -> dict[str, str]:
-        address = self.address.environment() if self.address else {}
-        port = {"PORT": str(self.spec.port)} if self.spec.port is not None else {}
-        identity = {"TEKTON_COMPONENT_ID": self.spec.name, "TEKTON_INSTANCE_UUID": instance_uuid}
+        address = self.address.environment(private=self.spec.user is None) if self.address else {}
+        port = {"PORT": str(self.port)} if self.port is not None else {}
+        identity = {
+            "TEKTON_COMPONENT_ID": self.spec.name,
+            "TEKTON_INSTANCE_UUID": instance_uuid,
+            "TEKTON_REPLICA": str(self.replica),
+        }
         # A log is a file, and Python would keep what is written to a file back until there is a lot of it.
         return {"PYTHONUNBUFFERED": "1", **self.spec.env, **port, **address, **identity}
 
-    async def _is_ready(self) -> bool:
-        if self.probe is None:
-            return False
-        await self.probe.wait()
-        return self.running or self._has_completed
-
-    async def _is_healthy(self) -> bool:
-        probe = self.probe
-        if probe is None or not self.running:
-            # That it has ended is told by others.
-            return True
-        if (finding := await probe.check()) is not None:
-            raise CheckFailedError(finding)
+    def _is_admitted(self) -> bool:
+        # In a thread: to measure takes its time.
+        self._unmet = unmet(self.spec.constraints, self._around.resources(self.spec.constraints, self.spec.cwd))
+        if self._unmet:
+            raise CheckFailedError("; ".join(self._unmet))
         return True
 
     @property
     def _restarts(self) -> int:
-        return self._restarts_before + self._around.restarts(self.spec.name)
+        return self._restarts_before + self._around.restarts(self.unit)
 
-    def _make_probe(self, instance_uuid: str) -> Probe:
-        target = ProbeTarget(
+    def _target(self) -> ProbeTarget:
+        return ProbeTarget(
             log=self.log,
             log_offset=self._log_offset,
-            port=self.spec.port,
+            port=self.port,
             cwd=self.spec.cwd,
-            env=self._environment(instance_uuid),
+            env=self._environment(self.child.meta["instance_uuid"] if self.child else ""),
+            user=self.spec.user,
+            redact=lambda text: scrub(self._around.redact(text)),
             marked=self._wait_marked,
         )
-        return make_probe(self.spec.ready, target)
 
     async def _wait_marked(self) -> None:
-        await self._registry.wait_until(self.spec.name, lambda record: record is not None and record.usable)
+        instances = self._around.instances
+        await self._registry.wait_until(self.spec.name, lambda _: any(one.usable for one in instances(self.unit)))
 
     def _live(self) -> ComponentRecord | None:
         """The instance that is being started: the one announced last, else the best."""
-        records = [record for record in self._registry.instances(self.spec.name) if record.state not in ENDED]
+        records = [record for record in self._around.instances(self.unit) if record.state not in ENDED]
         ours = (record for record in records if record.instance_uuid == self._announced)
         return next(ours, next(iter(records), None))
 
@@ -331,23 +378,32 @@ class SupervisedComponent:
     def _early_end(self, child: ChildProcess) -> str:
         """Why it ended before it was ready; the last thing that it said tells most, or who has taken its port."""
         last = next(iter(self.evidence(1)), "")
-        owner = describe_owner(self.spec.port) if self.spec.port is not None else None
-        taken = f" (port {self.spec.port} was taken meanwhile by {owner})" if owner else ""
+        owner = describe_owner(self.port) if self.port is not None else None
+        taken = f" (port {self.port} was taken meanwhile by {owner})" if owner else ""
         text = f"{child.exit} before it was ready{': ' if last else ''}{last}"
         return text[: _REASON_CHARACTERS - len(taken)] + taken
 
     def _note(self, child: ChildProcess | None) -> str | None:
         if child is None:
-            return None
-        if self.probe is not None and self.probe.finding is not None:
-            record = self._registry.instance(self.spec.name, child.meta["instance_uuid"])
-            lead = "" if record is not None and record.usable else "waiting for "
-            return f"{lead}{self.probe.name}: {self.probe.finding}"
-        if child.meta.get("spec") != self._fingerprint:
+            record = self._live()
+            waits = self._unmet and record is not None and record.state is ComponentState.STARTING
+            return f"waiting for {'; '.join(self._unmet)}" if waits else None
+        record = self._registry.instance(self.spec.name, child.meta["instance_uuid"])
+        if note := self._probes.note(usable=record is not None and record.usable):
+            return note
+        if self.outdated:
             return "runs with an earlier configuration; a restart applies the new one"
-        return None
+        return None if child.log_problem is None else f"what it prints is not kept: {child.log_problem}"
+
+
+_NOT_FOR_THE_PROCESS: Final = frozenset(
+    {"replicas", "drain", "restart", "start_timeout", "stop_timeout", "constraints", "profiles", "groups"}
+    | {"liveness", "on_dependency_failure"}
+)
+"""What holds without a new process when it has changed."""
 
 
 def fingerprint(spec: ComponentSpec) -> str:
-    """Tells whether a specification has changed."""
-    return hashlib.sha256(msgspec.json.encode(spec)).hexdigest()[:16]
+    """Tells whether a specification has changed in a way that a running process must be replaced for."""
+    concerned = {k: v for k, v in msgspec.structs.asdict(spec).items() if k not in _NOT_FOR_THE_PROCESS}
+    return hashlib.sha256(msgspec.json.encode(concerned)).hexdigest()[:16]

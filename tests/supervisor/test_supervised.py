@@ -1,0 +1,109 @@
+"""One supervised component, with real processes: room on the machine, and what it does when a dependency is lost."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from tekton.core.lifecycle import Change, ComponentRecord, ComponentState
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs the guard")
+
+READY = ComponentState.READY
+FOREVER = ["/bin/sleep", "600"]
+
+MakePlane = Callable[..., Awaitable[Any]]
+
+
+def record_of(made: Any, component_id: str = "web") -> ComponentRecord:
+    record = made.registry.find(component_id)
+    assert record is not None
+    return record
+
+
+def changes_of(made: Any) -> list[Change]:
+    changes: list[Change] = []
+    made.registry.feed.add_listener(changes.append)
+    return changes
+
+
+class TestAdmission:
+    async def test_a_component_waits_until_the_machine_has_room(self, plane: MakePlane, until: Any) -> None:
+        made = await plane(
+            big={"command": FOREVER, "constraints": {"memory_free_min": 1e9}}, small={"command": FOREVER}
+        )
+        note = lambda: (view := made.supervisor.view("big")) and view.note  # noqa: E731
+
+        async with asyncio.TaskGroup() as group:
+            starting = group.create_task(made.start_all())
+            await until(lambda: made.state("small") is READY and note())
+            told, phase = note(), made.coordinator.explain("big").phase
+            await made.coordinator.stop_component("big")
+
+        assert phase.startswith("memory_free_min: ")
+        assert phase.endswith(" GiB free of 1000000000.0 wanted")
+        assert told.startswith("waiting for memory_free_min: ")
+        assert starting.result()["small"] == (True, None)
+        assert (made.supervisor.view("big").pid, made.supervisor.view("big").note) == (None, None)
+        assert not made.guard.children[1:]
+
+    async def test_without_room_until_the_timeout_the_start_fails_for_that(self, plane: MakePlane) -> None:
+        made = await plane(web={"command": FOREVER, "start_timeout": 0.3, "constraints": {"disk_free_min": 1e9}})
+
+        ((success, error),) = (await made.start_all()).values()
+
+        assert not success
+        assert "not ready after 0.3 s (waiting for disk_free_min: " in error
+        assert made.guard.children == []
+
+    async def test_with_room_it_starts(self, plane: MakePlane) -> None:
+        made = await plane(web={"command": FOREVER, "constraints": {"memory_free_min": 0.001, "cpu_percent_max": 100}})
+
+        assert await made.start_all() == {"web": (True, None)}
+
+
+class TestDependencyFailure:
+    async def test_it_does_what_its_configuration_says(self, plane: MakePlane, until: Any) -> None:
+        needs = {"command": FOREVER, "dependencies": ["base"]}
+        made = await plane(
+            base={"command": FOREVER, "restart": {"backoff": [0.05, 0.05]}},
+            keeps=needs,
+            degrades={**needs, "on_dependency_failure": "degrade"},
+            restarts={**needs, "on_dependency_failure": "restart"},
+            recover=True,
+        )
+        await made.start_all()
+        pids = {name: made.pid(name) for name in ("keeps", "degrades", "restarts")}
+        changes = changes_of(made)
+
+        os.kill(made.pid("base"), signal.SIGKILL)
+        await until(lambda: made.supervisor.view("restarts").pid not in (None, pids["restarts"]))
+        for name in pids:
+            await made.reaches(name, READY)
+
+        told = [(change.state, change.reason) for change in changes if change.component_id == "degrades"]
+        assert told == [
+            (ComponentState.DEGRADED, "dependency: base failed"),
+            (READY, "its dependencies can be used again"),
+        ]
+        assert not any(change.component_id == "keeps" for change in changes)
+        assert {name: made.pid(name) == pid for name, pid in pids.items()} == {
+            "keeps": True,
+            "degrades": True,
+            "restarts": False,
+        }
+        assert made.supervisor.view("restarts").restarts == 0
+
+    async def test_a_one_shot_that_is_done_is_not_missed(self, plane: MakePlane) -> None:
+        after = [{"component": "job", "condition": "completed"}]
+        web = {"command": FOREVER, "dependencies": after, "on_dependency_failure": "degrade"}
+        made = await plane(job={"command": ["/bin/true"]}, web=web)
+
+        await made.start_all()
+        await made.reaches("job", ComponentState.STOPPED)
+
+        assert record_of(made).state is READY
