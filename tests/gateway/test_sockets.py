@@ -415,3 +415,21 @@ async def test_a_failure_of_a_handler_is_logged_and_ends_its_socket_only(
 def test_a_request_for_a_socket_cannot_wait_for_the_client(make_request: Callable[..., Request]) -> None:
     with pytest.raises(RuntimeError):
         asyncio.run(make_request().disconnected())
+
+
+async def test_heartbeats_for_a_guarded_component_need_the_owner(serve: Any, feed: Any, beats: Beats) -> None:
+    socket = ComponentSocket(feed.source, beats, lambda component_id: component_id == "rhetor")
+    site = await serve(websocket=socket, policy=LocalPolicy("s3cret"))
+    guarded = '{"op":"beat","component_id":"rhetor","instance_uuid":"i"}'
+
+    async with aiohttp.ClientSession() as session:
+        async with session.ws_connect(f"{site.url}/ws") as anonymous:
+            await anonymous.send_str(guarded)
+            assert json.loads(await anonymous.receive_str(timeout=5))["code"] == "unauthenticated"
+            await anonymous.send_str(guarded.replace("rhetor", "hermes"))
+            assert json.loads(await anonymous.receive_str(timeout=5))["t"] == "beat"
+        async with session.ws_connect(f"{site.url}/ws", headers={"authorization": "Bearer s3cret"}) as owner:
+            await owner.send_str(guarded)
+            assert json.loads(await owner.receive_str(timeout=5))["t"] == "beat"
+
+    assert [component_id for component_id, *_ in beats.heard] == ["hermes", "rhetor"]

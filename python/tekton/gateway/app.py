@@ -19,6 +19,7 @@ from tekton.gateway.connection import Connection, SocketHandler
 from tekton.gateway.decoding import decode_body, decode_query
 from tekton.gateway.errors import MethodNotAllowedError, RouteNotFoundError, UnavailableError
 from tekton.gateway.ingress import Ingress
+from tekton.gateway.mounts import Mount, Mounts
 from tekton.gateway.problems import headers_of, status_of, to_problem
 from tekton.gateway.request import Request, Response, encode
 from tekton.gateway.router import Route, Router
@@ -37,8 +38,9 @@ _JSON = [("content-type", "application/json"), *_NOTHING]
 
 
 class Gateway:
-    """Serves *routes*, and *websocket* at `/ws`.
+    """Serves *routes*, *websocket* at `/ws`, and below their prefixes the ASGI applications *mounts*.
 
+    A route wins over a mount. *socket* is the route that `/ws` is, for the policy and the document.
     *allowed_hosts* are names under which this server is reached beside those of the loopback interface,
     *allowed_origins* web origins whose pages may change things. *policy* decides who may use which route;
     without one, only the Unix socket may do everything. A body must arrive within *body_timeout* seconds.
@@ -52,14 +54,18 @@ class Gateway:
         allowed_origins: Iterable[str] = (),
         policy: Policy | None = None,
         websocket: SocketHandler | None = None,
+        socket: Route = SOCKET,
+        mounts: Sequence[Mount] = (),
         body_timeout: float = 15.0,
         max_streams: int = 512,
     ) -> None:
-        self.router = Router([*routes, SOCKET] if websocket else routes)
+        self.router = Router([*routes, socket] if websocket else routes)
         self.streams = Streams(max_streams)
         self._ingress = Ingress(allowed_hosts, allowed_origins)
         self._policy: Policy = policy or LocalPolicy()
         self._websocket = websocket
+        self._socket = socket
+        self._mounts = Mounts(mounts) if mounts else None
         self._bodies = BodyReader(body_timeout)
 
     @property
@@ -81,6 +87,10 @@ class Gateway:
         try:
             headers = scope.headers
             self._ingress.check(scope, headers, method, path, query)
+            if self._mounts is not None and (mount := self._mounts.find(self.router, path)) is not None:
+                self._policy(Request(scope, proto, headers, method, path), mount.route)
+                await mount.serve(scope, proto, headers, self.streams)
+                return
             route, params = self.router.match(method, path)
             request = Request(scope, proto, headers, method, path)
             request.params = params
@@ -99,14 +109,11 @@ class Gateway:
                 await self._stream(request, result, proto)
             else:
                 _answer(route, result, proto)
-        except TektonError as error:
-            _refuse(method, path, error, proto)
         except asyncio.CancelledError:
             # The server ends and waits no longer. Without this the client would be told of a defect.
             _refuse(method, path, UnavailableError("the server has stopped; whether this was done is not known"), proto)
             raise
         except Exception as error:
-            _logger.exception("%s %s failed", method, path)
             _refuse(method, path, error, proto)
 
     async def _stream(self, request: Request, stream: EventStream, proto: HttpProtocol) -> None:
@@ -118,6 +125,9 @@ class Gateway:
     async def _serve_socket(self, scope: Scope, proto: SocketProtocol) -> None:
         try:
             request, handler = self._admit_socket(scope)
+            if isinstance(handler, Mount):
+                await handler.serve_socket(scope, proto, request.headers, self.streams)
+                return
         except TektonError as error:
             proto.close(status_of(error))
             return
@@ -133,15 +143,19 @@ class Gateway:
             finally:
                 connection.release()
 
-    def _admit_socket(self, scope: Scope) -> tuple[Request, SocketHandler]:
+    def _admit_socket(self, scope: Scope) -> tuple[Request, SocketHandler | Mount]:
         headers, method, path, query = scope.headers, scope.method, scope.path, scope.query_string
         self._ingress.check(scope, headers, method, path, query, upgrade=True)
-        if self._websocket is None or path != SOCKET.path:
-            raise RouteNotFoundError(path)
         request = Request(scope, None, headers, method, path)
-        self._policy(request, SOCKET)
-        request.query = decode_query(SOCKET.query, query)
         self.streams.check()
+        if self._websocket is None or path != self._socket.path:
+            mount = None if self._mounts is None else self._mounts.find(self.router, path)
+            if mount is None:
+                raise RouteNotFoundError(path)
+            self._policy(request, mount.route)
+            return request, mount
+        self._policy(request, self._socket)
+        request.query = decode_query(self._socket.query, query)
         return request, self._websocket
 
 
@@ -157,6 +171,8 @@ def _answer(route: Route, result: Any, proto: HttpProtocol) -> None:
 
 
 def _refuse(method: str, path: str, error: Exception, proto: HttpProtocol) -> None:
+    if not isinstance(error, TektonError):
+        _logger.error("%s %s failed", method, path, exc_info=error)
     if method == "OPTIONS" and isinstance(error, MethodNotAllowedError):
         proto.response_bytes(204, [("allow", ", ".join(error.allowed)), *_NOTHING], b"")
     else:

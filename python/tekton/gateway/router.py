@@ -126,6 +126,13 @@ class Router:
             raise MethodNotAllowedError(method, _allowed(methods))
         return route, params
 
+    def has(self, path: str) -> bool:
+        """True when *path* is a route's, whatever the method."""
+        try:
+            return bool(self._exact.get(path) or self._recent.get(path) or self._find("GET", path))
+        except RouteNotFoundError:
+            return False
+
     def _find(self, method: str, path: str) -> tuple[_Methods, Params]:
         segments = path.split("/")
         for shape in self._shapes.get(len(segments), {}).values():

@@ -35,7 +35,7 @@ class Headers(Protocol):
 
 
 class Scope(Protocol):
-    """One request. Every access to `headers` copies them: take them once.
+    """One request. Every access to `headers` copies them: take them once. `server` is the address it came to.
 
     `path` is percent-decoded, with U+FFFD for what is not UTF-8. `client` is empty on a Unix socket.
     `authority` is set when the request target was in absolute form.
@@ -53,6 +53,8 @@ class Scope(Protocol):
     def scheme(self) -> str: ...
     @property
     def client(self) -> str: ...
+    @property
+    def server(self) -> str: ...
     @property
     def authority(self) -> str | None: ...
     @property
@@ -83,6 +85,10 @@ class HttpProtocol(Protocol):
 
     def response_stream(self, status: int, headers: HeaderList) -> StreamTransport: ...
 
+    def response_file(self, status: int, headers: HeaderList, file: str) -> None:
+        """Answer with what can be read at the path *file*, read as the client takes it."""
+        ...
+
 
 class SocketMessage(Protocol):
     """`kind` is 0 (the client closed), 1 (bytes) or 2 (text); only the last two have `data`."""
@@ -94,9 +100,11 @@ class SocketMessage(Protocol):
 
 
 class SocketTransport(Protocol):
-    """An accepted WebSocket. `send_str` waits while the client does not read."""
+    """An accepted WebSocket. Sending waits while the client does not read."""
 
     async def receive(self) -> SocketMessage: ...
+
+    async def send_bytes(self, data: bytes) -> None: ...
 
     async def send_str(self, data: str) -> None: ...
 

@@ -1,4 +1,4 @@
-"""The one WebSocket: operations of the client, component changes for it.
+"""The one WebSocket: operations of the client, and the topics that it subscribes to.
 
     → {"op":"sub","id":1,"topic":"components","since":N?}     ← {"id":1,"t":"snap","seq":N,"data":[record…]}
                                                               ← {"id":1,"t":"delta","seq":N,"data":change}
@@ -11,14 +11,16 @@ snapshot, falling behind the feed by `lag`, `reset` and a snapshot. What cannot 
 {"t":"error","code","detail"}. A quiet socket gets {"t":"ping"}. The last frame is {"op":"bye","reason","retry"},
 in place of the close codes that the server does not let us send.
 
+`components`, above, is the topic of a control plane; what the frames of other topics are is said where they are made.
+
 Sending waits for the client to read, so a slow one is a cursor on the feed and costs no memory; one that reads
 nothing at all for half a minute is cut.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Protocol
 
 import msgspec
 
@@ -42,6 +44,9 @@ STALL_TIMEOUT = 30.0
 Beat = Callable[[str, str, Mapping[str, float], int | None], msgspec.Struct]
 """`(component_id, instance_uuid, metrics, sequence)`, answered by the fields of the reply."""
 
+Guarded = Callable[[str], bool]
+"""True for a component id for which only the owner may send heartbeats."""
+
 
 class SocketQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The protocol version wanted."""
@@ -64,6 +69,7 @@ SOCKET = Route(
     tags=("events",),
 )
 _BEAT = replace(SOCKET, permission="components:heartbeat")
+_GUARDED_BEAT = replace(SOCKET, permission="components:control")
 
 
 _Id = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
@@ -104,24 +110,44 @@ Operation = Sub | Unsub | BeatOp | Ping | Pong
 _decoder: "msgspec.json.Decoder[Operation]" = msgspec.json.Decoder(Operation)
 
 
-class ComponentSocket:
-    """The handler of `/ws`: what the components do, and their heartbeats."""
+class SocketTopics(Protocol):
+    """What can be subscribed to on a socket."""
 
-    def __init__(self, source: ChangeSource, beat: Beat) -> None:
-        self._source = source
+    def open(self, operation: Sub) -> AsyncIterator[str]:
+        """The frames for *operation*, from this moment on. Raises InvalidInputError for what does not exist."""
+        ...
+
+
+class TopicSocket:
+    """The handler of a `/ws` with *topics*. Without *beat* it takes no heartbeats.
+
+    Heartbeats for a component that is *guarded* need the owner.
+    """
+
+    def __init__(self, topics: SocketTopics, beat: Beat | None = None, guarded: Guarded = lambda _: False) -> None:
+        self._topics = topics
         self._beat = beat
+        self._guarded = guarded
 
     async def __call__(self, connection: Connection) -> None:
-        await _Session(connection, self._source, self._beat).run()
+        await _Session(connection, self._topics, self._beat, self._guarded).run()
+
+
+class ComponentSocket(TopicSocket):
+    """The handler of a control plane's `/ws`: what the components do, and their heartbeats."""
+
+    def __init__(self, source: ChangeSource, beat: Beat, guarded: Guarded = lambda _: False) -> None:
+        super().__init__(_ComponentTopics(source), beat, guarded)
 
 
 class _Session:
     """One socket: a reader that obeys operations in order, and a task for each subscription."""
 
-    def __init__(self, connection: Connection, source: ChangeSource, beat: Beat) -> None:
+    def __init__(self, connection: Connection, topics: SocketTopics, beat: Beat | None, guarded: Guarded) -> None:
         self._connection = connection
-        self._source = source
+        self._source = topics
         self._beat = beat
+        self._guarded = guarded
         self._group = BackgroundGroup("socket")
         self._ended = asyncio.Event()
         self._topics: dict[int, asyncio.Task[None]] = {}
@@ -181,23 +207,21 @@ class _Session:
         return None
 
     def _answer_beat(self, operation: BeatOp) -> str:
-        self._connection.permit(_BEAT)
+        if self._beat is None:
+            raise InvalidInputError("/op", "heartbeats go to the control plane")
         component_id, instance_uuid = operation.component_id, operation.instance_uuid
+        self._connection.permit(_GUARDED_BEAT if self._guarded(component_id) else _BEAT)
         reply = encode(self._beat(component_id, instance_uuid, operation.metrics, operation.sequence))
         return f'{{"t":"beat","component_id":{encode(component_id).decode()},{reply[1:].decode()}'
 
     def _subscribe(self, operation: Sub) -> None:
-        if operation.topic != "components":
-            raise InvalidInputError("/topic", f"there is no topic {operation.topic[:64]!r}", "components")
         if operation.id in self._topics:
             raise InvalidInputError("/id", f"{operation.id} is in use")
         if len(self._topics) >= MAX_SUBSCRIPTIONS:
             raise InvalidInputError("/op", f"at most {MAX_SUBSCRIPTIONS} subscriptions on one socket")
-        # Positions are taken here and not in the task, so that nothing can be published in between.
-        subscription = self._source.resume(operation.since)
-        opening = [] if subscription else self._snapshot(operation.id, reset=operation.since is not None)
-        follow = self._follow(operation.id, subscription or self._source.feed.subscribe(), opening)
-        self._topics[operation.id] = self._group.spawn(follow, f"topic {operation.id}")
+        # Opened here and not in the task, so that nothing can be published in between.
+        frames = self._source.open(operation)
+        self._topics[operation.id] = self._group.spawn(self._pass_on(frames), f"topic {operation.id}")
 
     def _unsubscribe(self, topic_id: int) -> None:
         task = self._topics.pop(topic_id, None)
@@ -205,14 +229,40 @@ class _Session:
             raise InvalidInputError("/id", f"{topic_id} is not subscribed")
         task.cancel()
 
-    async def _follow(self, topic_id: int, subscription: Subscription, opening: list[str]) -> None:
+    async def _pass_on(self, frames: AsyncIterator[str]) -> None:
+        async for frame in frames:
+            await self._send(frame)
+
+    async def _bye(self, reason: str) -> None:
+        await self._send(f'{{"op":"bye","reason":"{reason}","retry":{retry_delay()}}}')
+
+    async def _send(self, frame: str) -> None:
+        """Send and wait until it is on its way. The session ends when the client is gone or reads nothing."""
+        if not await self._connection.send(frame, STALL_TIMEOUT):
+            self._ended.set()
+
+
+class _ComponentTopics:
+    """The topic `components`."""
+
+    def __init__(self, source: ChangeSource) -> None:
+        self._source = source
+
+    def open(self, operation: Sub) -> AsyncIterator[str]:
+        if operation.topic != "components":
+            raise InvalidInputError("/topic", f"there is no topic {operation.topic[:64]!r}", "components")
+        subscription = self._source.resume(operation.since)
+        opening = [] if subscription else self._snapshot(operation.id, reset=operation.since is not None)
+        return self._frames(operation.id, subscription or self._source.feed.subscribe(), opening)
+
+    async def _frames(self, topic_id: int, subscription: Subscription, opening: list[str]) -> AsyncIterator[str]:
         while True:
             for frame in opening:
-                await self._send(frame)
+                yield frame
             try:
                 async for batch in subscription:
                     for change in batch:
-                        await self._send(self._delta(topic_id, change))
+                        yield self._delta(topic_id, change)
                 return
             except CursorExpiredError:
                 subscription = self._source.feed.subscribe()
@@ -227,14 +277,6 @@ class _Session:
         revision, records = self._source.snapshot()
         snapshot = f'{{"id":{topic_id},"t":"snap","seq":{revision},"data":{records.decode()}}}'
         return [f'{{"id":{topic_id},"t":"reset","seq":{revision}}}', snapshot] if reset else [snapshot]
-
-    async def _bye(self, reason: str) -> None:
-        await self._send(f'{{"op":"bye","reason":"{reason}","retry":{retry_delay()}}}')
-
-    async def _send(self, frame: str) -> None:
-        """Send and wait until it is on its way. The session ends when the client is gone or reads nothing."""
-        if not await self._connection.send(frame, STALL_TIMEOUT):
-            self._ended.set()
 
 
 def _error(error: TektonError, topic_id: int | None = None) -> str:

@@ -1,6 +1,7 @@
 """Why a component is in its state: what the coordinator, recovery, the logs and the history know, in one answer."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -8,6 +9,9 @@ from tekton.core.component_lifecycle.healthcheck import Health
 from tekton.core.component_lifecycle.store import HistoryEntry
 from tekton.core.lifecycle import ComponentState
 from tekton.core.startup_coordinator import Why
+
+MOST_CAUSES = 32
+"""A chain of causes ends here: whoever reads on has lost the thread long ago."""
 
 
 class RestartPlan(msgspec.Struct, frozen=True):
@@ -18,14 +22,46 @@ class RestartPlan(msgspec.Struct, frozen=True):
     next_in: float | None
     gave_up: bool
 
+    @property
+    def note(self) -> str | None:
+        """What is to come, for a list: `retry in 8 s`, `gave up after 5 restarts`."""
+        if self.gave_up:
+            return f"gave up after {self.attempt} restart{'' if self.attempt == 1 else 's'}"
+        return None if self.next_in is None else f"retry in {math.ceil(self.next_in)} s"
+
+
+class Cause(msgspec.Struct, frozen=True, kw_only=True):
+    """A component that another one fails for, or waits for; `because` are those that it fails or waits for itself.
+
+    `state` is null for one that nobody has registered or configured; `phase` is what its start is doing.
+    """
+
+    component_id: str
+    state: ComponentState | None
+    reason: str | None
+    since: float | None
+    phase: str | None
+    because: Sequence[str]
+    restart: RestartPlan | None = None
+    evidence: Sequence[str] = ()
+
+
+class Affected(msgspec.Struct, frozen=True):
+    """A component that needs another one: directly, or (`through`) by way of a third."""
+
+    component_id: str
+    through: str | None
+
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """Why a component is in its state, since when (wall-clock seconds), and what depends on it, directly or not.
 
     `phase` is what its start is doing, if it is being started; `waiting_for` are dependencies on their way,
-    `failed_dependencies` those that cannot be used, `cycle` the circle of dependencies that it is part of;
-    `evidence` are the last lines of its log, when it failed; `history` its last changes, newest first. `health` is what
-    its health checks say, `leaked` what was abandoned of it in the control plane and still runs there.
+    `failed_dependencies` those that cannot be used, `cycle` the circle of dependencies that it is part of; `causes` are
+    those dependencies and what is behind them, the first cause first. `evidence` are the last lines of its log;
+    `history` its last changes, newest first. `affected` is what is without something it needs if the component stops,
+    nearest first; `awaited_by` waits for it now. `health` is what its health checks say, `leaked` what was abandoned of
+    it in the control plane and still runs there.
     """
 
     component_id: str
@@ -42,6 +78,9 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     history: Sequence[HistoryEntry]
     health: Sequence[Health] = ()
     leaked: Sequence[str] = ()
+    causes: Sequence[Cause] = ()
+    affected: Sequence[Affected] = ()
+    awaited_by: Sequence[str] = ()
 
 
 def explain(
@@ -50,6 +89,10 @@ def explain(
     evidence: Sequence[str],
     history: Sequence[HistoryEntry],
     note: str | None = None,
+    *,
+    causes: Sequence[Cause] = (),
+    affected: Sequence[Affected] = (),
+    awaited_by: Sequence[str] = (),
 ) -> Explanation:
     """Put together what is known; *note* is the reason where there is no other."""
     return Explanation(
@@ -62,9 +105,58 @@ def explain(
         failed_dependencies=why.failed_dependencies,
         cycle=why.cycle,
         restart=restart,
-        evidence=evidence if why.state is ComponentState.FAILED else (),
+        evidence=evidence,
         dependents=why.dependents,
         history=history,
         health=why.health,
         leaked=why.leaked,
+        causes=causes,
+        affected=affected,
+        awaited_by=awaited_by,
     )
+
+
+def without_evidence(found: Explanation) -> Explanation:
+    """*found* without what components have written to their logs, which is for the owner."""
+    causes = [msgspec.structs.replace(cause, evidence=()) for cause in found.causes]
+    return msgspec.structs.replace(found, evidence=(), causes=causes)
+
+
+def chain(why: Why, look_up: Callable[[str], Why | None]) -> list[tuple[str, Why | None]]:
+    """What is behind *why*, the first cause first, each component once; None for one that nobody knows."""
+    found: dict[str, Why | None] = {}
+    seen = {why.component_id}
+
+    def follow(effect: Why) -> None:
+        for name in blockers(effect):
+            if name in seen or len(seen) > MOST_CAUSES:
+                continue
+            seen.add(name)
+            cause = look_up(name)
+            if cause is not None:
+                follow(cause)
+            found[name] = cause
+
+    follow(why)
+    return list(found.items())
+
+
+def blockers(why: Why) -> list[str]:
+    """The dependencies that keep a component from where it is to be: the failed ones first."""
+    return list(dict.fromkeys([*why.failed_dependencies, *why.waiting_for]))
+
+
+def affected_by(graph: Mapping[str, Sequence[str]], component_id: str) -> list[Affected]:
+    """What needs *component_id* in *graph* (component -> its dependencies), nearest first. O(graph)."""
+    needed_by: dict[str, list[str]] = {}
+    for name, needs in graph.items():
+        for need in needs:
+            needed_by.setdefault(need, []).append(name)
+    found: dict[str, Affected] = {}
+    queue = [component_id]
+    for name in queue:
+        for dependent in needed_by.get(name, ()):
+            if dependent != component_id and dependent not in found:
+                found[dependent] = Affected(dependent, None if name == component_id else name)
+                queue.append(dependent)
+    return list(found.values())

@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -25,13 +25,19 @@ from tekton.gateway.app import Gateway
 from tekton.gateway.auth import LocalPolicy
 from tekton.gateway.server import GatewayServer
 from tekton.gateway.sockets import ComponentSocket
+from tekton.process_exit import leave
+from tekton.service.adhoc import AdHoc, AdHocFile
 from tekton.service.api import all_routes
 from tekton.service.api.events import change_source
 from tekton.service.file_system import doubt
+from tekton.service.last_config import LastConfig
+from tekton.service.lineup import LineUp
 from tekton.service.rundir import ControlFile, RunDirectory
 from tekton.service.system import System
 from tekton.supervisor.guard_client import GuardClient
 from tekton.supervisor.supervisor import ControlPlaneAddress
+from tekton.utils.config_selection import Selection
+from tekton.utils.mdns import announce
 from tekton.utils.tekton_config import TektonConfig, armed_failpoints, guard_descriptor
 from tekton.utils.tekton_errors import (
     AddressError,
@@ -75,14 +81,22 @@ _EXIT_CODES: tuple[tuple[type[TektonError], int], ...] = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the control plane until it is stopped; the exit code."""
     options = _parse(arguments)
-    overrides = {name: getattr(options, name) for name in ("host", "port", "data_dir")}
+    overrides = {name: getattr(options, name) for name in ("host", "port", "data_dir", "profiles")}
+    load = partial(TektonConfig.load, options.config, overrides, cwd=Path.cwd())
+    selection = Selection(only=tuple(options.only), alone=options.no_deps)
+    mistakes = None
     try:
-        config = TektonConfig.load(options.config, overrides)
         failpoints.arm(armed_failpoints())
+        config = load()
     except ConfigurationError as error:
-        sys.stderr.write(f"{error}\n")
-        return EXIT_CONFIGURATION
+        last = _last_config(options.data_dir)
+        if last is None:
+            sys.stderr.write(f"{error}\n")
+            return EXIT_CONFIGURATION
+        config, mistakes = last, error
     configure_logging(config.log_level, json=config.log_format == "json")
+    if mistakes is not None:
+        _logger.error("the configuration is wrong, the one that held before the crash holds on: %s", mistakes)
     # The store's writer thread must get its turn beside a busy event loop: at CPython's 5 ms every commit would wait
     # for it several times.
     sys.setswitchinterval(_SWITCH_INTERVAL)
@@ -90,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     gc.set_threshold(*_COLLECTIONS)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         try:
-            return runner.run(ControlPlane(config).run())
+            return runner.run(ControlPlane(config, load, selection).run())
         except TektonError as error:
             _logger.critical("%s", error)
             return next(code for kind, code in _EXIT_CODES if isinstance(error, kind))
@@ -100,45 +114,73 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 class ControlPlane:
-    """One run of the control plane: the system, its port, and the signals that end it."""
+    """One run of the control plane: the system, its port, and the signals that it heeds: SIGHUP reloads."""
 
-    def __init__(self, config: TektonConfig) -> None:
+    def __init__(
+        self,
+        config: TektonConfig,
+        load: Callable[[], TektonConfig],
+        selection: Selection = Selection(),  # noqa: B008
+    ) -> None:
+        """*load* reads the configuration anew, *selection* says what of it starts by itself."""
         self._config = config
+        self._load = load
+        self._selection = selection
         self._exit_code = 0
         self._stopping = asyncio.Event()
         self._system: System | None = None
         self._server: GatewayServer | None = None
         self._leaving = BackgroundTask("fail-stop")
+        self._announcing = BackgroundTask("announcement")
 
     async def run(self) -> int:
         """Serve until stopped; the exit code. Raises what prevents the start."""
         self._listen_for_signals()
-        # The lock on the data directory comes first: whoever has it may touch what lies there.
-        store = SqliteStore(self._config.data_dir, history_limit=self._config.history_limit)
-        registry = ComponentRegistry(store=store)
+        registry = await self._open_registry()
+        if self._stopping.is_set():
+            await registry.close()
+            return self._exit_code
         if (why := doubt(self._config.data_dir)) is not None:
             _logger.warning("%s", why)
         gc.freeze()  # the code and the records that are here to stay
         guard = await self._reach_guard()
-        self._system = system = System(
-            self._config, registry, guard, on_stop=self._stopping.set, on_storage_failure=self._storage_failed
-        )
         run_directory = RunDirectory(self._config.data_dir)
+        lineup = LineUp(self._config, self._selection, AdHoc(AdHocFile(run_directory.adhoc_file, guard.run_id)))
+        system = System(
+            lineup,
+            registry,
+            guard,
+            load=self._load,
+            on_stop=self._stopping.set,
+            on_storage_failure=self._storage_failed,
+        )
+        # Before anybody can ask for another one.
+        await asyncio.to_thread(system.last_config.keep, self._config)
+        self._system = system
         self._server = server = self._make_server(system, run_directory)
         await system.start()
         await server.start()
         run_directory.announce(self._control_file(run_directory, server.port, system.started_at))
         guard.announce_serving()
         _logger.info("serving %s with data in %s", self._url(server.port), self._config.data_dir)
+        if self._config.mdns:
+            self._announcing.start(announce(self._config.host, server.port))
         await system.start_components(self._address(run_directory, server.port))
         await self._stopping.wait()
         await self._stop(system, server, run_directory, guard)
         return self._exit_code
 
+    async def _open_registry(self) -> ComponentRegistry:
+        """Read the database, beside the event loop: a signal is heard meanwhile, and a second one ends us at once."""
+        # The lock on the data directory comes first: whoever has it may touch what lies there.
+        store = SqliteStore(self._config.data_dir, history_limit=self._config.history_limit)
+        return await asyncio.to_thread(ComponentRegistry, store=store)
+
     async def _stop(
         self, system: System, server: GatewayServer, run_directory: RunDirectory, guard: GuardClient
     ) -> None:
         _logger.info("stopping")
+        await self._announcing.stop()
         if not self._exit_code:
             await system.stop_components()
         await server.stop()
@@ -158,7 +200,7 @@ class ControlPlane:
             allowed_hosts=[self._config.host, *self._config.allowed_hosts],
             allowed_origins=self._config.allowed_origins,
             policy=LocalPolicy(run_directory.prepare(), anonymous=self._config.enable_auth is not True),
-            websocket=ComponentSocket(change_source(system), system.monitor.beat),
+            websocket=ComponentSocket(change_source(system), system.monitor.beat, system.has_credential),
         )
         return GatewayServer(gateway, self._config.host, self._config.port, uds=run_directory.socket)
 
@@ -176,6 +218,7 @@ class ControlPlane:
         loop = asyncio.get_running_loop()
         for signum in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signum, partial(self._on_signal, signum))
+        loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
 
     def _on_signal(self, signum: int) -> None:
         if self._stopping.is_set():
@@ -184,6 +227,11 @@ class ControlPlane:
         if self._system is not None:
             self._system.request_stop()
         self._stopping.set()
+
+    def _on_hangup(self) -> None:
+        """The configuration is to be read anew. Before there is a system, it just has been."""
+        if self._system is not None and not self._stopping.is_set():
+            self._system.changes.request_reload()
 
     def _storage_failed(self) -> None:
         """End at once: from now on memory and disk may say different things, and only the disk counts."""
@@ -207,6 +255,11 @@ class ControlPlane:
         self._stopping.set()
 
 
+def _last_config(data_dir: Path | None) -> TektonConfig | None:
+    """What held when a control plane of this run of the guard crashed; None for the first one."""
+    return None if data_dir is None or guard_descriptor() is None else LastConfig(data_dir / "run").find()
+
+
 def _leave() -> None:
     logging.shutdown()
     os._exit(EXIT_STORAGE)
@@ -218,6 +271,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--data-dir", type=Path, help="where the state is kept")
     parser.add_argument("--host", help="the address to listen on")
     parser.add_argument("--port", type=int, help="the port to listen on")
+    parser.add_argument("--profile", dest="profiles", action="append", help="a profile that is active (repeatable)")
+    parser.add_argument("--only", action="append", default=[], help="start this one, not all (repeatable)")
+    parser.add_argument("--no-deps", action="store_true", help="with --only: not what they depend on")
     return parser.parse_args(arguments)
 
 
@@ -230,4 +286,4 @@ def _loop_factory() -> "type[asyncio.AbstractEventLoop] | None":
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

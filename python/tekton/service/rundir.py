@@ -27,6 +27,7 @@ class RunDirectory:
         self.path = data_dir / "run"
         self.socket = self.path / "control.sock"
         self.credential_file = self.path / "credential"
+        self.adhoc_file = self.path / "adhoc.json"
         self._control_file = self.path / "control.json"
 
     def prepare(self) -> str:

@@ -5,37 +5,44 @@ dependency order, streams and sockets, the port, the registry.
 """
 
 import asyncio
+import dataclasses
 import logging
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Literal
+
+import msgspec
 
 from tekton.background import BackgroundGroup, BackgroundTask
 from tekton.clock import SYSTEM_CLOCK, Clock
 from tekton.core.component_lifecycle import ComponentRegistry
-from tekton.core.flapping import FLAPPING, Flapping
-from tekton.core.heartbeat_monitor import SUSPECTED, HeartbeatMonitor
-from tekton.core.lifecycle import ComponentRecord
+from tekton.core.dependency import Dependency
+from tekton.core.flapping import Flapping
+from tekton.core.heartbeat_monitor import HeartbeatMonitor
+from tekton.core.lifecycle import ENDED
 from tekton.core.recovery import Recovery
+from tekton.core.startup.recorder import StartRecorder
 from tekton.core.startup_coordinator import EnhancedStartUpCoordinator
 from tekton.core.uptime import Uptime
 from tekton.failpoints import reach
 from tekton.service.backups import Backups
-from tekton.service.explain import Explanation, RestartPlan, explain
-from tekton.service.views import ComponentView, show, unregistered
+from tekton.service.changes import Changes
+from tekton.service.last_config import LastConfig
+from tekton.service.lineup import LineUp
+from tekton.service.overview import Overview
 from tekton.service.watchdog import Watchdog
 from tekton.supervisor.guard_client import GuardClient
 from tekton.supervisor.supervisor import ControlPlaneAddress, Supervisor
+from tekton.supervisor.usage import Usage
 from tekton.utils.tekton_config import TektonConfig
 from tekton.utils.tekton_errors import StorageError, TektonError
 from tekton.utils.tekton_ids import nearest_name
+from tekton.utils.tekton_logging import configure_logging
 
 _logger = logging.getLogger("tekton.system")
 
-_HISTORY = 12
-
-Operation = Literal["start", "stop", "restart"]
+Operation = Literal["start", "stop", "restart", "roll"]
 
 
 class System:
@@ -43,15 +50,17 @@ class System:
 
     def __init__(
         self,
-        config: TektonConfig,
+        lineup: LineUp,
         registry: ComponentRegistry,
         guard: GuardClient,
         *,
+        load: Callable[[], TektonConfig],
         clock: Clock = SYSTEM_CLOCK,
         on_stop: Callable[[], None],
         on_storage_failure: Callable[[], None],
     ) -> None:
-        self.config = config
+        config = lineup.config
+        self.lineup = lineup
         self.registry = registry
         self.pid = os.getpid()
         self.started_at = clock.time()
@@ -64,11 +73,35 @@ class System:
         self.uptime = Uptime(registry)
         self.recovery = Recovery(registry, self.coordinator, clock=clock, rng=random.Random(), flapping=self.flapping)
         self.supervisor = Supervisor(
-            config=config,
+            config=dataclasses.replace(config, components=dict(lineup.specs)),
             registry=registry,
             coordinator=self.coordinator,
             recovery=self.recovery,
             guard=guard,
+            clock=clock,
+            redact=lineup.redact,
+        )
+        self.last_config = LastConfig(config.data_dir / "run")
+        self.changes = Changes(
+            lineup,
+            registry,
+            self.coordinator,
+            self.supervisor,
+            load=load,
+            apply=self._apply_settings,
+            keep=self.last_config.keep,
+        )
+        self.recorder = StartRecorder(registry, clock=clock, launched=self._launched)
+        self.overview = Overview(
+            lineup=lineup,
+            registry=registry,
+            coordinator=self.coordinator,
+            recovery=self.recovery,
+            monitor=self.monitor,
+            flapping=self.flapping,
+            uptime=self.uptime,
+            supervisor=self.supervisor,
+            usage=Usage(self.supervisor.all_pids, clock=clock),
             clock=clock,
         )
         self.backups = Backups(config.data_dir, clock)
@@ -79,6 +112,11 @@ class System:
         self._operations = BackgroundGroup("operation")
         self._startup = BackgroundTask("start-up")
         registry.add_failure_listener(self._storage_failed)
+
+    @property
+    def config(self) -> TektonConfig:
+        """The configuration that holds now."""
+        return self.lineup.config
 
     async def start(self) -> None:
         """Bring up what must run before the port opens."""
@@ -102,13 +140,16 @@ class System:
         """Stop every supervised component, dependents first; nothing is restarted any more."""
         self._stopping = True
         self.backups.stop()
-        for step in (self.recovery.stop, self._startup.stop, self._operations.stop, self._stop_supervised):
+        background = (self.recovery.stop, self._startup.stop, self.changes.stop, self._operations.stop)
+        for step in (*background, self._stop_supervised):
             reach("drain.each_step")
             await step()
 
     async def _stop_supervised(self) -> None:
         await self.supervisor.stop()
         await self.coordinator.close()
+        self.lineup.adhoc.discard()
+        self.last_config.discard()
 
     async def stop(self) -> None:
         """Stop the rest, after the port is closed."""
@@ -124,6 +165,19 @@ class System:
         """Begin the ordered shutdown."""
         self._stopping = True
         self._on_stop()
+
+    async def _apply_settings(self, config: TektonConfig) -> None:
+        """Let the settings of *config* hold that can change while the system runs."""
+        configure_logging(config.log_level, json=config.log_format == "json")
+        await self.monitor.adjust(
+            interval=config.heartbeat_interval,
+            timeout=config.heartbeat_timeout,
+            startup_timeout=config.startup_timeout,
+        )
+        self.watchdog.stop()
+        self.watchdog = Watchdog(config.stall_threshold, clock=self._clock)
+        self.watchdog.start()
+        await (self.recovery.start() if config.auto_recover else self.recovery.stop())
 
     def unready_reason(self) -> str | None:
         """Why the control plane does not take requests, or None when it does."""
@@ -141,50 +195,18 @@ class System:
 
     def runs(self, component_id: str) -> bool:
         """True for a component whose process is ours."""
-        return component_id in self.config.components
+        return component_id in self.supervisor.specs
+
+    def has_credential(self, component_id: str) -> bool:
+        """True for a component that has been given what it needs to prove who it is: ours, and of our own user."""
+        spec = self.supervisor.specs.get(component_id)
+        return spec is not None and spec.user is None
 
     def nearest(self, component_id: str) -> str | None:
         """The known or configured id that looks most like *component_id*."""
         # The registry looks at a few of its ids only: with 100,000 of them this would take seconds.
         registered = self.registry.nearest(component_id)
-        return nearest_name(component_id, [*self.config.components, *([registered] if registered else [])])
-
-    def views(self) -> list[ComponentView]:
-        """Every component, registered or configured, in order of their ids."""
-        return [self.view(component_id) for component_id in self._ids()]
-
-    def view(self, component_id: str) -> ComponentView:
-        """One component with what is known about its process."""
-        record = self.registry.find(component_id) or self._configured(component_id)
-        process = self.supervisor.view(component_id)
-        since = self.uptime.since(record)
-        uptime = None if since is None else max(0.0, self._clock.time() - since)
-        note = record.reason or self._note(record)
-        if process is None:
-            return show(record, uptime=uptime, note=note)
-        return show(
-            record,
-            uptime=uptime,
-            note=note or process.note,
-            pid=process.pid,
-            port=process.port,
-            restarts=process.restarts,
-            log=str(process.log),
-        )
-
-    async def why(self, component_id: str) -> Explanation:
-        """Why a component is in its state."""
-        history = await self.registry.get_history(component_id, _HISTORY)
-        evidence = self.supervisor.evidence(component_id)
-        record = self.registry.find(component_id)
-        doubt = None if record is None else self._doubt(record)
-        plan = self._restart_plan(component_id)
-        return explain(self.coordinator.explain(component_id), plan, evidence, history, doubt)
-
-    def dependency_graph(self) -> dict[str, list[str]]:
-        """Component -> what it depends on, from the configuration and from what registered itself."""
-        graph = {name: [need.component for need in spec.dependencies] for name, spec in self.config.components.items()}
-        return graph | self.registry.graph()
+        return nearest_name(component_id, [*self.supervisor.specs, *([registered] if registered else [])])
 
     def operate(self, operation: Operation, component_id: str) -> "asyncio.Task[TektonError | None]":
         """Start, stop or restart a component; the operation goes on when nobody waits for it.
@@ -194,51 +216,53 @@ class System:
         return self._operations.spawn(self._operate(operation, component_id), f"{operation} {component_id}")
 
     async def _operate(self, operation: Operation, component_id: str) -> TektonError | None:
-        operations = {
-            "start": self.coordinator.start_component,
-            "stop": self.coordinator.stop_component,
-            "restart": self.coordinator.restart_component,
+        operations: dict[Operation, Callable[[str], Awaitable[None]]] = {
+            "start": self.supervisor.replicas.start,
+            "stop": self.supervisor.replicas.stop,
+            "restart": self.supervisor.replicas.restart,
+            "roll": self.supervisor.replicas.roll,
         }
+        return await self._verdict(operations[operation](component_id), f"{operation} of {component_id}")
+
+    def scale(self, component_id: str, replicas: int) -> "asyncio.Task[TektonError | None]":
+        """Have another number of replicas, as `operate`. It holds until the specification is changed."""
+        spec = msgspec.structs.replace(self.supervisor.specs[component_id], replicas=replicas)
+        name = f"scale of {component_id}"
+        return self._operations.spawn(self._verdict(self.supervisor.replace(spec), name), name)
+
+    async def _verdict(self, attempt: Awaitable[None], what: str) -> TektonError | None:
         try:
-            await operations[operation](component_id)
+            await attempt
         except TektonError as error:
-            _logger.warning("%s of %s failed: %s", operation, component_id, error)
+            _logger.warning("%s failed: %s", what, error)
             return error
         return None
 
     async def _start_all(self) -> None:
-        results = await self.coordinator.start_components(self.supervisor.startable())
+        startable = {name: one for name, one in self.supervisor.startable().items() if self._is_to_start(name)}
+        self.recorder.begin(self._needs(startable))
+        try:
+            results = await self.coordinator.start_components(startable)
+        finally:
+            self.recorder.finish()
         for component_id, result in results.items():
             if not result.success:
                 _logger.error("%s did not start: %s", component_id, result.error)
 
-    def _restart_plan(self, component_id: str) -> RestartPlan | None:
-        status = self.recovery.status(component_id)
-        if not status.attempt and status.next_at is None and not status.gave_up:
-            return None
-        next_in = None if status.next_at is None else max(0.0, status.next_at - self._clock.monotonic())
-        return RestartPlan(status.attempt, status.max, next_in, status.gave_up)
+    def _is_to_start(self, component_id: str) -> bool:
+        """What starts by itself, and what was running when the control plane before us went away."""
+        record = self.registry.find(component_id)
+        return self.lineup.starts(component_id) or (record is not None and record.state not in ENDED)
 
-    def _note(self, record: ComponentRecord) -> str | None:
-        waiting = self.coordinator.waiting_for(record.component_id)
-        if waiting:
-            return f"waiting for {', '.join(waiting)}"
-        return self._doubt(record) or (None if record.usable else self.coordinator.last_error(record.component_id))
+    def _needs(self, names: Iterable[str]) -> dict[str, list[Dependency]]:
+        specs = self.supervisor.specs
+        return {
+            name: [Dependency(need.component, need.condition) for need in specs[name].dependencies] for name in names
+        }
 
-    def _doubt(self, record: ComponentRecord) -> str | None:
-        """What its state does not say of a component."""
-        if self.monitor.suspects(record.component_id, record.instance_uuid):
-            return SUSPECTED
-        return FLAPPING if record.component_id in self.flapping else None
-
-    def _configured(self, component_id: str) -> ComponentRecord:
-        spec = self.config.components[component_id]
-        needs = tuple(need.component for need in spec.dependencies)
-        return unregistered(component_id, needs, tuple(spec.capabilities))
-
-    def _ids(self) -> list[str]:
-        registered = (record.component_id for record in self.registry.components())
-        return sorted({*self.config.components, *registered})
+    def _launched(self, component_id: str) -> float | None:
+        process = self.supervisor.view(component_id)
+        return None if process is None or process.uptime is None else self._clock.time() - process.uptime
 
     def _storage_failed(self, failure: StorageError) -> None:
         _logger.critical("the store has stopped: %s", failure)

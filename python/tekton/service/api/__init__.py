@@ -6,13 +6,39 @@ from tekton import __version__
 from tekton.gateway.openapi import document
 from tekton.gateway.request import Request, Response, encode
 from tekton.gateway.router import Route
-from tekton.service.api import backup, capabilities, components, control, dependencies, events, health, heartbeats, logs
+from tekton.service.api import (
+    backup,
+    capabilities,
+    components,
+    control,
+    dependencies,
+    events,
+    health,
+    heartbeats,
+    kill,
+    logs,
+    replicas,
+    startup,
+)
 from tekton.service.system import System
 
 
 def all_routes(system: System) -> list[Route]:
     """Every route that the control plane serves, with the document that describes them."""
-    resources = (health, components, control, backup, heartbeats, capabilities, dependencies, logs, events)
+    resources = (
+        health,
+        startup,
+        components,
+        control,
+        replicas,
+        kill,
+        backup,
+        heartbeats,
+        capabilities,
+        dependencies,
+        logs,
+        events,
+    )
     routes = [route for resource in resources for route in resource.routes(system)]
 
     @cache

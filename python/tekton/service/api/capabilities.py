@@ -15,7 +15,7 @@ class Capabilities(msgspec.Struct, frozen=True):
 
 
 class Providers(msgspec.Struct, frozen=True):
-    """Usable instances, READY ones first."""
+    """Usable, serving instances, READY ones first."""
 
     items: list[ComponentRecord]
 
@@ -43,7 +43,7 @@ def routes(system: System) -> list[Route]:
             "GET",
             "/api/capabilities/{capability}/components",
             providers,
-            summary="The usable components that offer a capability",
+            summary="The components that offer a capability and take traffic",
             permission="components:read",
             response=Providers,
         ),

@@ -11,7 +11,7 @@ from tekton.gateway.request import Request, Response
 from tekton.gateway.router import Route
 from tekton.service.api.fence import check_speaker
 from tekton.service.system import System
-from tekton.service.views import ComponentView
+from tekton.service.views import ComponentView, InstanceView
 from tekton.utils.tekton_errors import (
     ComponentExistsError,
     ComponentNotFoundError,
@@ -83,7 +83,7 @@ class History(msgspec.Struct, frozen=True):
 class Instances(msgspec.Struct, frozen=True):
     """Instances of one component, best first."""
 
-    items: list[ComponentRecord]
+    items: list[InstanceView]
 
 
 class Components:
@@ -113,12 +113,15 @@ class Components:
 
     async def get(self, request: Request) -> ComponentView:
         component_id = request.params["component_id"]
+        await self._system.overview.refresh()
         if not self._system.knows(component_id):
             raise ComponentNotFoundError(component_id, self._system.nearest(component_id))
-        return self._system.view(component_id)
+        return self._system.overview.view(component_id)
 
     async def instances(self, request: Request) -> Instances:
-        return Instances(self._registry.instances(self._known(request).component_id))
+        await self._system.overview.refresh()
+        records = self._registry.instances(self._known(request).component_id)
+        return Instances([self._system.overview.instance_view(record) for record in records])
 
     async def history(self, request: Request) -> History:
         query: HistoryQuery = request.query

@@ -1,4 +1,4 @@
-"""Control: start, stop and restart components, and explain them."""
+"""Control: start, stop and restart components, explain them, and change which there are."""
 
 import asyncio
 
@@ -7,17 +7,25 @@ import msgspec
 from tekton.gateway.errors import UnavailableError
 from tekton.gateway.request import Request, Response
 from tekton.gateway.router import Route
-from tekton.service.explain import Explanation
+from tekton.service.explain import Explanation, without_evidence
+from tekton.service.reload import ReloadReport
 from tekton.service.system import Operation, System
+from tekton.utils.config_schema import ComponentEntry
 from tekton.utils.tekton_errors import (
+    ComponentConfiguredError,
     ComponentError,
+    ComponentExistsError,
     ComponentNotFoundError,
+    ConfigurationError,
     DependencyError,
     StartTimeoutError,
     StorageBusyError,
     StorageFullError,
     StorageUnknownError,
 )
+
+_MOST_OF_A_SPEC = 4 * 1024 * 1024
+"""Bytes: an environment may be large."""
 
 
 class OperationAnswer(msgspec.Struct, frozen=True):
@@ -34,6 +42,12 @@ class WaitQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     wait: bool = False
 
 
+class RestartQuery(WaitQuery, frozen=True, forbid_unknown_fields=True):
+    """Whether replicas are restarted one at a time, and whether to answer only when that is done."""
+
+    rolling: bool = False
+
+
 class Control:
     """Handlers over the coordinator."""
 
@@ -47,16 +61,34 @@ class Control:
         return await self._run(request, "stop")
 
     async def restart(self, request: Request) -> Response:
-        return await self._run(request, "restart")
+        query: RestartQuery = request.query
+        return await self._run(request, "roll" if query.rolling else "restart")
+
+    async def reload(self, _: Request) -> ReloadReport:
+        return await self._system.changes.reload()
+
+    async def put_spec(self, request: Request) -> Response:
+        component_id = request.params["component_id"]
+        await self._system.changes.put(component_id, msgspec.json.encode(request.body))
+        return await self._carry_out(request, "start")
+
+    async def delete_spec(self, request: Request) -> OperationAnswer:
+        component_id = request.params["component_id"]
+        await self._system.changes.delete(component_id)
+        return OperationAnswer("delete", component_id, done=True)
 
     async def why(self, request: Request) -> Explanation:
-        component_id = self._known(request)
-        return await self._system.why(component_id)
+        found = await self._system.overview.why(self._known(request))
+        return found if request.owner else without_evidence(found)
 
     async def _run(self, request: Request, operation: Operation) -> Response:
         component_id = self._known(request)
         if not self._system.runs(component_id):
             raise ComponentError(component_id, "Tekton does not run its process; it registered itself")
+        return await self._carry_out(request, operation)
+
+    async def _carry_out(self, request: Request, operation: Operation) -> Response:
+        component_id = request.params["component_id"]
         task = self._system.operate(operation, component_id)
         query: WaitQuery = request.query
         if not query.wait:
@@ -90,9 +122,9 @@ def routes(system: System) -> list[Route]:
         UnavailableError,
     )
     verbs = [
-        ("start", api.start, "Start a component"),
-        ("stop", api.stop, "Stop a component"),
-        ("restart", api.restart, "Restart a component"),
+        ("start", api.start, "Start a component", WaitQuery),
+        ("stop", api.stop, "Stop a component", WaitQuery),
+        ("restart", api.restart, "Restart a component", RestartQuery),
     ]
     return [
         Route(
@@ -101,13 +133,13 @@ def routes(system: System) -> list[Route]:
             handler,
             summary=summary,
             permission="components:control",
-            query=WaitQuery,
+            query=query,
             response=OperationAnswer,
             status=202,
             also=(200,),
             errors=errors,
         )
-        for verb, handler, summary in verbs
+        for verb, handler, summary, query in verbs
     ] + [
         Route(
             "GET",
@@ -117,5 +149,37 @@ def routes(system: System) -> list[Route]:
             permission="components:read",
             response=Explanation,
             errors=(ComponentNotFoundError,),
-        )
+        ),
+        Route(
+            "PUT",
+            f"{one}/spec",
+            api.put_spec,
+            summary="Add a component while the system runs, and start it",
+            permission="components:control",
+            body=ComponentEntry,
+            query=WaitQuery,
+            response=OperationAnswer,
+            status=202,
+            also=(200,),
+            max_body=_MOST_OF_A_SPEC,
+            errors=(ConfigurationError, ComponentConfiguredError, ComponentExistsError, *errors),
+        ),
+        Route(
+            "DELETE",
+            f"{one}/spec",
+            api.delete_spec,
+            summary="Stop a component that was added while the system runs, and forget it",
+            permission="components:control",
+            response=OperationAnswer,
+            errors=(ComponentConfiguredError, ComponentNotFoundError, StorageBusyError, StorageUnknownError),
+        ),
+        Route(
+            "POST",
+            "/api/system/reload",
+            api.reload,
+            summary="Read the configuration anew, and change what runs accordingly",
+            permission="system:control",
+            response=ReloadReport,
+            errors=(ConfigurationError, ComponentExistsError, StorageBusyError, StorageUnknownError),
+        ),
     ]

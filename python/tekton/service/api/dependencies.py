@@ -24,10 +24,11 @@ class Resolution(msgspec.Struct, frozen=True):
 
 
 class Node(msgspec.Struct, frozen=True):
-    """`state` is null for a dependency that is not registered."""
+    """`state` is null for what is not registered; `missing` is a dependency that is not even configured."""
 
     id: str
     state: ComponentState | None
+    missing: bool
 
 
 class SystemGraph(msgspec.Struct, frozen=True):
@@ -48,12 +49,16 @@ def routes(system: System) -> list[Route]:
         return Resolution(order, cycles, DependencyResolver.startup_waves(body.graph))
 
     async def graph(_: Request) -> SystemGraph:
-        dependencies = system.dependency_graph()
+        dependencies = system.overview.graph()
         _order, cycles = DependencyResolver.resolve_dependencies(dependencies)
         names = dict.fromkeys([*dependencies, *(name for names in dependencies.values() for name in names)])
-        records = {name: system.registry.find(name) for name in names}
+
+        def node(name: str) -> Node:
+            record = system.registry.find(name)
+            return Node(name, record.state if record else None, missing=not system.knows(name))
+
         return SystemGraph(
-            nodes=[Node(name, record.state if record else None) for name, record in records.items()],
+            nodes=[node(name) for name in names],
             edges=[(name, dependency) for name, needed in dependencies.items() for dependency in needed],
             waves=DependencyResolver.startup_waves(dependencies),
             cycles=cycles,

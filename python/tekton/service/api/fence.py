@@ -13,3 +13,12 @@ def check_speaker(system: System, request: Request, component_id: str) -> None:
     """Raise CredentialRequiredError when the caller may not say what *component_id* is or does."""
     if not request.owner and system.runs(component_id):
         raise CredentialRequiredError(f"{component_id} is run by Tekton: speaking for it needs the credential")
+
+
+def check_pulse(system: System, request: Request, component_id: str) -> None:
+    """Raise CredentialRequiredError when the caller may not send heartbeats for *component_id*.
+
+    The first one makes a component whose silence has consequences: somebody else must not do that to it.
+    """
+    if not request.owner and system.has_credential(component_id):
+        raise CredentialRequiredError(f"{component_id} is run by Tekton: heartbeats for it need the credential")

@@ -67,7 +67,8 @@ def routes(system: System) -> list[Route]:
         return Version(__version__, sys.version.split()[0], system.pid)
 
     async def overview(_: Request) -> SystemView:
-        components = system.views()
+        await system.overview.refresh()
+        components = system.overview.views()
         counts: dict[str, int] = {}
         for component in components:
             counts[component.state.value] = counts.get(component.state.value, 0) + 1

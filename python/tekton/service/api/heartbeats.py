@@ -5,10 +5,10 @@ from typing import Annotated
 
 import msgspec
 
-from tekton.core.heartbeat_monitor import ComponentHeartbeat, HeartbeatReply, SequenceNumber
+from tekton.core.heartbeat_monitor import ComponentHeartbeat, HeartbeatReply, Reason, SequenceNumber
 from tekton.gateway.request import Request
 from tekton.gateway.router import Route
-from tekton.service.api.fence import check_speaker
+from tekton.service.api.fence import check_pulse, check_speaker
 from tekton.service.system import System
 from tekton.utils.tekton_errors import (
     IllegalTransitionError,
@@ -33,6 +33,8 @@ class Beat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     timestamp: float | None = None
     sequence: SequenceNumber | None = None
     state: str | None = None
+    serving: bool | None = None
+    reason: Reason | None = None
     metrics: dict[str, float] = {}
 
 
@@ -58,7 +60,8 @@ class Heartbeats:
     async def one(self, request: Request) -> HeartbeatReply:
         beat: Beat = request.body
         component_id = request.params["component_id"]
-        if beat.state is None:
+        check_pulse(self._system, request, component_id)
+        if beat.state is None and beat.serving is None:
             return self._monitor.beat(component_id, beat.instance_uuid, beat.metrics, beat.sequence)
         check_speaker(self._system, request, component_id)
         return await self._monitor.process_heartbeat(
@@ -68,15 +71,19 @@ class Heartbeats:
                 timestamp=beat.timestamp,
                 sequence=beat.sequence,
                 state=beat.state,
+                serving=beat.serving,
+                reason=beat.reason,
                 metrics=beat.metrics,
             )
         )
 
     async def many(self, request: Request) -> Replies:
         beats: list[ComponentHeartbeat] = request.body.heartbeats
-        for beat in beats:
-            if beat.state is not None:
-                check_speaker(self._system, request, beat.component_id)
+        if not request.owner:
+            for beat in beats:
+                check_pulse(self._system, request, beat.component_id)
+                if beat.state is not None or beat.serving is not None:
+                    check_speaker(self._system, request, beat.component_id)
         replies: list[HeartbeatReply] = []
         for start in range(0, len(beats), _AT_ONCE):
             if start:
@@ -87,7 +94,7 @@ class Heartbeats:
     async def _forgiving(self, beat: ComponentHeartbeat) -> HeartbeatReply:
         # One of a batch must not cost the others their beat.
         try:
-            if beat.state is None:
+            if beat.state is None and beat.serving is None:
                 return self._monitor.beat(beat.component_id, beat.instance_uuid, beat.metrics, beat.sequence)
             return await self._monitor.process_heartbeat(beat)
         except (StaleInstanceError, IllegalTransitionError, TooManyHeartbeatsError):

@@ -1,15 +1,18 @@
 """Logs: what supervised components write, as lines or as a stream."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
+from tekton.core.units import unit_name
 from tekton.gateway.request import Request, encode
 from tekton.gateway.router import Route
 from tekton.gateway.sse import EventStream, event
 from tekton.service.system import System
+from tekton.supervisor.log_lines import LineFilter
 from tekton.supervisor.logs import follow, tail
 from tekton.utils.tekton_errors import ComponentNotFoundError
 
@@ -18,10 +21,18 @@ _FOLLOW_BUDGET = 64 * 1024 * 1024
 
 
 class LogQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The last `tail` lines; with `follow`, those and what comes, as server-sent events."""
+    """The last `tail` lines; with `follow`, those and what comes, as server-sent events.
+
+    Only lines of at least `level` (those that show none pass), written at or after `since` (seconds since 1970). With
+    `previous`, those from before the last start. `replica` is the number of one of several replicas, from 0.
+    """
 
     tail: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 100
     follow: bool = False
+    previous: bool = False
+    level: Literal["debug", "info", "warning", "error", "critical"] | None = None
+    since: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    replica: Annotated[int, msgspec.Meta(ge=0, lt=100)] = 0
 
 
 class LogLines(msgspec.Struct, frozen=True):
@@ -36,10 +47,13 @@ def routes(system: System) -> list[Route]:
 
     async def logs(request: Request) -> LogLines | EventStream:
         query: LogQuery = request.query
-        path = _log_of(system, request.params["component_id"])
+        path = _log_of(system, request.params["component_id"], query.replica)
+        only = LineFilter(query.level, query.since)
         if query.follow:
-            return EventStream(_stream(path, query.tail), budget=_FOLLOW_BUDGET)
-        return LogLines(str(path), tail(path, query.tail))
+            return EventStream(_stream(path, query.tail, only), budget=_FOLLOW_BUDGET)
+        # It may read, and look into, 16 MiB.
+        lines = await asyncio.to_thread(tail, path, query.tail, previous=query.previous, only=only)
+        return LogLines(str(path), lines)
 
     return [
         Route(
@@ -55,13 +69,13 @@ def routes(system: System) -> list[Route]:
     ]
 
 
-def _log_of(system: System, component_id: str) -> Path:
-    process = system.supervisor.view(component_id)
-    if process is None:
+def _log_of(system: System, component_id: str, replica: int) -> Path:
+    process, spec = system.supervisor.view(component_id), system.supervisor.specs.get(component_id)
+    if process is None or spec is None or replica >= spec.replicas:
         raise ComponentNotFoundError(component_id, system.nearest(component_id))
-    return process.log
+    return process.log.with_name(f"{unit_name(component_id, replica)}.log")
 
 
-async def _stream(path: Path, lines: int) -> AsyncIterator[bytes]:
-    async for line in follow(path, lines):
+async def _stream(path: Path, lines: int, only: LineFilter) -> AsyncIterator[bytes]:
+    async for line in follow(path, lines, only=only):
         yield event(encode({"line": line}))

@@ -1,0 +1,56 @@
+"""Signals for the processes that Tekton runs, and for no others."""
+
+import signal
+from typing import Literal
+
+import msgspec
+
+from tekton.gateway.request import Request
+from tekton.gateway.router import Route
+from tekton.service.system import System
+from tekton.utils.tekton_errors import ComponentError, ComponentNotFoundError
+
+SignalName = Literal["ABRT", "ALRM", "CONT", "HUP", "INT", "KILL", "QUIT", "STOP", "TERM", "USR1", "USR2", "WINCH"]
+
+
+class Signal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The name of a signal, without SIG."""
+
+    signal: SignalName = "KILL"
+
+
+class Signalled(msgspec.Struct, frozen=True):
+    """The processes whose groups have got the signal."""
+
+    component_id: str
+    signal: SignalName
+    pids: list[int]
+
+
+def routes(system: System) -> list[Route]:
+    """The route that sends signals."""
+
+    async def kill(request: Request) -> Signalled:
+        component_id = request.params["component_id"]
+        if not system.knows(component_id):
+            raise ComponentNotFoundError(component_id, system.nearest(component_id))
+        if not system.runs(component_id):
+            raise ComponentError(component_id, "Tekton does not run its process; it registered itself")
+        wanted: Signal = request.body
+        pids = await system.supervisor.signal(component_id, signal.Signals[f"SIG{wanted.signal}"])
+        if not pids:
+            raise ComponentError(component_id, "it has no process at the moment")
+        return Signalled(component_id, wanted.signal, pids)
+
+    return [
+        Route(
+            "POST",
+            "/api/components/{component_id}/kill",
+            kill,
+            summary="Send a signal to the processes of a component",
+            permission="components:control",
+            body=Signal,
+            response=Signalled,
+            errors=(ComponentNotFoundError, ComponentError),
+        )
+    ]

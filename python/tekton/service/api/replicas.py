@@ -1,0 +1,158 @@
+"""Instances one by one: taking traffic away and giving it back, and how many replicas there are."""
+
+import asyncio
+from typing import Annotated
+
+import msgspec
+
+from tekton.gateway.errors import UnavailableError
+from tekton.gateway.request import Request, Response
+from tekton.gateway.router import Route
+from tekton.service.api.control import OperationAnswer, WaitQuery
+from tekton.service.system import System
+from tekton.utils.tekton_errors import (
+    ComponentError,
+    ComponentNotFoundError,
+    DependencyError,
+    StaleInstanceError,
+    StartTimeoutError,
+    StorageFullError,
+)
+
+DRAINED = "drained on request"
+"""Why an instance does not serve that somebody has drained."""
+
+_UNDONE = "no longer drained"
+
+
+class Drain(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which instance takes no more traffic (null: all of the component), or does again."""
+
+    instance_uuid: str | None = None
+    serving: bool = False
+
+
+class DrainQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which instance; all of the component without it."""
+
+    instance_uuid: str | None = None
+
+
+class Drained(msgspec.Struct, frozen=True):
+    """The usable instances that were meant, and whether they take traffic now."""
+
+    component_id: str
+    serving: bool
+    instances: list[str]
+
+
+class Scale(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How many replicas there are to be."""
+
+    replicas: Annotated[int, msgspec.Meta(ge=1, le=100)]
+
+
+class Instances:
+    """Handlers over single instances."""
+
+    def __init__(self, system: System) -> None:
+        self._system = system
+
+    async def drain(self, request: Request) -> Drained:
+        body: Drain = request.body
+        return self._direct(self._known(request), body.instance_uuid, body.serving)
+
+    async def undo(self, request: Request) -> Drained:
+        query: DrainQuery = request.query
+        return self._direct(self._known(request), query.instance_uuid, True)
+
+    async def scale(self, request: Request) -> Response:
+        component_id = self._known(request)
+        if not self._system.runs(component_id):
+            raise ComponentError(component_id, "Tekton does not run its process; it registered itself")
+        wanted: Scale = request.body
+        self._check_ports(component_id, wanted.replicas)
+        task = self._system.scale(component_id, wanted.replicas)
+        query: WaitQuery = request.query
+        if not query.wait:
+            return Response.json(OperationAnswer("scale", component_id, done=False), status=202)
+        await asyncio.wait([task])
+        if task.cancelled():
+            raise UnavailableError("the control plane is stopping")
+        if (failure := task.result()) is not None:
+            raise failure
+        return Response.json(OperationAnswer("scale", component_id, done=True))
+
+    def _direct(self, component_id: str, instance_uuid: str | None, serving: bool) -> Drained:
+        registry = self._system.registry
+        meant = [one for one in registry.instances(component_id) if instance_uuid in (None, one.instance_uuid)]
+        if not meant:
+            raise StaleInstanceError(component_id, instance_uuid or "")
+        usable = [one.instance_uuid for one in meant if one.usable]
+        if not usable:
+            raise ComponentError(component_id, "none of it can be used, so there is no traffic to direct")
+        for one in usable:
+            registry.observe_serving(component_id, one, serving, _UNDONE if serving else DRAINED)
+        return Drained(component_id, serving, usable)
+
+    def _check_ports(self, component_id: str, replicas: int) -> None:
+        first = self._system.supervisor.specs[component_id].port
+        taken = self._system.lineup.ports(component_id)
+        for port in () if first is None else range(first, first + replicas):
+            if port > 65535 or port in taken:
+                holder = f"already that of {taken[port]}" if port in taken else "none that exists"
+                raise ComponentError(component_id, f"port {port} of replica {port - (first or 0)} is {holder}")
+
+    def _known(self, request: Request) -> str:
+        component_id = request.params["component_id"]
+        if not self._system.knows(component_id):
+            raise ComponentNotFoundError(component_id, self._system.nearest(component_id))
+        return component_id
+
+
+def routes(system: System) -> list[Route]:
+    """The routes under /api/components/{component_id} that drain and scale."""
+    api = Instances(system)
+    one = "/api/components/{component_id}"
+    return [
+        Route(
+            "POST",
+            f"{one}/drain",
+            api.drain,
+            summary="Take traffic away from a component, or from one instance of it",
+            permission="components:control",
+            body=Drain,
+            response=Drained,
+            errors=(ComponentNotFoundError, StaleInstanceError, ComponentError),
+        ),
+        Route(
+            "DELETE",
+            f"{one}/drain",
+            api.undo,
+            summary="Give traffic back to a component, or to one instance of it",
+            permission="components:control",
+            query=DrainQuery,
+            response=Drained,
+            errors=(ComponentNotFoundError, StaleInstanceError, ComponentError),
+        ),
+        Route(
+            "POST",
+            f"{one}/scale",
+            api.scale,
+            summary="Have another number of replicas",
+            permission="components:control",
+            query=WaitQuery,
+            body=Scale,
+            response=OperationAnswer,
+            status=202,
+            also=(200,),
+            errors=(
+                ComponentNotFoundError,
+                ComponentError,
+                DependencyError,
+                StartTimeoutError,
+                StorageFullError,
+                UnavailableError,
+            ),
+        ),
+    ]
