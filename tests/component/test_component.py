@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from tekton.component import Component, Request, Response
+from tekton.component import Component, Request, Response, readiness
 from tekton.core.lifecycle import ComponentRecord, ComponentRegistration, ComponentState
 from tekton.testing.control_plane import InMemoryControlPlane
-from tekton.utils.component_client import ControlPlane
+from tekton.utils.component_client import ControlPlane, find_component
 from tekton.utils.tekton_errors import InvalidIdError, PortInUseError, TransportError
 from tekton.utils.tekton_http import Answer, HttpClient
 
@@ -143,6 +143,32 @@ async def test_conditions_hold_readiness_back_and_take_it_away(plane: InMemoryCo
         assert (before.status, during.status, after.status) == (503, 200, 503)
         assert b"the cache is warm does not hold" in after.body
         assert plane.record("greeter").state is ComponentState.READY
+
+
+async def test_a_component_that_cannot_take_requests_is_not_found_until_it_can(
+    plane: InMemoryControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readiness, "SERVING_POLL", 0.01)
+    app = greeter(plane)
+    answers = {"warm": True}
+
+    @app.ready_when
+    async def the_cache_is_warm() -> bool:
+        return answers["warm"]
+
+    async with app, asyncio.timeout(5):
+        await reaches(plane, ComponentState.READY)
+        before = await find_component("greeter", control_plane=plane.address)
+        answers["warm"] = False
+        taken = await plane.registry.wait_until("greeter", lambda record: record is not None and not record.serving)
+        during = await find_component("greeter", control_plane=plane.address)
+        answers["warm"] = True
+        await plane.registry.wait_until("greeter", lambda record: record is not None and record.serving)
+        after = await find_component("greeter", control_plane=plane.address)
+
+    assert taken is not None
+    assert (taken.state, taken.reason) == (ComponentState.READY, None)
+    assert [found is not None for found in (before, during, after)] == [True, False, True]
 
 
 async def test_a_condition_that_raises_does_not_hold() -> None:

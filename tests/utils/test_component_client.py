@@ -1,6 +1,7 @@
 """Discovery against the real registry and HTTP interface, and calls to a real server."""
 
 import asyncio
+import socket as sockets
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -170,9 +171,16 @@ class TestFromEnvironment:
     def test_the_socket_of_the_configured_data_directory_is_used(self, tmp_path: Path) -> None:
         socket = tmp_path / ".tekton" / "data" / "run" / "control.sock"
         socket.parent.mkdir(parents=True)
-        socket.touch()
 
-        assert ControlPlane.from_environment() == ControlPlane("http://localhost:8010", socket)
+        with sockets.socket(sockets.AF_UNIX) as listener:
+            listener.bind(str(socket))
+            listener.listen()
+            running = ControlPlane.from_environment()
+        killed = ControlPlane.from_environment()
+
+        assert running == ControlPlane("http://localhost:8010", socket)
+        assert killed == ControlPlane("http://localhost:8010")
+        assert socket.exists()
 
     def test_the_configured_port_is_used(self, tmp_path: Path) -> None:
         (tmp_path / "tekton.json").write_text('{"tekton": {"port": 8123}}')

@@ -132,7 +132,7 @@ def test_a_replaced_variable_that_does_not_fit_is_shown_as_it_stands_in_the_file
 
 def test_a_text_without_a_variable_is_never_read_as_a_number() -> None:
     assert _checked('{"inner": {"size": "5"}}')[1] == [
-        "f.json:1:20: inner.size: expected a whole number of at least 1, found '5'"
+        "f.json:1:20: inner.size: expected a whole number of at least 1, found '5' (write 5, without quotation marks)"
     ]
 
 

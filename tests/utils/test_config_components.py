@@ -3,7 +3,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from tekton.utils.tekton_config import ComponentSpec, DependencySpec, ReadySpec, RestartSpec
+from tekton.utils.config_components import LogRotation, ResourceLimits
+from tekton.utils.tekton_config import ComponentSpec, DependencySpec, ProbeSpec, RestartSpec
 
 
 def _component(folder: Any, entry: str, **environ: str) -> ComponentSpec:
@@ -47,8 +48,11 @@ def test_every_key_of_a_component_arrives(folder: Any) -> None:
             "capabilities": ["text_generation", "memory.read", "text_generation"],
             "ready": {"http": "/api/ready", "interval": 0.5, "timeout": 3},
             "start_timeout": 5, "stop_timeout": 2.5,
+            "startup": {"log": "up", "successes": 2}, "liveness": {"exec": ["check"], "failures": 5},
+            "on_dependency_failure": "restart", "user": "app:www",
+            "limits": {"open_files": 1024, "memory": "512M"}, "log": {"max_size": 1000000, "keep": 5},
             "restart": {"policy": "always", "max": 2, "reset_after": 30, "backoff": [0.5, 8]},
-            "constraints": {"gpu_mem_free_min": 2, "cpu_percent_max": 80},
+            "constraints": {"gpu_mem_free_min": 2, "cpu_percent_max": 80, "memory_free_min": 0.5, "disk_free_min": 10},
             "version": "1.2.3", "type": "worker", "name": "The app", "metadata": {"team": ["x", 1, null]}}""",
     )
 
@@ -60,11 +64,22 @@ def test_every_key_of_a_component_arrives(folder: Any) -> None:
         port=9001,
         dependencies=[DependencySpec(component="hermes"), DependencySpec(component="migrate", condition="completed")],
         capabilities=["text_generation", "memory.read"],
-        ready=ReadySpec(http="/api/ready", interval=0.5, timeout=3.0),
+        startup=ProbeSpec(log="up", successes=2),
+        ready=ProbeSpec(http="/api/ready", interval=0.5, timeout=3.0),
+        liveness=ProbeSpec(exec=["check"], failures=5),
+        on_dependency_failure="restart",
+        user="app:www",
+        limits=ResourceLimits(open_files=1024, memory=512 * 2**20),
+        log=LogRotation(max_size=1_000_000, keep=5),
         start_timeout=5.0,
         stop_timeout=2.5,
         restart=RestartSpec(policy="always", max=2, reset_after=30.0, backoff=(0.5, 8.0)),
-        constraints={"cpu_percent_max": 80.0, "gpu_mem_free_min": 2.0},
+        constraints={
+            "cpu_percent_max": 80.0,
+            "memory_free_min": 0.5,
+            "disk_free_min": 10.0,
+            "gpu_mem_free_min": 2.0,
+        },
         version="1.2.3",
         component_type="worker",
         component_name="The app",
@@ -73,7 +88,8 @@ def test_every_key_of_a_component_arrives(folder: Any) -> None:
 
 
 def test_a_spec_survives_json(folder: Any) -> None:
-    spec = _component(folder, '{"command": ["a"], "port": 1, "ready": {"tcp": true}, "dependencies": ["b"]}')
+    entry = '{"command": ["a"], "port": 1, "ready": {"tcp": true}, "dependencies": ["b"], "limits": {"memory": "1G"}}'
+    spec = _component(folder, entry)
 
     assert msgspec.json.decode(msgspec.json.encode(spec), type=ComponentSpec) == spec
 
@@ -194,6 +210,43 @@ def test_env_files_are_merged_and_env_wins(folder: Any) -> None:
             "2:37: unknown key 'components.app.ready.htpp' (did you mean 'http'?)",
         ),
         (
+            '{"command": ["a"], "liveness": {"log": "up"}}',
+            (
+                "2:40: components.app.liveness.log: a line that was written once does not show that the component is"
+                " alive (use one of http, tcp, exec)"
+            ),
+        ),
+        (
+            '{"command": ["a"], "liveness": {"interval": 1, "heartbeat": true}}',
+            (
+                "2:55: components.app.liveness.heartbeat: only `ready` can be reported by the component itself"
+                " (use one of http, tcp, exec)"
+            ),
+        ),
+        (
+            '{"command": ["a"], "startup": {"heartbeat": true}}',
+            (
+                "2:39: components.app.startup.heartbeat: only `ready` can be reported by the component itself"
+                " (use one of http, tcp, log, exec)"
+            ),
+        ),
+        (
+            '{"command": ["a"], "liveness": {"failures": 2}}',
+            "2:39: components.app.liveness needs exactly one of http, tcp, exec; found none",
+        ),
+        (
+            '{"command": ["a"], "startup": {"tcp": true}}',
+            "2:46: components.app.startup.tcp: the component has no port (give it a 'port')",
+        ),
+        (
+            '{"command": ["a"], "liveness": {"exec": ["x"], "failures": 0}}',
+            "2:67: components.app.liveness.failures: expected a whole number from 1 to 1000, found 0",
+        ),
+        (
+            '{"command": ["a"], "on_dependency_failure": "die"}',
+            "2:52: components.app.on_dependency_failure: expected one of degrade, keep, restart, found 'die'",
+        ),
+        (
             '{"command": ["a"], "restart": {"backoff": [9, 1]}}',
             (
                 "2:50: components.app.restart.backoff: the first delay is longer than the longest"
@@ -218,6 +271,21 @@ def test_env_files_are_merged_and_env_wins(folder: Any) -> None:
         (
             '{"command": ["a"], "dependencies": ["b", {"component": "b", "condition": "started"}]}',
             "2:49: app waits for b to be started here, and to be ready elsewhere (keep one of the two conditions)",
+        ),
+        (
+            '{"command": ["a"], "limits": {"memory": "much"}}',
+            "2:48: components.app.limits.memory: is no size (write a number of bytes, or one like '512M' or '2G')",
+        ),
+        (
+            '{"command": ["a"], "user": "app", "ready": {"heartbeat": true}}',
+            (
+                "2:52: with a 'user' the component cannot report by itself that it is ready"
+                " (use one of http, tcp, log, exec)"
+            ),
+        ),
+        (
+            '{"command": ["a"], "log": {"keep": 21}}',
+            "2:43: components.app.log.keep: expected a whole number from 1 to 20, found 21",
         ),
     ],
 )

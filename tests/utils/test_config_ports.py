@@ -6,7 +6,6 @@ from tekton.utils.config_ports import (
     AssignedPort,
     conflicting_ports,
     environment_port,
-    environment_text,
     port_variable,
     resolve_ports,
     written_ports,
@@ -96,9 +95,7 @@ def test_variables_are_named_after_components() -> None:
     assert port_variable("my-app") == "MY_APP_PORT"
 
 
-def test_an_empty_variable_is_not_set() -> None:
-    assert environment_text({"A": "  "}, "A") is None
-    assert environment_text({"A": " b "}, "A") == "b"
+def test_a_port_in_the_environment_must_be_one() -> None:
     assert environment_port({}, "A_PORT") is None
     with pytest.raises(InvalidValueError, match="found 'tcp:8001'"):
         environment_port({"A_PORT": "tcp:8001"}, "A_PORT")

@@ -30,3 +30,27 @@ def test_a_random_secret_of_32_bytes_is_accepted() -> None:
 def test_the_length_of_a_secret_is_counted_in_bytes() -> None:
     assert config_rules.check_secret("äöüßéèêëçñ€abcdef") is not None
     assert config_rules.check_secret("äöüßéèêëçñ€abcdefghijk") is None
+
+
+@pytest.mark.parametrize(
+    ("value", "size"),
+    [(65536, 65536), ("65536", 65536), ("64K", 65536), ("64 KiB", 65536), ("1.5m", 1572864), ("2GB", 2**31)],
+)
+def test_sizes_count_in_powers_of_1024(value: int | str, size: int) -> None:
+    assert config_rules.parse_size(value) == size
+    assert config_rules.check_size(value) is None
+
+
+@pytest.mark.parametrize("value", ["", "M", "-1", "1X", "1e9", "64K64K", "9" * 100, 65535, -1])
+def test_what_is_no_sensible_size_is_refused(value: int | str) -> None:
+    assert config_rules.check_size(value) is not None
+
+
+@pytest.mark.parametrize(("value", "right"), [("app", True), ("app:www", True), ("1000:0", True), ("", False)])
+def test_a_user_may_have_a_group(value: str, right: bool) -> None:
+    assert (config_rules.check_user(value) is None) == right
+
+
+@pytest.mark.parametrize("value", [":www", "app:", "a:b:c", "a\0"])
+def test_what_is_no_user_is_refused(value: str) -> None:
+    assert config_rules.check_user(value) is not None

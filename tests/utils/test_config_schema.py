@@ -38,14 +38,21 @@ def test_no_setting_is_documented_that_does_not_exist() -> None:
 def _documented(default: object) -> str:
     if default is None:
         return "none"
-    return (
-        f"`{default:g}`" if isinstance(default, float) else f"`{str(default).lower() if default is True else default}`"
-    )
+    if isinstance(default, float):
+        return f"`{default:g}`"
+    return f"`{str(default).lower() if isinstance(default, bool) else default}`"
 
 
 @pytest.mark.parametrize(
     "struct",
-    [config_schema.ComponentEntry, config_schema.ReadySpec, config_schema.RestartSpec, config_schema.ConstraintSpec],
+    [
+        config_schema.ComponentEntry,
+        config_schema.ProbeSpec,
+        config_schema.RestartSpec,
+        config_schema.ConstraintSpec,
+        config_schema.LimitSpec,
+        config_schema.LogSpec,
+    ],
 )
 def test_every_key_of_a_component_is_documented(struct: type[msgspec.Struct]) -> None:
     assert {f"`{field.encode_name}`" for field in msgspec.structs.fields(struct)} <= set(_rows())

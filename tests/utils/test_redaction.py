@@ -1,6 +1,6 @@
 import pytest
 
-from tekton.utils.redaction import REDACTED, is_secret_name, redact, redact_json
+from tekton.utils.redaction import REDACTED, is_secret_name, redact, redact_json, scrub
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,13 @@ def test_passwords_in_urls_are_removed() -> None:
     assert redact("redis://user:hunter2@cache:6379/0") == f"redis://user:{REDACTED}@cache:6379/0"
 
 
+def test_secret_parameters_of_urls_are_removed() -> None:
+    url = "http://cache/x?token=abc#top and ?page=1&api_key=def&sort=up"
+    hidden = f"http://cache/x?token={REDACTED}#top and ?page=1&api_key={REDACTED}&sort=up"
+    assert redact(url) == hidden
+    assert scrub("http://cache/x?token=abc") == f"http://cache/x?token={REDACTED}"
+
+
 def test_members_with_secret_names_are_removed_at_any_depth() -> None:
     value = {"env": {"API_TOKEN": "abc", "MODE": "fast"}, "list": [{"password": "x"}], "max_tokens": 12}
 
@@ -60,3 +67,34 @@ def test_members_with_secret_names_are_removed_at_any_depth() -> None:
         "list": [{"password": REDACTED}],
         "max_tokens": 12,
     }
+
+
+def test_what_follows_a_secret_option_is_removed() -> None:
+    assert redact_json(["run", "--password", "x", "--port", "1"]) == ["run", "--password", REDACTED, "--port", "1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "scrubbed"),
+    [
+        ("password=hunter2", f"password={REDACTED}"),
+        ('{"api_key": "abc", "n": 1}', f'{{"api_key": "{REDACTED}", "n": 1}}'),
+        ("DB_PASSWORD: 'a b c', x", f"DB_PASSWORD: '{REDACTED}', x"),
+        ("curl --api-key abc --port 1", f"curl --api-key {REDACTED} --port 1"),
+        ("--password 'a b' -v", f"--password '{REDACTED}' -v"),
+        ("--token --verbose", "--token --verbose"),
+        ("--api-key=abc --port=1", f"--api-key={REDACTED} --port=1"),
+        ("Authorization: Bearer abcdefgh1234", f"Authorization: {REDACTED}"),
+        ("sent eyJhbGciOi.eyJzdWIi.c2ln to it", f"sent {REDACTED} to it"),
+        ("using sk-abcdefghijklmnop1234", f"using {REDACTED}"),
+        ("token_expiry=12 level=info key_count: 3", "token_expiry=12 level=info key_count: 3"),
+        ("nothing to see", "nothing to see"),
+        ("known abcdef123", f"known {REDACTED}"),
+    ],
+)
+def test_text_of_strangers_is_scrubbed_of_what_looks_like_a_secret(text: str, scrubbed: str) -> None:
+    assert scrub(text, ["abcdef123"]) == scrubbed
+
+
+@pytest.mark.parametrize("text", ["a" * 200_000, "a-" * 100_000, "a.a:" * 50_000, "'" * 100_000, 'key="' * 40_000])
+def test_scrubbing_takes_time_in_proportion_to_the_text(text: str) -> None:
+    scrub(text)  # it would not end within the limit for a test

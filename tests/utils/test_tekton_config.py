@@ -15,6 +15,7 @@ from tekton.utils.tekton_config import (
     TektonConfig,
     component_base_url,
     component_environment,
+    environment_secrets,
     guard_descriptor,
 )
 from tekton.utils.tekton_errors import ConfigurationError
@@ -208,6 +209,8 @@ def _other_value(attribute: str) -> tuple[Any, str]:
         "data_dir": ("/data", "/data"),
         "log_level": ("debug", "DEBUG"),
         "log_format": ("json", "json"),
+        "profiles": (["gpu", "all"], "gpu, all"),
+        "mdns": (True, "on"),
         "enable_auth": (False, "no"),
         "jwt_secret": (_SECRET, _SECRET),
         "allowed_hosts": (["a", "b"], "a, b"),
@@ -332,6 +335,27 @@ def test_ports_file_sets_the_port_of_the_control_plane_below_the_main_file(folde
             "ports.json:1:25: port 1 of b is already that of a",
         ),
         (
+            {
+                "components.json": '{"components": {"a": {"command": ["x"], "port": 3},\n'
+                '"b": {"command": ["x"], "port": 1, "replicas": 3}}}'
+            },
+            {},
+            "components.json:2:33: port 3 of replica 2 of b is already that of a",
+        ),
+        (
+            {
+                "components.json": '{"components": {"a": {"command": ["x"], "port": 1, "replicas": 3},\n'
+                '"b": {"command": ["x"], "port": 3}}}'
+            },
+            {},
+            "components.json:2:33: port 3 of b is already that of a",
+        ),
+        (
+            {"components.json": '{"components": {"a": {"command": ["x"], "port": 65534, "replicas": 3}}}'},
+            {},
+            "components.json:1:49: 3 replicas of a need ports up to 65536; the last there is is 65535",
+        ),
+        (
             {"components.json": '{"components": {"a": {"command": ["x"]}}}'},
             {"A_PORT": "8010"},
             "env A_PORT: port 8010 of a is already that of the control plane",
@@ -426,6 +450,7 @@ def test_the_environment_of_a_component_is_read() -> None:
         component_id="rhetor",
         instance_uuid="6f9619ff-8b86-4011-b42d-00c04fc964ff",
         port=8003,
+        url_given=True,
     )
 
 
@@ -493,3 +518,7 @@ def test_importing_the_configuration_imports_nothing_heavy() -> None:
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert result.stdout.strip() == "[]"
+
+
+def test_secrets_of_the_environment_are_known_by_their_names() -> None:
+    assert environment_secrets({"DB_PASSWORD": "a", "API_KEY": "", "HOME": "b"}) == {"a"}

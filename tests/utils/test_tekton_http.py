@@ -1,5 +1,6 @@
 import asyncio
 import contextlib
+import random
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -9,9 +10,10 @@ import pytest
 from aiohttp import web
 
 from tekton.utils import tekton_http
+from tekton.utils.retries import Retries
 from tekton.utils.server_sent_events import ServerSentEvent
 from tekton.utils.tekton_errors import ComponentNotFoundError, ConfigurationError, ProblemError, TransportError
-from tekton.utils.tekton_http import HttpClient, construct_url
+from tekton.utils.tekton_http import HttpClient, NotConnectedError, construct_url
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -210,6 +212,21 @@ def unused_port() -> int:
         return port
 
 
+async def test_a_connection_that_does_not_come_about_is_given_up_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tekton_http, "CONNECT_TIMEOUT", 0.05)
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(8):  # nobody accepts: what comes after these waits in vain
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        async with HttpClient(f"http://127.0.0.1:{listener.getsockname()[1]}") as client:
+            with pytest.raises(NotConnectedError, match="no connection came about in time"):
+                await client.request("POST", "/")
+
+
 async def test_a_server_that_hangs_up_without_an_answer(tmp_path: Path) -> None:
     async def hang_up(request: web.Request) -> web.Response:
         assert request.transport is not None
@@ -336,3 +353,100 @@ async def test_a_stream_can_be_left_early(tmp_path: Path) -> None:
         async for event in events:
             assert event.data == "1"
             break
+
+
+class TestRetries:
+    """A server that answers with what it is told to, one after another."""
+
+    @pytest.fixture
+    def asked(self) -> list[str]:
+        return []
+
+    @contextlib.asynccontextmanager
+    async def client(
+        self, path: Path, asked: list[str], *outcomes: int | str, attempts: int = 3, timeout: float = 5.0
+    ) -> AsyncIterator[HttpClient]:
+        left = list(outcomes)
+
+        async def answer(request: web.Request) -> web.StreamResponse:
+            asked.append(request.method)
+            outcome = left.pop(0)
+            if outcome == "hang up":
+                assert request.transport is not None
+                request.transport.abort()
+                return web.Response()
+            assert isinstance(outcome, int)
+            return web.json_response({"status": outcome}, status=outcome)
+
+        retries = Retries(attempts, backoff=(0.001, 0.002))
+        where = {"socket": path / "s", "retries": retries, "timeout": timeout}
+        async with _server(path / "s", answer), HttpClient(**where) as client:  # type: ignore[arg-type]
+            yield client
+
+    @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
+    @pytest.mark.parametrize("failure", [502, 503, 504])
+    async def test_what_is_idempotent_is_sent_again(
+        self, tmp_path: Path, asked: list[str], method: str, failure: int
+    ) -> None:
+        async with self.client(tmp_path, asked, failure, failure, 200) as client:
+            assert await client.request(method, "/") == {"status": 200}
+
+        assert asked == [method] * 3
+
+    @pytest.mark.parametrize("method", ["POST", "PATCH"])
+    @pytest.mark.parametrize("outcome", [503, "hang up"])
+    async def test_what_is_not_is_sent_once(
+        self, tmp_path: Path, asked: list[str], method: str, outcome: int | str
+    ) -> None:
+        async with self.client(tmp_path, asked, outcome, 200) as client:
+            with pytest.raises((ProblemError, TransportError)):
+                await client.request(method, "/")
+
+        assert asked == [method]
+
+    async def test_what_never_arrived_is_sent_again_whatever_it_is(self, tmp_path: Path, asked: list[str]) -> None:
+        retries = Retries(20, backoff=(0.02, 0.02))
+        async with HttpClient(socket=tmp_path / "s", retries=retries) as late, asyncio.TaskGroup() as group:
+            call = group.create_task(late.request("POST", "/"))
+            await asyncio.sleep(0)
+            async with self.client(tmp_path, asked, 200):
+                assert await call == {"status": 200}
+
+    @pytest.mark.parametrize("status", [400, 404, 409, 500])
+    async def test_an_answer_that_will_stay_the_same_is_final(
+        self, tmp_path: Path, asked: list[str], status: int
+    ) -> None:
+        async with self.client(tmp_path, asked, status, 200) as client:
+            with pytest.raises(ProblemError):
+                await client.request("GET", "/")
+
+        assert asked == ["GET"]
+
+    async def test_only_so_many_attempts_are_made(self, tmp_path: Path, asked: list[str]) -> None:
+        async with self.client(tmp_path, asked, *[503] * 9, attempts=4) as client:
+            with pytest.raises(ProblemError):
+                await client.request("GET", "/")
+
+        assert len(asked) == 4
+
+    async def test_the_timeout_holds_for_all_attempts_together(self, tmp_path: Path, asked: list[str]) -> None:
+        async with self.client(tmp_path, asked, *[503] * 9, timeout=0.2) as client:
+            client._retries = Retries(9, backoff=(10.0, 10.0), rng=random.Random(1))
+            with pytest.raises(ProblemError):
+                await client.request("GET", "/")
+
+        assert asked == ["GET"]
+
+    async def test_a_server_that_says_when_to_come_back_is_listened_to(self, tmp_path: Path) -> None:
+        async def answer(_: web.Request) -> web.Response:
+            return web.Response(status=503, headers={"Retry-After": "3600"})
+
+        async with _server(tmp_path / "s", answer), HttpClient(socket=tmp_path / "s", retries=Retries()) as client:
+            assert (await client.send("GET", "/")).status == 503
+
+
+async def test_a_client_at_another_server_shares_connections_and_not_the_credential(tmp_path: Path) -> None:
+    async with _server(tmp_path / "s", _echo) as url, HttpClient("http://127.0.0.1:1", credential="abc") as client:
+        other = client.at(url)
+        assert "authorization" not in (await other.request("GET", "/"))["headers"]
+        assert other._pool is client._pool

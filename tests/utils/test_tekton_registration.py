@@ -12,8 +12,14 @@ from tekton.core.lifecycle import ComponentRecord, ComponentRegistration, Compon
 from tekton.testing.control_plane import InMemoryControlPlane
 from tekton.utils import tekton_registration
 from tekton.utils.component_client import ControlPlane
-from tekton.utils.tekton_errors import ComponentExistsError, ComponentNotFoundError, InvalidIdError, TransportError
-from tekton.utils.tekton_registration import Registration
+from tekton.utils.tekton_errors import (
+    ComponentExistsError,
+    ComponentNotFoundError,
+    InvalidIdError,
+    InvalidRegistrationError,
+    TransportError,
+)
+from tekton.utils.tekton_registration import Registration, deregister_component, register_component
 
 GREETER = ComponentRegistration(component_id="greeter", capabilities=("greet",))
 
@@ -238,6 +244,28 @@ async def test_what_only_the_supervisor_has_said_stays(plane: InMemoryControlPla
     assert (record.dependencies, record.metadata) == (("hermes",), {"team": "b", "language": "Python"})
 
 
+async def test_of_several_replicas_each_is_completed_by_what_was_said_of_it(plane: InMemoryControlPlane) -> None:
+    replicas = [
+        ComponentRegistration(
+            component_id="greeter", max_instances=3, dependencies=("hermes",), metadata={"replica": number}
+        )
+        for number in range(3)
+    ]
+    for replica in replicas:
+        await plane.registry.register(replica, supervised=True)
+    await plane.registry.make_ready("greeter", replicas[0].instance_uuid)  # the best one is another
+
+    own = ComponentRegistration(
+        component_id="greeter", capabilities=("greet",), instance_uuid=replicas[2].instance_uuid
+    )
+    registration = Registration(own, plane.address, supervised=True)
+    record = await registration.register()
+    await registration.close()
+
+    assert (record.max_instances, record.dependencies, record.metadata) == (3, ("hermes",), {"replica": 2})
+    assert record.capabilities == ("greet",)
+
+
 async def test_one_that_is_being_stopped_goes_on_beating(plane: InMemoryControlPlane) -> None:
     async with Registration(GREETER, plane.address, supervised=True) as registration, asyncio.timeout(5):
         registration.mark_ready()
@@ -278,3 +306,60 @@ def test_a_wrong_registration_is_refused_before_anything_is_sent() -> None:
         Registration(ComponentRegistration(component_id="Greeter"), ControlPlane())
 
     assert refused.value.nearest == "greeter"
+
+
+class TestServing:
+    async def test_taking_no_traffic_is_told_at_once_and_the_state_stays(self, plane: InMemoryControlPlane) -> None:
+        async with Registration(GREETER, plane.address) as registration:
+            registration.mark_ready()
+            await becomes(plane, lambda record: record.state is ComponentState.READY)
+            registration.set_serving(False, "the cache is cold")
+            taken = await becomes(plane, lambda record: not record.serving)
+            registration.set_serving(True)
+            given = await becomes(plane, lambda record: record.serving)
+
+        assert (taken.state, given.state) == (ComponentState.READY, ComponentState.READY)
+
+    async def test_who_registers_anew_takes_no_traffic_either(self, plane: InMemoryControlPlane) -> None:
+        async with Registration(GREETER, plane.address) as registration:
+            registration.mark_ready()
+            registration.set_serving(False, "the cache is cold")
+            await becomes(plane, lambda record: record.usable and not record.serving)
+            await plane.registry.deregister("greeter", GREETER.instance_uuid)
+            await becomes(plane, lambda record: record.usable and not record.serving)
+
+
+class TestSimpleCalls:
+    async def test_a_component_is_registered_and_ready_until_it_is_deregistered(
+        self, plane: InMemoryControlPlane
+    ) -> None:
+        registration = await register_component("greeter", capabilities=["greet"], control_plane=plane.address)
+        during = plane.record("greeter")
+        await deregister_component(registration)
+
+        assert (during.state, during.capabilities) == (ComponentState.READY, ("greet",))
+        assert plane.record("greeter").state is ComponentState.STOPPED
+
+    async def test_it_can_be_made_ready_later(self, plane: InMemoryControlPlane) -> None:
+        registration = await register_component("greeter", ready=False, control_plane=plane.address)
+        before = plane.record("greeter").state
+        registration.mark_ready()
+        await registration.wait_registered(ready=True)
+        await deregister_component(registration)
+
+        assert before is ComponentState.REGISTERING
+
+    async def test_without_a_control_plane_it_is_an_error_and_nothing_goes_on(self) -> None:
+        with pytest.raises(TransportError, match=r"not registered within 0.05 s"):
+            await register_component("greeter", control_plane=ControlPlane("http://127.0.0.1:1"), timeout=0.05)
+
+    async def test_what_cannot_be_registered_is_refused(self) -> None:
+        with pytest.raises(InvalidRegistrationError):
+            await register_component("Greeter", control_plane=ControlPlane())
+
+
+async def becomes(plane: InMemoryControlPlane, holds: Callable[[ComponentRecord], bool]) -> ComponentRecord:
+    async with asyncio.timeout(5):
+        record = await plane.registry.wait_until("greeter", lambda known: known is not None and holds(known))
+    assert record is not None
+    return record

@@ -1,6 +1,7 @@
 """Watching components over a real WebSocket."""
 
 import asyncio
+import random
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 
@@ -8,10 +9,11 @@ import pytest
 
 from tekton.core.lifecycle import Change, ComponentRegistration, ComponentState
 from tekton.testing.control_plane import InMemoryControlPlane
+from tekton.testing.cut_connections import CuttingProxy
 from tekton.utils import tekton_websocket
 from tekton.utils.component_client import ControlPlane
 from tekton.utils.tekton_errors import TransportError
-from tekton.utils.tekton_websocket import Snapshot, WebSocketClient
+from tekton.utils.tekton_websocket import Lost, Resumed, Snapshot, WebSocketClient
 
 
 @pytest.fixture(autouse=True)
@@ -113,3 +115,104 @@ async def test_after_a_restart_that_forgot_everything_there_is_a_new_snapshot(
 async def test_one_that_is_not_open_says_so() -> None:
     with pytest.raises(TransportError, match="not open"):
         await following(WebSocketClient(ControlPlane("http://127.0.0.1:1")).watch())
+
+
+class TestCut:
+    """With a proxy between client and server that breaks connections."""
+
+    @pytest.fixture
+    async def proxy(self, plane: InMemoryControlPlane) -> AsyncIterator[CuttingProxy]:
+        async with CuttingProxy("127.0.0.1", int(plane.address.url.rpartition(":")[2])) as proxy:
+            yield proxy
+
+    @pytest.fixture
+    async def client(self, proxy: CuttingProxy) -> AsyncIterator[WebSocketClient]:
+        async with WebSocketClient(ControlPlane(f"http://127.0.0.1:{proxy.port}")) as client:
+            yield client
+
+    async def test_nothing_is_missed_or_repeated_however_often_it_is_cut(
+        self, plane: InMemoryControlPlane, proxy: CuttingProxy, client: WebSocketClient
+    ) -> None:
+        seen: list[int] = []
+        watching = asyncio.Event()
+
+        async def watch() -> None:
+            async with aclosing(client.watch()) as events:
+                async for event in events:
+                    watching.set()
+                    if isinstance(event, Change):
+                        seen.append(event.revision)
+                        if event.component_id == "last":
+                            return
+
+        async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+            follower = group.create_task(watch())
+            await watching.wait()
+            chance = random.Random(1)
+            for number in range(60):
+                if chance.random() < 0.3:
+                    proxy.cut()
+                    await asyncio.sleep(chance.choice((0, 0.001, 0.03)))
+                await register(plane, f"component-{number}")
+            await register(plane, "last")
+            await follower
+
+        assert seen == sorted(set(seen))
+        assert len(seen) == 61
+        assert proxy.connections > 3
+
+    async def test_what_becomes_of_the_connection_is_told(
+        self, plane: InMemoryControlPlane, proxy: CuttingProxy, client: WebSocketClient
+    ) -> None:
+        async with aclosing(client.follow()) as events:
+            first = await following_all(events)
+            proxy.refuse()
+            proxy.cut()
+            lost = [await following_all(events) for _ in range(3)]
+            proxy.allow()
+            while isinstance(again := await following_all(events), Lost):
+                pass
+            await register(plane, "hermes")
+            change = await following_all(events)
+
+        assert isinstance(first, Snapshot)
+        assert [type(each) for each in lost] == [Lost] * 3
+        assert isinstance(again, Resumed)
+        assert isinstance(change, Change)
+
+    async def test_a_connection_that_only_seems_to_be_there_is_given_up(
+        self, proxy: CuttingProxy, client: WebSocketClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(tekton_websocket, "SILENCE", 0.05)
+
+        async with aclosing(client.follow()) as events:
+            await following_all(events)
+            proxy.stall()
+            silent = await following_all(events)
+
+        assert isinstance(silent, Lost)
+        assert "silent" in silent.reason
+
+    async def test_one_that_reads_slowly_makes_the_server_wait_and_misses_nothing(
+        self, plane: InMemoryControlPlane, proxy: CuttingProxy, client: WebSocketClient
+    ) -> None:
+        big = {"text": "x" * 60_000}
+        async with aclosing(client.watch()) as events:
+            await following(events)
+            for number in range(200):
+                await plane.registry.register(ComponentRegistration(component_id=f"c{number}", metadata=big))
+            passed = -1
+            while passed != proxy.passed:  # until no more comes through
+                passed = proxy.passed
+                await asyncio.sleep(0.2)
+            seen = [await following(events) for _ in range(200)]
+
+        assert passed < 200 * 60_000
+        assert [event.component_id for event in seen if isinstance(event, Change)] == [f"c{n}" for n in range(200)]
+
+
+async def following_all(
+    events: AsyncGenerator[Snapshot | Change | Lost | Resumed, None],
+) -> Snapshot | Change | Lost | Resumed:
+    async with asyncio.timeout(5):
+        return await anext(events)

@@ -8,9 +8,13 @@
 
     app.run()
 
+Beside what it defines it serves its health, its description and its metrics (`standard_routes`), its tools, and the
+events that it publishes.
+
 The life of a component: listen (health answers, its own routes say 503) -> register -> `on_start` hooks -> ready as
-soon as every `ready_when` condition holds -> heartbeats -> on SIGTERM: not ready, STOPPING, requests in progress are
-answered, `on_stop` hooks -> STOPPED. The control plane may be away at any time.
+soon as every `ready_when` condition holds -> heartbeats, which tell when a condition no longer does -> on SIGTERM: not
+ready, STOPPING, requests in progress are answered, `on_stop` hooks -> STOPPED. The control plane may be away at any
+time.
 """
 
 import asyncio
@@ -27,17 +31,22 @@ import msgspec
 
 from tekton.background import BackgroundGroup, BackgroundTask
 from tekton.clock import SYSTEM_CLOCK, Clock
+from tekton.component.exposition import metrics_route
+from tekton.component.gate import Gate
 from tekton.component.process import run_until_signalled
 from tekton.component.process_metrics import ProcessMetrics
+from tekton.component.readiness import Conditions, name_of
 from tekton.component.routes import RouteTable
 from tekton.component.standard_routes import Version, standard_routes
+from tekton.component.tools import tool_routes
+from tekton.component.topics import Topics, topic_routes
 from tekton.core.lifecycle import ComponentRegistration, check_registration, new_instance_uuid
 from tekton.gateway.app import Gateway
-from tekton.gateway.errors import UnavailableError
-from tekton.gateway.request import Request
+from tekton.gateway.mounts import Mount
 from tekton.gateway.router import Route
 from tekton.gateway.server import GatewayServer
-from tekton.utils.component_client import ControlPlane
+from tekton.gateway.sockets import SOCKET, TopicSocket
+from tekton.utils.component_client import CallHook, ControlPlane, Discovery
 from tekton.utils.tekton_config import ComponentEnvironment, TektonConfig, component_environment
 from tekton.utils.tekton_errors import TektonError
 from tekton.utils.tekton_logging import configure_logging
@@ -48,17 +57,17 @@ _logger = logging.getLogger("tekton.component")
 _HookT = TypeVar("_HookT", bound=Callable[[], Awaitable[object]])
 _ConditionT = TypeVar("_ConditionT", bound=Callable[[], Awaitable[bool]])
 
-READY_POLL = 0.1
-"""Seconds between two looks at the conditions while the component is not ready yet."""
+_SOCKET = replace(SOCKET, permission="public", summary="The WebSocket: the events of topics")
 
 
 class Component(RouteTable):
     """A served, registered component.
 
     *port* is where it listens: else PORT, else the configured port of *component_id*, else any free one. *endpoint*
-    is the base URL under which others reach it, when that is not host and port. *allowed_hosts* are names under which
-    it may be addressed beside its own and those of the loopback interface. Without *register* it only serves. Numbers
-    put into `metrics` go with the heartbeats.
+    is the base URL under which others reach it, when that is not host and port. *max_instances* of it may run at once.
+    *allowed_hosts* are names under which it may be addressed beside its own and those of the loopback interface,
+    *allowed_origins* web origins whose pages may change things. Without *register* it only serves. *call_hook* sees its
+    calls to other components. Numbers put into `metrics` go with the heartbeats.
 
     Under a supervisor, id and instance are those that the supervisor gave. Raises InvalidRegistrationError.
     """
@@ -76,9 +85,12 @@ class Component(RouteTable):
         host: str = "127.0.0.1",
         port: int | None = None,
         endpoint: str | None = None,
+        max_instances: int = 1,
         allowed_hosts: Sequence[str] = (),
+        allowed_origins: Sequence[str] = (),
         control_plane: ControlPlane | None = None,
         register: bool = True,
+        call_hook: CallHook | None = None,
         stop_timeout: float = 7.0,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
@@ -91,6 +103,7 @@ class Component(RouteTable):
             capabilities=tuple(capabilities),
             dependencies=tuple(depends_on),
             endpoint=endpoint,
+            max_instances=max_instances,
             metadata=dict(metadata or {}),
         )
         check_registration(self.registration)
@@ -99,20 +112,23 @@ class Component(RouteTable):
         self._port = port
         self._endpoint = endpoint
         self._allowed_hosts = list(allowed_hosts)
+        self._allowed_origins = list(allowed_origins)
         self._control_plane = control_plane
         self._registers = register
+        self._call_hook = call_hook
         self._stop_timeout = stop_timeout
         self._clock = clock
         self._starters: list[Callable[[], Awaitable[object]]] = []
         self._stoppers: list[Callable[[], Awaitable[object]]] = []
-        self._conditions: list[Callable[[], Awaitable[bool]]] = []
-        self._requests = 0
-        self._unready: str | None = "starting"
-        self._started = asyncio.Event()
+        self._conditions = Conditions(component_id)
+        self._gate = Gate(component_id, clock)
+        self._topics = Topics(clock)
+        self._mounts: list[Mount] = []
         self._ready = asyncio.Event()
         self._readiness = BackgroundTask(f"readiness of {component_id}")
         self._server: GatewayServer | None = None
         self._presence: Registration | None = None
+        self._discovery: Discovery | None = None
 
     @property
     def component_id(self) -> str:
@@ -129,6 +145,21 @@ class Component(RouteTable):
         """The base URL under which others reach it; None when it has never served."""
         return self.registration.endpoint
 
+    @property
+    def discovery(self) -> Discovery:
+        """How it finds and calls other components. Raises RuntimeError when it is not started, or not registered."""
+        if self._discovery is None:
+            raise RuntimeError(f"{self.component_id} has no control plane: it is not started, or does not register")
+        return self._discovery
+
+    async def publish(self, topic: str, data: object) -> int:
+        """Publish *data* (a JSON value or a struct): `memory.updated` at `/events/memory/updated` and on `/ws`.
+
+        Returns the number of the event. Raises InvalidIdError, ValueError for more than 1 MiB, TypeError for what has
+        no JSON form. Nothing waits for those who watch.
+        """
+        return await self._topics.publish(topic, data)
+
     def on_start(self, hook: _HookT) -> _HookT:
         """Await the decorated function before the component becomes ready. What it raises ends the start."""
         self._starters.append(hook)
@@ -142,9 +173,10 @@ class Component(RouteTable):
     def ready_when(self, condition: _ConditionT) -> _ConditionT:
         """The component is ready while the decorated function returns True.
 
-        Until it does for the first time the component is not READY; later on `/api/ready` tells, with 503 for False.
+        Until it does for the first time the component is not READY. Later on `/api/ready` tells, with 503 for False,
+        and the control plane gives its address to nobody until it holds again.
         """
-        self._conditions.append(condition)
+        self._conditions.add(condition)
         return condition
 
     def run(self, *, log_level: str = "info") -> None:
@@ -184,9 +216,8 @@ class Component(RouteTable):
             # In a task of its own: this one may be in the course of being cancelled.
             await BackgroundGroup(self.component_id).spawn(self.stop(failure=f"start failed: {error!r}"), "stop")
             raise
-        self._started.set()
-        self._unready = None
-        self._readiness.start(self._become_ready(began))
+        self._gate.closed = None
+        self._readiness.start(self._attend_readiness(began))
 
     async def wait_ready(self) -> None:
         """Return once it is ready."""
@@ -201,8 +232,7 @@ class Component(RouteTable):
         server, self._server = self._server, None
         if server is None:
             return
-        self._unready = "stopping"
-        self._started.clear()
+        self._gate.closed = "stopping"
         self._ready.clear()
         try:
             async with asyncio.timeout(self._stop_timeout):
@@ -213,7 +243,10 @@ class Component(RouteTable):
             presence, self._presence = self._presence, None
             if presence is not None:
                 await presence.close()
-            self._unready = "starting"
+            discovery, self._discovery = self._discovery, None
+            if discovery is not None:
+                await discovery.stop()
+            self._gate.closed = "starting"
         _logger.info("%s stopped", self.component_id)
 
     async def _wind_down(self, server: GatewayServer, failure: str | None) -> None:
@@ -221,11 +254,13 @@ class Component(RouteTable):
         if self._presence is not None:
             await self._presence.leave(failure)
         await server.stop(timeout=self._stop_timeout / 2)
+        for mount in reversed(self._mounts):
+            await mount.stop()
         for hook in reversed(self._stoppers):
             try:
                 await hook()
             except Exception:
-                _logger.exception("%s: %s failed", self.component_id, _name(hook))
+                _logger.exception("%s: %s failed", self.component_id, name_of(hook))
 
     def _identify(self, environment: ComponentEnvironment) -> None:
         given = environment.instance_uuid is not None
@@ -237,7 +272,16 @@ class Component(RouteTable):
 
     async def _listen(self, environment: ComponentEnvironment) -> None:
         address = _bracketed(platform.node() if self._host in ("0.0.0.0", "::") else self._host)
-        gateway = Gateway(self._all_routes(), allowed_hosts=[address, *self._allowed_hosts])
+        self._topics = Topics(self._clock)
+        self._mounts = [Mount(prefix, self._gate.before_app(app)) for prefix, app in self._mounted]
+        gateway = Gateway(
+            self._all_routes(),
+            allowed_hosts=[address, *self._allowed_hosts],
+            allowed_origins=self._allowed_origins,
+            websocket=TopicSocket(self._topics),
+            socket=_SOCKET,
+            mounts=self._mounts,
+        )
         server = GatewayServer(gateway, self._host, self._choose_port(environment))
         await server.start()
         self._server = server
@@ -251,61 +295,43 @@ class Component(RouteTable):
 
     async def _join(self, environment: ComponentEnvironment) -> None:
         if self._registers:
+            plane = self._control_plane or await ControlPlane.locate()
+            self._discovery = Discovery(plane, hook=self._call_hook)
+            self._discovery.open()
             self._presence = Registration(
                 self.registration,
-                self._control_plane,
+                plane,
                 supervised=environment.instance_uuid is not None,
                 metrics=self._read_metrics(ProcessMetrics()),
             )
             self._presence.start()
+        for mount in self._mounts:
+            await mount.start()
         for hook in self._starters:
             await hook()
 
-    async def _become_ready(self, began: float) -> None:
-        told = None
-        while (reason := await self._failing_condition()) is not None:
-            if reason != told:
-                _logger.info("%s is not ready: %s", self.component_id, reason)
-            told = reason
-            await asyncio.sleep(READY_POLL)
+    async def _attend_readiness(self, began: float) -> None:
+        await self._conditions.met()
         self._ready.set()
         if self._presence is not None:
             self._presence.mark_ready()
         elapsed = self._clock.monotonic() - began
         _logger.info("%s is ready after %.2f s on %s", self.component_id, elapsed, self.endpoint)
+        if self._presence is not None:
+            await self._conditions.watch(self._presence.set_serving)
 
     async def _unready_reason(self) -> str | None:
-        return self._unready or await self._failing_condition()
-
-    async def _failing_condition(self) -> str | None:
-        for condition in self._conditions:
-            try:
-                if not await condition():
-                    return f"{_name(condition)} does not hold"
-            except Exception as error:
-                return f"{_name(condition)}: {error!r}"
-        return None
+        return self._gate.closed or await self._conditions.failing()
 
     def _all_routes(self) -> list[Route]:
-        own = [replace(route, handler=self._guarded(route)) for route in self._routes]
+        defined = [*self._routes, *tool_routes(self.tools), *topic_routes(self._topics)]
+        own = [self._gate.before(route) for route in defined]
+        own.append(metrics_route(self._gate.requests, ProcessMetrics().read, self.metrics))
         version = Version(self.component_id, self.registration.version, platform.python_version(), os.getpid())
         return [*standard_routes(version, self._unready_reason, own), *own]
 
-    def _guarded(self, route: Route) -> Callable[[Request], Awaitable[Any]]:
-        async def handle(request: Request) -> Any:
-            if not self._started.is_set():
-                raise UnavailableError(f"{self.component_id} is {self._unready}")
-            self._requests += 1
-            return await route.handler(request)
-
-        return handle
-
     def _read_metrics(self, process: ProcessMetrics) -> Callable[[], dict[str, float]]:
-        return lambda: {**process.read(), "requests_total": float(self._requests), **self.metrics}
-
-
-def _name(function: Callable[[], object]) -> str:
-    return getattr(function, "__name__", repr(function)).replace("_", " ")
+        return lambda: {**process.read(), "requests_total": float(self._gate.requests.total), **self.metrics}
 
 
 def _bracketed(address: str) -> str:

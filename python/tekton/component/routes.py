@@ -1,32 +1,75 @@
-"""The decorators with which a component collects its routes.
+"""The decorators with which a component collects its routes and its tools.
 
     @app.get("/api/greet/{name}")
     async def greet(request): ...
 
 Handlers are those of the gateway: `Request` in, a JSON value, a struct, `bytes`, a `Response` or an `EventStream` out.
 A plain function runs in a thread. Without a type for the body, POST, PUT and PATCH take a JSON object.
+
+    @app.tool
+    async def greet(name: str, excited: bool = False) -> str: ...
+
+A tool is called with a JSON object: `POST /api/tools/greet`; see `tekton.mcp.tool`.
 """
 
 import asyncio
 import inspect
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 import msgspec
 
+from tekton.gateway.asgi import AsgiApp
 from tekton.gateway.request import Request
 from tekton.gateway.router import Handler, Route
+from tekton.mcp.tool import Tool
 
 _HandlerT = TypeVar("_HandlerT", bound=Callable[[Request], Any])
+_ToolT = TypeVar("_ToolT", bound=Callable[..., Any])
 _WITH_BODY = ("POST", "PUT", "PATCH")
 
 
 class RouteTable:
-    """The routes that a component serves beside the standard ones, in the order of their definition."""
+    """What a component serves beside the standard routes, in the order of its definition."""
 
     def __init__(self) -> None:
         self._routes: list[Route] = []
+        self._mounted: list[tuple[str, AsgiApp]] = []
+        self.tools: dict[str, Tool] = {}
+
+    @overload
+    def tool(self, handler: _ToolT) -> _ToolT: ...
+
+    @overload
+    def tool(self, *, name: str | None = None, description: str | None = None) -> Callable[[_ToolT], _ToolT]: ...
+
+    def tool(self, handler: Any = None, *, name: str | None = None, description: str | None = None) -> Any:
+        """Offer the decorated function, which stays as it is, as a tool.
+
+        Name, description and JSON schema are those of the function, its docstring and its annotations, unless *name*
+        and *description* are given. Arguments that do not fit are refused before the function is called: 422, with a
+        pointer to what is wrong. Raises InvalidIdError, TypeError for parameters that cannot come from JSON, and
+        ValueError for a second tool of the same name.
+        """
+
+        def add(function: _ToolT) -> _ToolT:
+            tool = Tool.from_function(function, name=name, description=description)
+            if tool.name in self.tools:
+                raise ValueError(f"there is a tool {tool.name} already")
+            self.tools[tool.name] = tool
+            return function
+
+        return add if handler is None else add(handler)
+
+    def mount(self, prefix: str, app: AsgiApp) -> None:
+        """Serve the ASGI application *app* (Starlette, FastAPI, …) below *prefix*; the routes of the component win.
+
+        HTTP, WebSockets and lifespan. Raises ValueError for what is no prefix.
+        """
+        if not prefix.startswith("/"):
+            raise ValueError(f"{prefix!r} is not a prefix to mount at")
+        self._mounted.append((prefix, app))
 
     def route(
         self,

@@ -4,6 +4,7 @@ The answer of a check is plain data that holds only what was right, so that it a
 checks that compare values can still run on the rest.
 """
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,8 @@ Expand = Callable[[str, str], str]
 """Replaces the variables in a text that stands at a JSON pointer; raises `InvalidValueError`."""
 
 _INVALID: Any = object()
+_AMOUNT = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?(ms|[smhd]|)")
+_SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def dotted(pointer: str) -> str:
@@ -85,7 +88,8 @@ class Checker:
         fields = {field.encode_name: field for field in expected.fields}
         for name, member in members.items():
             if name not in fields:
-                self.report(member, f"unknown key {dotted(member.pointer)!r}", _advice(name, expected), at_key=True)
+                advice = _advice(name, member, expected)
+                self.report(member, f"unknown key {dotted(member.pointer)!r}", advice, at_key=True)
         checked = {name: self._check(member, fields[name].type) for name, member in members.items() if name in fields}
         required = [name for name, field in fields.items() if field.required]
         for name in required:
@@ -143,7 +147,9 @@ class Checker:
             return text if isinstance(expected, inspect.StrType) else parse_text(text, expected)
         except InvalidValueError as error:
             found = f", found {_found(node)}" if error.problem.startswith("expected") else ""
-            self.report(node, f"{dotted(node.pointer)}: {error.problem}{found}", error.suggestion)
+            self.report(
+                node, f"{dotted(node.pointer)}: {error.problem}{found}", error.suggestion or _advice_for(node, error)
+            )
             return _INVALID
 
 
@@ -160,14 +166,31 @@ def _all_valid(values: list[Any]) -> Any:
     return _INVALID if any(value is _INVALID for value in values) else values
 
 
-def _advice(name: str, struct: inspect.StructType) -> str | None:
-    """The nearest key of the struct; or the section below it that has the key."""
+def _advice(name: str, node: Node, struct: inspect.StructType) -> str | None:
+    """The nearest key of the struct; or the section below it that has the key, or the table that it is an entry for."""
     for field in struct.fields:
         section, _ = unwrap(field.type)
         if isinstance(section, inspect.StructType) and any(name == member.encode_name for member in section.fields):
             return f"it belongs in {field.encode_name!r}"
+        if isinstance(section, inspect.DictType) and _could_be_entry(node, section.value_type):
+            return f"it belongs in {field.encode_name!r}"
     names = [field.encode_name for field in struct.fields if field.encode_name != "$schema"]
     return did_you_mean(name, names) or f"the keys are {', '.join(names)}"
+
+
+def _advice_for(node: Node, error: InvalidValueError) -> str | None:
+    """What to write for a number in quotation marks, with or without a unit of time."""
+    match = _AMOUNT.fullmatch(node.value) if isinstance(node.value, str) and "number" in error.problem else None
+    return None if match is None else f"write {float(match[1]) * _SECONDS[match[2]]:g}, without quotation marks"
+
+
+def _could_be_entry(node: Node, expected: inspect.Type) -> bool:
+    """True for an object that has all that is required of an entry of a table."""
+    entry, _ = unwrap(expected)
+    if not isinstance(entry, inspect.StructType) or not isinstance(node.value, dict):
+        return False
+    required = [field.encode_name for field in entry.fields if field.required]
+    return bool(required) and all(name in node.value for name in required)
 
 
 def _found(node: Node) -> str:

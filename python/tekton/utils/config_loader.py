@@ -12,13 +12,18 @@ from typing import Any, NamedTuple
 import msgspec
 
 from tekton.utils.config_checks import Checker, dotted
-from tekton.utils.config_components import ComponentBuilder, ComponentSpec, absolute_path, merge_dependencies
-from tekton.utils.config_files import ConfigFiles, Expander, find_files, read_document, readable_by_all
+from tekton.utils.config_components import (
+    ComponentBuilder,
+    ComponentSpec,
+    merge_dependencies,
+    secrets_in,
+)
+from tekton.utils.config_files import Expander, read_document, readable_by_all
 from tekton.utils.config_origin import COMMAND_LINE, DEFAULT, Origin, in_environment, in_file
+from tekton.utils.config_places import ConfigFiles, absolute_path, configured_files, environment_text
 from tekton.utils.config_ports import (
     AssignedPort,
     conflicting_ports,
-    environment_text,
     resolve_ports,
     written_ports,
 )
@@ -35,9 +40,11 @@ from tekton.utils.config_schema import (
 )
 from tekton.utils.config_values import InvalidValueError, parse_text
 from tekton.utils.json_document import Document
-from tekton.utils.redaction import is_secret_name, redact
+from tekton.utils.redaction import redact
 from tekton.utils.tekton_errors import ConfigurationError, Mistake
 from tekton.utils.tekton_ids import did_you_mean
+
+_DATA_DIR = "tekton.data_dir"
 
 
 class SettingValue(NamedTuple):
@@ -95,7 +102,7 @@ class ConfigLoader:
 
     def load(self, named: Path | None) -> LoadedConfig:
         """Read, check and combine everything; *named* is a file or directory from the command line."""
-        files = self._find(named)
+        files = configured_files(named, self._environ, self._cwd, self._home)
         main = self._file(files.main, MainFile)
         components = self._file(files.components)
         dependencies = self._file(files.dependencies, DependenciesFile)
@@ -104,6 +111,7 @@ class ConfigLoader:
         settings = self._settings(main, security, files.directory)
         self._resolve_ports(settings, components, ports)
         components.plain = components.checker.check(ComponentsFile)
+        _refuse_without_components(components.checker)
         entries = msgspec.convert(components.plain, ComponentsFile).components
         merged = merge_dependencies(
             {name: entry.dependencies for name, entry in entries.items()},
@@ -114,7 +122,8 @@ class ConfigLoader:
         startup_timeout = settings["tekton.components.startup_timeout"].value
         builder = ComponentBuilder(components.checker, files.directory, self._home, startup_timeout, self._mistakes)
         specs = {name: builder.build(name, entry, self._port(name), merged[name]) for name, entry in entries.items()}
-        self._compare(settings, {*entries, *(ports.value("ports") or ())})
+        replicas = {name: entry.replicas for name, entry in entries.items() if entry.replicas > 1}
+        self._compare(settings, {*entries, *(ports.value("ports") or ())}, replicas)
         secrets = self._secrets(settings, specs.values())
         self._raise_mistakes(secrets)
         return LoadedConfig(
@@ -127,13 +136,19 @@ class ConfigLoader:
             secrets=secrets,
         )
 
-    def _find(self, named: Path | None) -> ConfigFiles:
-        variable = "TEKTON_CONFIG_FILE"
-        if named is not None:
-            return find_files(named, COMMAND_LINE.text, self._cwd, self._home)
-        text = environment_text(self._environ, variable)
-        asked = None if text is None else Path(absolute_path(text, self._cwd, self._home))
-        return find_files(asked, in_environment(variable).text, self._cwd, self._home)
+    def data_dir(self, named: Path | None) -> Path:
+        """The data directory alone. The main file is all that is read.
+
+        Mistakes elsewhere do not matter, as long as the data directory is written out. Where it is not, the main file
+        must be right: what is misspelt there could have been meant to name it.
+        """
+        files = configured_files(named, self._environ, self._cwd, self._home)
+        main = self._file(files.main, MainFile)
+        setting = next(setting for setting in SETTINGS if setting.name == _DATA_DIR)
+        value, origin = self._setting(setting, main, _File(None, Checker(Document(""), self._expander)))
+        if origin is DEFAULT or self._mistakes:
+            self._raise_mistakes(frozenset(self._expander.secrets))
+        return Path(absolute_path(value, self._cwd if origin.document is None else files.directory, self._home))
 
     def _file(self, path: Path | None, expected: type[msgspec.Struct] | None = None) -> _File:
         document = Document("") if path is None else read_document(path, self._shown(path))
@@ -160,9 +175,9 @@ class ConfigLoader:
     def _settings(self, main: _File, security: _File, directory: Path) -> dict[str, SettingValue]:
         self._refuse_unknown_overrides()
         settings = {setting.name: self._setting(setting, main, security) for setting in SETTINGS}
-        value, origin = settings["tekton.data_dir"]
+        value, origin = settings[_DATA_DIR]
         base = self._cwd if origin.document is None else directory
-        settings["tekton.data_dir"] = SettingValue(Path(absolute_path(value, base, self._home)), origin)
+        settings[_DATA_DIR] = SettingValue(Path(absolute_path(value, base, self._home)), origin)
         self._refuse_open_secret(settings["tekton.security.jwt_secret"].origin, main, security)
         return settings
 
@@ -235,7 +250,7 @@ class ConfigLoader:
 
     # Checks that compare values, and the results
 
-    def _compare(self, settings: dict[str, SettingValue], named: set[str]) -> None:
+    def _compare(self, settings: dict[str, SettingValue], named: set[str], replicas: dict[str, int]) -> None:
         interval, timeout = (settings[f"tekton.components.heartbeat_{name}"] for name in ("interval", "timeout"))
         if timeout.value <= interval.value:
             origin = interval.origin if timeout.origin is DEFAULT else timeout.origin
@@ -246,11 +261,11 @@ class ConfigLoader:
         if metrics.value is not None:
             holders.append(("the metrics", AssignedPort(*metrics)))
         holders += [(name, port) for name, port in self._ports.items() if name in named and name not in CONTROL_PLANE]
-        self._mistakes += conflicting_ports(holders)
+        self._mistakes += conflicting_ports(holders, replicas)
 
     def _secrets(self, settings: dict[str, SettingValue], specs: Iterable[ComponentSpec]) -> frozenset[str]:
         own = (settings[setting.name].value for setting in SETTINGS if setting.secret)
-        theirs = (value for spec in specs for name, value in spec.env.items() if is_secret_name(name))
+        theirs = (value for spec in specs for value in secrets_in(spec))
         return frozenset(filter(None, (*own, *theirs, *self._expander.secrets)))
 
     def _raise_mistakes(self, secrets: frozenset[str]) -> None:
@@ -268,6 +283,13 @@ class ConfigLoader:
             | {f"ports.{name}": assigned.origin.text for name, assigned in self._ports.items()}
             | {f"components.{name}": place.text for name, place in places.items() if place is not None}
         )
+
+
+def _refuse_without_components(checker: Checker) -> None:
+    """An empty components.json is one that somebody has begun; that nothing starts is said, not left to be noticed."""
+    root = checker.document.root
+    if root is not None and isinstance(root.value, dict) and "components" not in root.value and not checker.mistakes:
+        checker.report(root, "the file has no 'components'", 'write {"components": {}} if there are none')
 
 
 def _frozen(value: object) -> object:

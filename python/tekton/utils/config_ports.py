@@ -4,21 +4,22 @@ For each component the first of these that names a port decides: the environment
 ports.json, the default. The control plane's own port is a setting (`tekton.port`, TEKTON_PORT).
 """
 
-import re
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from msgspec import inspect
 
 from tekton.utils.config_checks import Checker
 from tekton.utils.config_origin import DEFAULT, Origin, in_environment, in_file
+from tekton.utils.config_places import environment_text
 from tekton.utils.config_schema import CONTROL_PLANE, DEFAULT_PORTS, Port
 from tekton.utils.config_values import InvalidValueError, parse_text
 from tekton.utils.json_document import Document
 from tekton.utils.tekton_errors import Mistake
 
+_PORTS = 65536
 _PORT = inspect.type_info(Port)
-_SERVICE_LINK = re.compile(r"(?:tcp|udp|sctp)://\S+")
 
 
 class AssignedPort(NamedTuple):
@@ -36,16 +37,6 @@ def port_variable(component: str) -> str:
 def variable_prefix(component: str) -> str:
     """What the environment variables about a component begin with: MY_APP for `my-app`."""
     return component.upper().replace("-", "_")
-
-
-def environment_text(environ: Mapping[str, str], variable: str) -> str | None:
-    """The value of a variable; None when it is not set or empty.
-
-    Kubernetes sets `<SERVICE>_PORT=tcp://10.0.0.1:8001` for its services. That is not a setting of ours; it counts
-    as not set.
-    """
-    text = environ.get(variable, "").strip()
-    return None if not text or (variable.endswith("_PORT") and _SERVICE_LINK.fullmatch(text)) else text
 
 
 def environment_port(environ: Mapping[str, str], variable: str) -> int | None:
@@ -101,12 +92,24 @@ def resolve_ports(
     return {name: assigned for name, assigned in resolved.items() if name not in CONTROL_PLANE}, mistakes
 
 
-def conflicting_ports(assigned: Iterable[tuple[str, AssignedPort]]) -> list[Mistake]:
-    """A mistake for each port that more than one of the named holders has. Port 0 (any free one) never conflicts."""
+def conflicting_ports(
+    assigned: Iterable[tuple[str, AssignedPort]], replicas: Mapping[str, int] = MappingProxyType({})
+) -> list[Mistake]:
+    """A mistake for each port that more than one of the named holders has. Port 0 (any free one) never conflicts.
+
+    *replicas* is how many ports in a row those have that have more than one; those must exist, too.
+    """
     holders: dict[int, str] = {}
     mistakes = []
-    for name, (port, origin) in assigned:
-        holder = holders.setdefault(port, name) if port else name
-        if holder != name:
-            mistakes.append(origin.mistake(f"port {port} of {name} is already that of {holder}"))
+    for name, (first, origin) in assigned:
+        ports = range(first, first + replicas.get(name, 1))
+        if ports.stop > _PORTS:
+            problem = f"{len(ports)} replicas of {name} need ports up to {ports[-1]}; the last there is is {_PORTS - 1}"
+            mistakes.append(origin.mistake(problem))
+        for port in ports if first else ():
+            holder = holders.setdefault(port, name)
+            if holder != name:
+                whose = name if port == first else f"replica {port - first} of {name}"
+                mistakes.append(origin.mistake(f"port {port} of {whose} is already that of {holder}"))
+                break
     return mistakes

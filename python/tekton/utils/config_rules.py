@@ -11,6 +11,9 @@ from tekton.utils.tekton_ids import check_id
 Problem = tuple[str, str | None]
 
 MIN_SECRET_BYTES = 32
+MIN_SIZE_BYTES = 64 * 1024
+_SIZE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?) ?([KMGT]?)(?:i?B)?", re.IGNORECASE)
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _SAMPLE_SECRETS = frozenset(
     {
         "your_jwt_secret_here",
@@ -94,3 +97,30 @@ def check_true(value: object) -> Problem | None:
 def check_backoff(value: tuple[float, float]) -> Problem | None:
     """The shortest and the longest delay."""
     return None if value[0] <= value[1] else ("the first delay is longer than the longest", "write [shortest, longest]")
+
+
+def parse_size(value: int | str) -> int:
+    """A size in bytes: a number of them, or a text such as `512M` (powers of 1024). Raises ValueError."""
+    if isinstance(value, int):
+        return value
+    found = _SIZE.fullmatch(value.strip())
+    if found is None:
+        raise ValueError(value)
+    return int(float(found[1]) * _UNITS[found[2].upper()])
+
+
+def check_size(value: int | str) -> Problem | None:
+    """A size in bytes that makes sense for a file or for memory."""
+    try:
+        size = parse_size(value)
+    except ValueError:
+        return "is no size", "write a number of bytes, or one like '512M' or '2G'"
+    return None if size >= MIN_SIZE_BYTES else ("is less than 64K", None)
+
+
+def check_user(value: str) -> Problem | None:
+    """A user, perhaps with a group."""
+    user, colon, group = value.partition(":")
+    if user and "\0" not in value and (group or not colon) and ":" not in group:
+        return None
+    return "is no user", "write 'name' or 'name:group'"

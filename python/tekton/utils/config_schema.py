@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, inspect
 
+from tekton.utils.config_places import DEFAULT_DATA_DIR
 from tekton.utils.config_rules import (
     check_argument,
     check_backoff,
@@ -23,8 +24,10 @@ from tekton.utils.config_rules import (
     check_pattern,
     check_probe_address,
     check_secret,
+    check_size,
     check_text,
     check_true,
+    check_user,
     check_variable,
 )
 from tekton.utils.redaction import is_secret_name
@@ -56,6 +59,7 @@ Argument = Annotated[str, Meta(extra={"check": check_argument})]
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Seconds = Annotated[float, Meta(gt=0, le=31_536_000)]
 Percent = Annotated[float, Meta(ge=0, le=100)]
+Size = Annotated[int | str, Meta(extra={"check": check_size})]
 Schema = Annotated[str | None, Meta(description="Address of a JSON schema, for editors; Tekton ignores it.")]
 
 
@@ -125,7 +129,7 @@ class MainSettings(_Section, frozen=True, kw_only=True):
         Meta(description="Port on which the control plane listens. 0: any free one."),
     ] = 8010
     data_dir: Annotated[Text, Meta(description="Directory of the database, the logs and the run-time files.")] = (
-        "~/.tekton/data"
+        DEFAULT_DATA_DIR
     )
     log_level: Annotated[
         Literal["debug", "info", "warning", "error", "critical"],
@@ -134,6 +138,10 @@ class MainSettings(_Section, frozen=True, kw_only=True):
     log_format: Annotated[
         Literal["text", "json"], Meta(description="`text` for people, `json` for one JSON object per line.")
     ] = "text"
+    mdns: Annotated[
+        bool, Meta(description="Whether the control plane is announced, and looked for, on the local network.")
+    ] = False
+    profiles: Annotated[list[Id], Meta(description="Active profiles: components that have one of them start too.")] = []
     security: SecuritySettings = SecuritySettings()
     monitoring: MonitoringSettings = MonitoringSettings()
     components: ComponentSettings = ComponentSettings()
@@ -176,8 +184,8 @@ class DependenciesFile(_Section, frozen=True, kw_only=True):
     ] = {}
 
 
-class ReadySpec(_Section, frozen=True, kw_only=True):
-    """How a component shows that it is ready: exactly one of the first five. Times are in seconds."""
+class ProbeSpec(_Section, frozen=True, kw_only=True):
+    """How a component is asked how it is: exactly one of the first five. Times are in seconds."""
 
     http: Annotated[
         str | None,
@@ -197,11 +205,22 @@ class ReadySpec(_Section, frozen=True, kw_only=True):
     heartbeat: Annotated[
         bool | None, Meta(description="`true`: it reports readiness itself.", extra={"check": check_true})
     ] = None
-    interval: Annotated[Seconds, Meta(description="Seconds between two attempts.")] = 1.0
+    interval: Annotated[
+        Seconds | None, Meta(description="Seconds between two attempts. None: 1 while it starts, 5 afterwards.")
+    ] = None
     timeout: Annotated[Seconds, Meta(description="Seconds that one attempt may take.")] = 2.0
+    failures: Annotated[
+        Annotated[int, Meta(ge=1, le=1000)],
+        Meta(description="Failed attempts in a row that count, once the component runs."),
+    ] = 3
+    successes: Annotated[
+        Annotated[int, Meta(ge=1, le=1000)], Meta(description="Successful attempts in a row that count.")
+    ] = 1
 
 
 PROBES = ("http", "tcp", "log", "exec", "heartbeat")
+REPEATABLE_PROBES = ("http", "tcp", "exec")
+"""Those that say something about a component that has been up for long."""
 
 
 class RestartSpec(_Section, frozen=True, kw_only=True):
@@ -225,9 +244,37 @@ class ConstraintSpec(_Section, frozen=True, kw_only=True):
 
     cpu_percent_max: Annotated[Percent | None, Meta(description="Highest CPU usage, in percent.")] = None
     memory_percent_max: Annotated[Percent | None, Meta(description="Highest memory usage, in percent.")] = None
+    memory_free_min: Annotated[Annotated[float, Meta(ge=0)] | None, Meta(description="Least free memory, in GiB.")] = (
+        None
+    )
+    disk_free_min: Annotated[
+        Annotated[float, Meta(ge=0)] | None, Meta(description="Least free space where its `cwd` is, in GiB.")
+    ] = None
     gpu_mem_free_min: Annotated[
         Annotated[float, Meta(ge=0)] | None, Meta(description="Least free GPU memory, in GiB.")
     ] = None
+
+
+class LimitSpec(_Section, frozen=True, kw_only=True):
+    """The most that a component may use; what is absent is not limited by Tekton."""
+
+    open_files: Annotated[
+        Annotated[int, Meta(ge=16, le=1_000_000_000)] | None, Meta(description="Descriptors that a process may have.")
+    ] = None
+    processes: Annotated[
+        Annotated[int, Meta(ge=1, le=4_194_304)] | None,
+        Meta(description="Processes and threads that its user may have. Does not bind root."),
+    ] = None
+    memory: Annotated[
+        int | str | None, Meta(description="Memory, in bytes or as in `512M`.", extra={"check": check_size})
+    ] = None
+
+
+class LogSpec(_Section, frozen=True, kw_only=True):
+    """How much of what a component prints is kept."""
+
+    max_size: Annotated[Size, Meta(description="Size at which the log is rotated, in bytes or as in `64M`.")] = "64M"
+    keep: Annotated[Annotated[int, Meta(ge=1, le=20)], Meta(description="How many older files are kept.")] = 3
 
 
 class ComponentEntry(_Section, frozen=True, kw_only=True):
@@ -243,18 +290,52 @@ class ComponentEntry(_Section, frozen=True, kw_only=True):
     ] = {}
     env_file: Annotated[Text | list[Text], Meta(description="Files of NAME=value lines, relative to this file.")] = []
     cwd: Annotated[Text, Meta(description="Working directory, relative to this file.")] = "."
+    user: Annotated[
+        str | None,
+        Meta(
+            description="User that it runs as, `name` or `name:group`. None: the user of Tekton.",
+            extra={"check": check_user},
+        ),
+    ] = None
+    limits: LimitSpec = LimitSpec()
+    log: LogSpec = LogSpec()
     port: Annotated[Port | None, Meta(description="The component's port, given to it as PORT.")] = None
     dependencies: Annotated[
         list[Id | DependencySpec], Meta(description="Components that must be there first, and the condition.")
     ] = []
     capabilities: Annotated[list[Capability], Meta(description="What the component can do.")] = []
-    ready: Annotated[ReadySpec | None, Meta(description="How it shows that it is ready. None: when it runs.")] = None
+    startup: Annotated[
+        ProbeSpec | None, Meta(description="What must succeed once before `ready` and `liveness` are asked.")
+    ] = None
+    ready: Annotated[
+        ProbeSpec | None,
+        Meta(description="How it shows that it is ready. None: when it runs. Failing later, it gets no traffic."),
+    ] = None
+    liveness: Annotated[
+        ProbeSpec | None, Meta(description="How it shows that it is alive. Failing, it is killed and restarted.")
+    ] = None
+    on_dependency_failure: Annotated[
+        Literal["keep", "degrade", "restart"],
+        Meta(description="What happens to it when something that it depends on can no longer be used."),
+    ] = "keep"
     start_timeout: Annotated[
         Seconds | None, Meta(description="Seconds to become ready. None: `tekton.components.startup_timeout`.")
     ] = None
     stop_timeout: Annotated[Seconds, Meta(description="Seconds to end after SIGTERM, before SIGKILL.")] = 10.0
+    drain: Annotated[
+        Annotated[float, Meta(ge=0, le=86_400)],
+        Meta(description="Seconds before SIGTERM in which it takes no more traffic."),
+    ] = 0.0
+    replicas: Annotated[
+        Annotated[int, Meta(ge=1, le=100)],
+        Meta(description="How many processes of it run. Number i, from 0, has the port `port` + i."),
+    ] = 1
     restart: RestartSpec = RestartSpec()
     constraints: ConstraintSpec = ConstraintSpec()
+    profiles: Annotated[
+        list[Id], Meta(description="It starts by itself only when one of these profiles is active. None: always.")
+    ] = []
+    groups: Annotated[list[Id], Meta(description="Groups it belongs to; `@group` names them on the command line.")] = []
     version: Annotated[Text, Meta(description="Its version.")] = "0.0.0"
     type: Annotated[Text, Meta(description="Its kind, for lists and filters.")] = "service"
     name: Annotated[str, Meta(description="Its name for people. Empty: the id.")] = ""

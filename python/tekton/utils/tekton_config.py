@@ -21,22 +21,23 @@ import msgspec
 from tekton import failpoints
 from tekton.failpoints import Action
 from tekton.utils.config_components import ComponentSpec
-from tekton.utils.config_files import ConfigFiles
+from tekton.utils.config_entry import read_entry
 from tekton.utils.config_loader import ConfigLoader
 from tekton.utils.config_origin import in_environment
-from tekton.utils.config_ports import environment_port, environment_text, port_variable, variable_prefix
+from tekton.utils.config_places import ConfigFiles, environment_text, home_directory
+from tekton.utils.config_ports import environment_port, port_variable, variable_prefix
 from tekton.utils.config_schema import (
     CONTROL_PLANE,
     DEFAULT_PORTS,
     SETTINGS,
     DependencySpec,
-    ReadySpec,
+    ProbeSpec,
     RestartSpec,
     Setting,
     json_schema,
 )
 from tekton.utils.config_values import InvalidValueError
-from tekton.utils.redaction import REDACTED, redact, redact_json
+from tekton.utils.redaction import REDACTED, is_secret_name, redact, redact_json
 from tekton.utils.tekton_errors import ConfigurationError, Mistake
 from tekton.utils.tekton_ids import did_you_mean
 
@@ -47,7 +48,7 @@ __all__ = [
     "ComponentSpec",
     "ConfigFiles",
     "DependencySpec",
-    "ReadySpec",
+    "ProbeSpec",
     "RestartSpec",
     "Setting",
     "ShownSetting",
@@ -55,6 +56,7 @@ __all__ = [
     "armed_failpoints",
     "component_base_url",
     "component_environment",
+    "environment_secrets",
     "guard_descriptor",
     "json_schema",
 ]
@@ -83,6 +85,8 @@ class TektonConfig:
     data_dir: Path
     log_level: Literal["debug", "info", "warning", "error", "critical"]
     log_format: Literal["text", "json"]
+    mdns: bool
+    profiles: tuple[str, ...]
     enable_auth: bool | Literal["auto"]
     jwt_secret: str | None = dataclasses.field(repr=False)
     token_expiry: float
@@ -120,7 +124,7 @@ class TektonConfig:
         """
         environ = os.environ if environ is None else environ
         directory = Path.cwd() if cwd is None else Path(cwd).absolute()
-        loader = ConfigLoader(environ, directory, _home(environ), overrides or {})
+        loader = ConfigLoader(environ, directory, home_directory(environ), overrides or {})
         loaded = loader.load(None if config is None else Path(config))
         settings = {setting.attribute: loaded.settings[setting.name] for setting in SETTINGS}
         return cls(
@@ -143,6 +147,14 @@ class TektonConfig:
         if component not in self.ports:
             raise _unknown_port(component, self.ports)
         return self.ports[component]
+
+    def read_component(self, name: str, entry: bytes, ports: Mapping[int, str]) -> ComponentSpec:
+        """The component that *entry*, a JSON object as in components.json, describes beside this configuration.
+
+        *ports* tells who has which port already. Raises `ConfigurationError`; its pointers are into *entry*.
+        """
+        directory, home = self.files.directory, home_directory(os.environ)
+        return read_entry(name, entry, directory=directory, home=home, start_timeout=self.startup_timeout, ports=ports)
 
     def redact(self, text: str) -> str:
         """*text* without the secrets that this configuration holds."""
@@ -168,8 +180,8 @@ class TektonConfig:
 class ComponentEnvironment:
     """What a component is told by the environment it runs in.
 
-    `url` is always usable; the rest is None for a process that Tekton did not start. `socket` is the control plane's
-    Unix socket, `port` the one to listen on.
+    `url` is always usable, and `url_given` when TEKTON_URL says so; the rest is None for a process that Tekton did not
+    start. `socket` is the control plane's Unix socket, `port` the one to listen on.
     """
 
     url: str
@@ -178,6 +190,7 @@ class ComponentEnvironment:
     component_id: str | None = None
     instance_uuid: str | None = None
     port: int | None = None
+    url_given: bool = False
 
     def credential(self) -> str | None:
         """The secret in the credential file, None without one. Raises `ConfigurationError` if it cannot be read."""
@@ -205,6 +218,7 @@ def component_environment(environ: Mapping[str, str] | None = None) -> Component
         component_id=environment_text(environ, "TEKTON_COMPONENT_ID"),
         instance_uuid=environment_text(environ, "TEKTON_INSTANCE_UUID"),
         port=_port(environ, "PORT"),
+        url_given=environment_text(environ, "TEKTON_URL") is not None,
     )
 
 
@@ -223,6 +237,12 @@ def armed_failpoints(environ: Mapping[str, str] | None = None) -> dict[str, Acti
         return failpoints.parse(text or "")
     except ValueError as error:
         raise ConfigurationError([in_environment("TEKTON_FAILPOINTS").mistake(str(error))]) from None
+
+
+def environment_secrets(environ: Mapping[str, str] | None = None) -> frozenset[str]:
+    """The values of all variables whose names say that they are secret, to keep them out of what is shown."""
+    variables = (os.environ if environ is None else environ).items()
+    return frozenset(value for name, value in variables if value and is_secret_name(name))
 
 
 def component_base_url(component: str, environ: Mapping[str, str] | None = None) -> str:
@@ -269,11 +289,3 @@ def _unknown_port(component: str, known: Mapping[str, int]) -> ConfigurationErro
     advice = did_you_mean(component, known) or f"set {port_variable(component)}, or give it a port in ports.json"
     problem = f"no port is known for {component!r}"
     return ConfigurationError([Mistake("configuration", 0, 0, f"/ports/{component}", problem, advice)])
-
-
-def _home(environ: Mapping[str, str]) -> Path:
-    home = environment_text(environ, "HOME")
-    try:
-        return Path(home) if home else Path.home()
-    except RuntimeError:  # a user without an entry in the password file, as in some containers
-        return Path("/")

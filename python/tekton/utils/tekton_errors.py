@@ -10,6 +10,7 @@
     │   │   └── InvalidIdError        value, nearest
     │   ├── ComponentNotFoundError    component_id, nearest
     │   ├── ComponentExistsError      component_id, instance_uuid
+    │   ├── ComponentConfiguredError  component_id
     │   ├── StaleInstanceError        component_id, instance_uuid
     │   ├── IllegalTransitionError    component_id, current, requested, legal
     │   └── CursorExpiredError
@@ -27,6 +28,8 @@
     │   ├── PortInUseError            port, owner
     │   └── AddressError              host, port, problem
     ├── TransportError                url, reason: the control plane or a component could not be reached
+    │   ├── NoUsableInstanceError     component_id, instances
+    │   └── AllInstancesFailedError   component_id, causes
     └── ProblemError                  status, code: an HTTP API refused for a reason that has no class here
 
 This module imports nothing of Tekton, so that every layer (the native extension included) can raise from
@@ -169,6 +172,17 @@ class ComponentExistsError(RegistryError):
         self.component_id = component_id
         self.instance_uuid = instance_uuid
         super().__init__(f"{component_id} already has a live instance {instance_uuid}")
+
+
+class ComponentConfiguredError(RegistryError):
+    """The component is part of the configuration; it cannot be put in or taken out beside that."""
+
+    code = "component_configured"
+    hint = "change components.json, then tekton reload"
+
+    def __init__(self, component_id: str) -> None:
+        self.component_id = component_id
+        super().__init__(f"{component_id} is part of the configuration")
 
 
 class StaleInstanceError(RegistryError):
@@ -362,6 +376,28 @@ class TransportError(TektonError):
         self.url = url
         self.reason = reason
         super().__init__(f"{url}: {reason}")
+
+
+class NoUsableInstanceError(TransportError):
+    """The component is known, but none of its instances can be called now. `instances` says of each why not."""
+
+    code = "no_usable_instance"
+
+    def __init__(self, component_id: str, instances: Sequence[str]) -> None:
+        self.component_id = component_id
+        self.instances = list(instances)
+        super().__init__(component_id, f"no instance can be called ({'; '.join(self.instances) or 'there is none'})")
+
+
+class AllInstancesFailedError(TransportError):
+    """A call was tried on several instances, or several times, and failed each time. `causes` says how."""
+
+    code = "all_instances_failed"
+
+    def __init__(self, component_id: str, causes: Sequence[str]) -> None:
+        self.component_id = component_id
+        self.causes = list(causes)
+        super().__init__(component_id, f"every attempt failed: {'; '.join(self.causes)}")
 
 
 class ProblemError(TektonError):

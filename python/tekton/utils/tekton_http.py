@@ -6,7 +6,10 @@
         system = await client.request("GET", "/api/system")
 
 Refusals arrive as the errors of `tekton.utils.tekton_errors`, everything that kept an answer from arriving as
-`TransportError`. Redirects are not followed and cookies not kept: a credential goes only where it was sent.
+`TransportError`: `NotConnectedError` when the server has certainly not seen the request. Connections are kept open for
+a moment and used again. A request is sent once, unless the client has `Retries`; they never send twice what may have
+arrived and is not idempotent. Redirects are not followed and cookies not kept: a credential goes only where it was
+sent.
 """
 
 import asyncio
@@ -14,25 +17,34 @@ import contextlib
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 from urllib.parse import quote, urlencode
 
 import msgspec
 
+from tekton.utils.http_pool import ConnectionPool, InvalidAddressError, NoConnectionError, Response
 from tekton.utils.http_problems import error_from_answer
+from tekton.utils.http_wire import MalformedAnswerError
+from tekton.utils.retries import IDEMPOTENT, PASSING, Retries
 from tekton.utils.server_sent_events import EventStreamParser, EventTooLargeError, ServerSentEvent
 from tekton.utils.tekton_config import component_base_url
 from tekton.utils.tekton_errors import ConfigurationError, Mistake, TransportError
 from tekton.utils.tekton_ids import did_you_mean
 
-if TYPE_CHECKING:
-    import aiohttp
-
 _KINDS = {"api": False, "ws": True, "events": False}
 """The kinds of endpoints, each a path prefix; True for those that speak WebSocket."""
 
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
-_PIECE = 64 * 1024
+
+CONNECT_TIMEOUT = 3.0
+"""Seconds within which a connection to an address must come about, or less where the request has less."""
+
+KEEP_ALIVE = 5.0
+"""Seconds for which an idle connection is kept: less than our servers do, so that they do not close one just used."""
+
+
+class NotConnectedError(TransportError):
+    """No connection came about, so the server has certainly not seen the request."""
 
 
 def construct_url(component: str, kind: str, path: str = "", *, environ: Mapping[str, str] | None = None) -> str:
@@ -63,7 +75,8 @@ class Answer(NamedTuple):
 class HttpClient:
     """A client of one server, reached at *base_url* or through a Unix *socket*. Use it with `async with`.
 
-    *credential* is sent as a bearer token. *timeout* (seconds) is that of a whole request, unless the call has its own.
+    *credential* is sent as a bearer token. *timeout* (seconds) is that of a whole request, all *retries* included,
+    unless the call has its own.
     """
 
     def __init__(
@@ -73,17 +86,17 @@ class HttpClient:
         socket: str | Path | None = None,
         credential: str | None = None,
         timeout: float = 10.0,
+        retries: Retries | None = None,
     ) -> None:
         self.base_url = base_url.rstrip("/")
-        self._socket = None if socket is None else str(socket)
-        self._headers = {"Accept": "application/json, application/problem+json"}
+        self._headers = {"Accept": "application/json, application/problem+json", "User-Agent": "tekton"}
         if credential is not None:
             self._headers["Authorization"] = f"Bearer {credential}"
         self._timeout = timeout
-        self._session: aiohttp.ClientSession | None = None
+        self._retries = retries
+        self._pool = ConnectionPool(None if socket is None else str(socket), KEEP_ALIVE)
 
     async def __aenter__(self) -> Self:
-        self._opened()
         return self
 
     async def __aexit__(
@@ -93,9 +106,13 @@ class HttpClient:
 
     async def close(self) -> None:
         """Close the connections. The client opens new ones if it is used again."""
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        self._pool.close()
+
+    def at(self, base_url: str) -> "HttpClient":
+        """A client of another server that shares the connections of this one, but not its credential."""
+        other = HttpClient(base_url, timeout=self._timeout, retries=self._retries)
+        other._pool = self._pool
+        return other
 
     async def request(
         self,
@@ -112,15 +129,7 @@ class HttpClient:
         *json* may be a struct; None sends no body. Raises the error that the server reports, `ProblemError` when it
         has no class here, and `TransportError` when there is no answer or an unreadable one.
         """
-        answer = await self.send(method, path, json, headers, timeout, query=query)
-        if not 200 <= answer.status < 300:
-            raise error_from_answer(answer.status, answer.body)
-        if not answer.body:
-            return None
-        try:
-            return msgspec.json.decode(answer.body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise TransportError(self._url(path, query), f"the answer is not JSON: {error}") from error
+        return decoded(await self.send(method, path, json, headers, timeout, query=query), self._url(path, query))
 
     async def send(
         self,
@@ -133,19 +142,41 @@ class HttpClient:
         query: Mapping[str, str | int | float] | None = None,
     ) -> Answer:
         """Like `request`, but the answer comes as it is, whatever its status. At most 32 MiB of it are read."""
-        import aiohttp
-
         url = self._url(path, query)
-        limit = self._timeout if timeout is None else timeout
         body, sent = _encoded(json, {**self._headers, **(headers or {})})
+        limit = self._timeout if timeout is None else timeout
+        if self._retries is None:
+            return await self._send(method, url, body, sent, limit)
+        return await self._send_until(self._retries, limit, method, url, body=body, headers=sent)
+
+    async def _send_until(
+        self, retries: Retries, limit: float, method: str, url: str, *, body: bytes | None, headers: dict[str, str]
+    ) -> Answer:
+        now = asyncio.get_running_loop().time
+        deadline = now() + limit
+        retries.earn()
+        failures = 0
+        while True:
+            failures += 1
+            try:
+                outcome: Answer | TransportError = await self._send(method, url, body, headers, deadline - now())
+            except TransportError as error:
+                outcome = error
+            delay = _delay_before_another(retries, outcome, failures, harmless=method in IDEMPOTENT)
+            if delay is None or now() + delay >= deadline or not retries.spend():
+                if isinstance(outcome, TransportError):
+                    raise outcome
+                return outcome
+            await asyncio.sleep(delay)
+
+    async def _send(self, method: str, url: str, body: bytes | None, headers: dict[str, str], limit: float) -> Answer:
         with _translated(url, limit):
-            async with self._opened().request(
-                method, url, data=body, headers=sent, timeout=aiohttp.ClientTimeout(total=limit), allow_redirects=False
-            ) as response:
+            async with (
+                asyncio.timeout(limit),
+                self._pool.exchange(method, url, headers, body, CONNECT_TIMEOUT) as response,
+            ):
                 received = await _read(response, url)
-                return Answer(
-                    response.status, {name.lower(): text for name, text in response.headers.items()}, received
-                )
+                return Answer(response.status, dict(response.headers), received)
 
     async def stream_events(
         self, path: str, last_event_id: str | None = None, *, query: Mapping[str, str | int | float] | None = None
@@ -155,41 +186,51 @@ class HttpClient:
         The timeout covers the time until the stream begins, not the pauses in it. Wrap the iterator in
         `contextlib.aclosing` where the loop may be left early. Raises like `request`.
         """
-        import aiohttp
-
         url = self._url(path, query)
         headers = {**self._headers, "Accept": "text/event-stream", "Cache-Control": "no-store"}
         if last_event_id is not None:
             headers["Last-Event-ID"] = last_event_id
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._timeout)
         parser = EventStreamParser()
-        with _translated(url, self._timeout):
-            response = await self._begin(url, headers, timeout)
-            async with response:
-                if response.status != 200:
-                    raise error_from_answer(response.status, await _read(response, url))
-                async for piece in response.content.iter_any():
-                    for event in parser.feed(piece):
-                        yield event
-
-    async def _begin(
-        self, url: str, headers: dict[str, str], timeout: "aiohttp.ClientTimeout"
-    ) -> "aiohttp.ClientResponse":
-        async with asyncio.timeout(self._timeout):
-            return await self._opened().get(url, headers=headers, timeout=timeout, allow_redirects=False)
-
-    def _opened(self) -> "aiohttp.ClientSession":
-        import aiohttp
-
-        if self._session is None:
-            connector = None if self._socket is None else aiohttp.UnixConnector(self._socket)
-            self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
-        return self._session
+        async with contextlib.AsyncExitStack() as stack:
+            stack.enter_context(_translated(url, self._timeout))
+            async with asyncio.timeout(self._timeout):
+                response = await stack.enter_async_context(self._pool.exchange("GET", url, headers, None))
+            if response.status != 200:
+                raise error_from_answer(response.status, await _read(response, url))
+            async for piece in response.pieces():
+                for event in parser.feed(piece):
+                    yield event
 
     def _url(self, path: str, query: Mapping[str, str | int | float] | None) -> str:
         if not path.startswith("/"):
             raise ValueError(f"a path begins with '/': {path!r}")
         return f"{self.base_url}{path}" + (f"?{urlencode(query)}" if query else "")
+
+
+def decoded(answer: Answer, url: str) -> Any:
+    """What `HttpClient.request` makes of an answer from *url*. Raises like it."""
+    if not 200 <= answer.status < 300:
+        raise error_from_answer(answer.status, answer.body)
+    if not answer.body:
+        return None
+    try:
+        return msgspec.json.decode(answer.body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise TransportError(url, f"the answer is not JSON: {error}") from error
+
+
+def _delay_before_another(
+    retries: Retries, outcome: Answer | TransportError, failures: int, *, harmless: bool
+) -> float | None:
+    """Seconds to wait before the request is sent again; None when it must not be, or need not."""
+    if failures >= retries.attempts:
+        return None
+    if isinstance(outcome, TransportError):
+        return retries.delay(failures) if harmless or isinstance(outcome, NotConnectedError) else None
+    if not harmless or outcome.status not in PASSING:
+        return None
+    told = outcome.headers.get("retry-after", "")
+    return max(retries.delay(failures), float(told) if told.isdecimal() else 0.0)
 
 
 def _encoded(json: object, headers: dict[str, str]) -> tuple[bytes | None, dict[str, str]]:
@@ -198,32 +239,31 @@ def _encoded(json: object, headers: dict[str, str]) -> tuple[bytes | None, dict[
     return msgspec.json.encode(json), {"Content-Type": "application/json", **headers}
 
 
-async def _read(response: "aiohttp.ClientResponse", url: str) -> bytes:
-    pieces = bytearray()
-    async for piece in response.content.iter_chunked(_PIECE):
-        pieces += piece
-        if len(pieces) > MAX_ANSWER_BYTES:
+async def _read(response: Response, url: str) -> bytes:
+    received = bytearray()
+    async for piece in response.pieces():
+        received += piece
+        if len(received) > MAX_ANSWER_BYTES:
             raise TransportError(url, f"the answer is larger than {MAX_ANSWER_BYTES // 2**20} MiB")
-    return bytes(pieces)
+    return bytes(received)
 
 
 @contextlib.contextmanager
 def _translated(url: str, timeout: float) -> Iterator[None]:
     """Everything that kept an answer from arriving becomes a `TransportError`."""
-    import aiohttp
-
     try:
         yield
+    except NoConnectionError as error:
+        raise NotConnectedError(url, _why_not_connected(error.__cause__)) from error
     except TimeoutError as error:
         raise TransportError(url, f"no answer within {timeout:g} s") from error
-    except (aiohttp.ClientError, OSError, EventTooLargeError) as error:
-        raise TransportError(url, _reason(error)) from error
+    except (EOFError, ConnectionError) as error:
+        raise TransportError(url, "the connection was closed before the answer was complete") from error
+    except (OSError, InvalidAddressError, MalformedAnswerError, EventTooLargeError) as error:
+        raise TransportError(url, str(error) or type(error).__name__) from error
 
 
-def _reason(error: Exception) -> str:
-    import aiohttp
-
-    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+def _why_not_connected(cause: BaseException | None) -> str:
     match cause:
         case ConnectionRefusedError():
             return "connection refused"
@@ -231,6 +271,6 @@ def _reason(error: Exception) -> str:
             return "no such socket"
         case PermissionError():
             return "not permitted"
-        case aiohttp.ServerDisconnectedError() | aiohttp.ClientPayloadError() | ConnectionResetError():
-            return "the connection was closed before the answer was complete"
-    return str(error) or type(error).__name__
+        case TimeoutError():
+            return "no connection came about in time"
+    return str(cause) or type(cause).__name__

@@ -4,7 +4,6 @@ Component and agent ids are lower-case letters, digits, `-` and `_`, at most 128
 with a letter or digit. Capability and tool ids may be several such parts joined by dots.
 """
 
-import difflib
 import re
 from collections.abc import Iterable
 
@@ -33,6 +32,8 @@ def check_id(value: str, field: str = "/component_id", *, dots: bool = False) ->
 
 def nearest_name(value: str, names: Iterable[str]) -> str | None:
     """The one of *names* that *value* was probably meant to be, or None when none is close."""
+    import difflib
+
     matches = difflib.get_close_matches(value, list(names), n=1)
     return matches[0] if matches else None
 

@@ -4,6 +4,10 @@
         registration.mark_ready()
         ...
 
+    registration = await register_component("greeter", capabilities=["greet"])     # the same in simple calls
+    ...
+    await deregister_component(registration)
+
 A background task brings the control plane's view to what is wanted: registered, then READY, and a heartbeat every
 interval. Nothing that the control plane does ends it. When it is away, the task tries again with growing, jittered
 delays; when it has forgotten the instance, or has declared it FAILED, the task registers anew. An instance that the
@@ -30,10 +34,10 @@ from tekton.core.lifecycle import (
     ComponentState,
     check_registration,
 )
-from tekton.utils.component_client import ControlPlane
+from tekton.utils.control_plane import ControlPlane
 from tekton.utils.tekton_errors import ComponentNotFoundError, StaleInstanceError, TektonError, TransportError
 
-__all__ = ["Registration"]
+__all__ = ["Registration", "deregister_component", "register_component"]
 
 _logger = logging.getLogger("tekton.registration")
 
@@ -83,10 +87,13 @@ class Registration:
         self._random = rng or random.Random()
         self._task = BackgroundTask(f"registration of {registration.component_id}")
         self._changed = asyncio.Event()
+        self._progress = asyncio.Condition()
         self._state: ComponentState | None = None
         self._asked = False
         self._registered = False
         self._wants_ready = False
+        self._serving, self._serving_reason = True, ""
+        self._told_serving = True
         self._interval = 10.0
         self._failures = 0
         self._heartbeats = 0
@@ -113,6 +120,16 @@ class Registration:
     def mark_ready(self) -> None:
         """From now on the instance is to be READY. Returns at once."""
         self._wants_ready = True
+        self._changed.set()
+
+    async def wait_registered(self, *, ready: bool = False) -> None:
+        """Return once the control plane has taken the registration (*ready*: and made the instance READY)."""
+        async with self._progress:
+            await self._progress.wait_for(lambda: self._registered and (not ready or self._state in USABLE))
+
+    def set_serving(self, serving: bool, reason: str = "") -> None:
+        """From now on the instance takes traffic, or (False) does not; its state stays. Returns at once."""
+        self._serving, self._serving_reason = serving, reason[:1024]
         self._changed.set()
 
     async def leave(self, failure: str | None = None) -> None:
@@ -146,6 +163,7 @@ class Registration:
         answer = await self._request("POST", "/api/components", registration)
         self._interval = float(answer["lease"]["interval"])
         self._registered = True
+        self._told_serving = True
         return self._note(answer["component"])
 
     async def make_ready(self) -> ComponentRecord:
@@ -157,7 +175,11 @@ class Registration:
         metrics = {name: value for name, value in self._metrics().items() if math.isfinite(value)}
         self._heartbeats += 1
         beat = {**self._instance, "metrics": metrics, "sequence": self._heartbeats}
+        serving = self._serving
+        if not (serving and self._told_serving):
+            beat |= {"serving": serving, "reason": self._serving_reason or None}
         reply = msgspec.convert(await self._request("POST", f"{self._path}/heartbeat", beat), HeartbeatReply)
+        self._told_serving = serving
         self._interval = reply.next_interval
         self._registered = reply.known
         self._state = reply.state or self._state
@@ -185,6 +207,8 @@ class Registration:
             await self._reconcile()
         except TektonError as error:
             return self._after_failure(error)
+        async with self._progress:
+            self._progress.notify_all()
         if self._failures:
             _logger.info("%s: the control plane answers again", self.registration.component_id)
             self._failures = 0
@@ -205,7 +229,8 @@ class Registration:
             return
         if self._wants_ready and self._state in PATH_TO_READY and self._state not in USABLE:
             await self.make_ready()
-            return
+            if self._serving:
+                return
         reply = await self.heartbeat()
         if not reply.known:
             raise ComponentNotFoundError(self.registration.component_id)
@@ -223,17 +248,20 @@ class Registration:
 
     async def _completed(self) -> ComponentRegistration:
         """The registration, completed by what the supervisor has said of the same instance."""
-        try:
-            known = msgspec.convert(await self._request("GET", self._path, None), ComponentRecord)
-        except ComponentNotFoundError:
-            return self.registration
         own = self.registration
-        if known.instance_uuid != own.instance_uuid:
+        try:
+            found = await self._request("GET", f"{self._path}/instances", None)
+        except ComponentNotFoundError:
+            return own
+        instances = msgspec.convert(found["items"], list[ComponentRecord])
+        known = next((record for record in instances if record.instance_uuid == own.instance_uuid), None)
+        if known is None:
             return own
         return msgspec.structs.replace(
             own,
             capabilities=own.capabilities or known.capabilities,
             dependencies=own.dependencies or known.dependencies,
+            max_instances=max(own.max_instances, known.max_instances),
             metadata={**known.metadata, **own.metadata},
         )
 
@@ -253,6 +281,41 @@ class Registration:
         known = msgspec.convert(record, ComponentRecord)
         self._state = known.state
         return known
+
+
+async def register_component(
+    component_id: str,
+    *,
+    control_plane: ControlPlane | None = None,
+    ready: bool = True,
+    metrics: Metrics = dict,
+    timeout: float = 10.0,
+    **description: Any,
+) -> Registration:
+    """Register a component and keep it registered and alive, until `deregister_component`; READY, too, unless told.
+
+    *description* is what `ComponentRegistration` takes beside the id: `capabilities`, `dependencies`, `endpoint`,
+    `component_name`, `version`, `metadata`. Raises InvalidRegistrationError, and TransportError when no control plane
+    has taken the registration within *timeout* seconds; then nothing goes on in the background.
+    """
+    described = ComponentRegistration(component_id=component_id, **description)
+    registration = Registration(described, control_plane or await ControlPlane.locate(), metrics=metrics)
+    if ready:
+        registration.mark_ready()
+    registration.start()
+    try:
+        async with asyncio.timeout(timeout):
+            await registration.wait_registered(ready=ready)
+    except TimeoutError:
+        await registration.close()
+        raise TransportError(component_id, f"not registered within {timeout:g} s") from None
+    return registration
+
+
+async def deregister_component(registration: Registration) -> None:
+    """Tell the control plane that the component has stopped, and end what kept it registered. Never fails."""
+    await registration.leave()
+    await registration.close()
 
 
 def _sentence(error: TektonError) -> str:

@@ -8,7 +8,10 @@
 
 When the connection is lost the client connects again, with growing, jittered delays, and resumes after the last
 change that it has seen; nothing is missed or repeated. Only when the server no longer knows that position does
-another snapshot come.
+another snapshot come. `follow` tells of the connection as well: `Lost`, and `Resumed` when it is there again.
+
+There is no queue that could grow: a frame is read when the one before has been dealt with, and what is not read waits
+at the server, as a position in its log. Who is so slow that the log has moved on gets another snapshot.
 """
 
 import asyncio
@@ -22,13 +25,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import msgspec
 
 from tekton.core.lifecycle import Change, ComponentRecord
-from tekton.utils.component_client import ControlPlane
+from tekton.utils.control_plane import ControlPlane
 from tekton.utils.tekton_errors import ProblemError, TransportError
 
 if TYPE_CHECKING:
     import aiohttp
 
-__all__ = ["Snapshot", "WebSocketClient"]
+__all__ = ["Lost", "Resumed", "Snapshot", "WebSocketClient"]
 
 _logger = logging.getLogger("tekton.websocket")
 
@@ -45,6 +48,16 @@ class Snapshot(NamedTuple):
 
     revision: int
     records: list[ComponentRecord]
+
+
+class Lost(NamedTuple):
+    """The connection is gone, or has not come about; the next attempt follows by itself."""
+
+    reason: str
+
+
+class Resumed(NamedTuple):
+    """The connection is there again; nothing has changed since the last event but what follows now."""
 
 
 class WebSocketClient:
@@ -79,16 +92,29 @@ class WebSocketClient:
         Never ends by itself. Raises ProblemError when the server refuses the subscription; being unable to reach it
         is no error but a reason to go on trying.
         """
+        async with aclosing(self.follow(since)) as events:
+            async for event in events:
+                if isinstance(event, Snapshot | Change):
+                    yield event
+
+    async def follow(self, since: int | None = None) -> AsyncGenerator[Snapshot | Change | Lost | Resumed, None]:
+        """Like `watch`, and what becomes of the connection: `Lost` after each that ended or failed to come about.
+
+        The first event on a new one is a `Snapshot` or `Resumed`.
+        """
         failures = 0
         while True:
             try:
-                async with aclosing(self._follow(since)) as events:
+                async with aclosing(self._connected(since)) as events:
                     async for event in events:
-                        since, failures = event.revision, 0
+                        failures = 0
+                        if not isinstance(event, Resumed):
+                            since = event.revision
                         yield event
             except TransportError as error:
                 if self._session is None:
                     raise
+                yield Lost(error.reason)
                 await asyncio.sleep(self._delay(error, failures))
                 failures = min(failures + 1, 16)
 
@@ -100,11 +126,17 @@ class WebSocketClient:
         limit = min(BACKOFF[1], BACKOFF[0] * 2**failures)
         return self._random.uniform(limit / 2, limit)
 
-    async def _follow(self, since: int | None) -> AsyncGenerator[Snapshot | Change, None]:
+    async def _connected(self, since: int | None) -> AsyncGenerator[Snapshot | Change | Resumed, None]:
         """What one connection brings. Raises TransportError when it ends."""
+        resumes = since is not None
         async with aclosing(self._frames(since)) as frames:
             async for frame in frames:
                 match frame.get("t"):
+                    case "reset":
+                        resumes = False
+                    case "pong" if resumes:
+                        resumes = False
+                        yield Resumed()
                     case "snap":
                         yield Snapshot(frame["seq"], msgspec.convert(frame["data"], list[ComponentRecord]))
                     case "delta":
@@ -118,9 +150,11 @@ class WebSocketClient:
         import aiohttp
 
         subscription = msgspec.json.encode({"op": "sub", "id": 1, "topic": "components", "since": since})
+        # Answered after the subscription has been accepted or refused: a quiet one shows that it is there.
         try:
             async with await self._connect() as socket:
                 await socket.send_str(subscription.decode())
+                await socket.send_str('{"op":"ping"}')
                 while True:
                     message = await socket.receive(SILENCE)
                     if message.type is not aiohttp.WSMsgType.TEXT:

@@ -1,0 +1,73 @@
+"""The routes through which the tools of a component are listed and called."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from tekton.gateway.errors import RouteNotFoundError
+from tekton.gateway.request import Request
+from tekton.gateway.router import Handler, Route
+from tekton.mcp.tool import Tool
+from tekton.utils.tekton_ids import did_you_mean
+
+MAX_ARGUMENTS = 1024 * 1024
+_TAGS = ("tools",)
+
+
+class ToolDescription(msgspec.Struct, frozen=True):
+    """A tool as it is listed; `input_schema` is the JSON schema of its arguments."""
+
+    name: str
+    description: str
+    input_schema: dict[str, Any]
+
+
+class ToolList(msgspec.Struct, frozen=True):
+    """The tools of the component, in the order of their definition."""
+
+    tools: list[ToolDescription]
+
+
+class ToolResult(msgspec.Struct, frozen=True):
+    """What a tool returned."""
+
+    result: Any
+
+
+def tool_routes(tools: Mapping[str, Tool]) -> list[Route]:
+    """`GET /api/tools`, and `POST /api/tools/{name}` for each tool. They serve the tools that there are now."""
+
+    async def listed(_: Request) -> ToolList:
+        return ToolList([ToolDescription(tool.name, tool.description, tool.input_schema) for tool in tools.values()])
+
+    async def unknown(request: Request) -> None:
+        error = RouteNotFoundError(request.path)
+        error.hint = did_you_mean(request.params["name"], tools) or "see /api/tools"
+        raise error
+
+    return [
+        Route("GET", "/api/tools", listed, summary="The tools of the component", response=ToolList, tags=_TAGS),
+        Route("POST", "/api/tools/{name}", unknown, summary="Call a tool", errors=(RouteNotFoundError,), tags=_TAGS),
+        *(_route(tool) for tool in tools.values()),
+    ]
+
+
+def _route(tool: Tool) -> Route:
+    return Route(
+        "POST",
+        f"/api/tools/{tool.name}",
+        _handler(tool.invoke),
+        summary=tool.description or tool.name,
+        body=tool.arguments,
+        response=ToolResult,
+        max_body=MAX_ARGUMENTS,
+        tags=_TAGS,
+    )
+
+
+def _handler(invoke: Callable[[msgspec.Struct], Any]) -> Handler:
+    async def call(request: Request) -> ToolResult:
+        return ToolResult(await invoke(request.body))
+
+    return call

@@ -1,0 +1,312 @@
+"""Calling a component: one of its instances, and another one when that fails.
+
+A call has one deadline for all that it tries. It is tried again when an instance could not be reached, so that it has
+certainly not seen the request; and when it failed in any other way, or answered 502, 503 or 504, if the request is
+idempotent. What is not idempotent and may have arrived is never sent twice. Another instance is tried at once; when
+all have been, a jittered delay comes first. The instances are looked up anew each time: one that has come up in the
+meantime is called.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, NamedTuple, Protocol, Self
+
+from tekton.core.lifecycle import ComponentRecord, ComponentState
+from tekton.utils.balancing import Balancer
+from tekton.utils.http_problems import error_from_answer
+from tekton.utils.retries import IDEMPOTENT, PASSING, Retries
+from tekton.utils.tekton_errors import (
+    AllInstancesFailedError,
+    NoUsableInstanceError,
+    TektonError,
+    TransportError,
+)
+from tekton.utils.tekton_http import Answer, HttpClient, NotConnectedError, decoded
+
+__all__ = ["CallHook", "Caller", "ComponentClient"]
+
+CALL_TIMEOUT = 10.0
+"""Seconds for a call, unless it has a timeout of its own."""
+
+Instances = Callable[[], Sequence[ComponentRecord]]
+"""All instances of a component as they are known at the moment, also those that cannot be called."""
+
+
+class CallHook(Protocol):
+    """What is asked before each attempt and told after it: the place for a circuit breaker."""
+
+    def before(self, instance: ComponentRecord) -> None:
+        """Raise a TektonError to keep the attempt from being made; another instance is tried then."""
+        ...
+
+    def after(self, instance: ComponentRecord, error: BaseException | None) -> None:
+        """The attempt is over. *error* is None when the instance answered with anything but 502, 503 or 504."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What is asked of a component."""
+
+    method: str
+    path: str
+    data: object = None
+    query: Mapping[str, str | int | float] | None = None
+    headers: Mapping[str, str] | None = None
+    harmless: bool = False
+    """True when it does no harm that the request arrives twice."""
+
+
+class _Failure(NamedTuple):
+    instance: ComponentRecord
+    error: TektonError
+    again: bool
+    """True when the call may be tried again."""
+
+    def __str__(self) -> str:
+        return f"{self.instance.endpoint} ({self.instance.instance_uuid[:8]}): {_cause(self.error)}"
+
+
+class Caller:
+    """Makes calls, balanced over the instances that it is given. Keeps connections open; close it.
+
+    *hook* sees every attempt. What is remembered of instances and of the budget of retries holds for all calls.
+    """
+
+    def __init__(
+        self, *, hook: CallHook | None = None, retries: Retries | None = None, rng: random.Random | None = None
+    ) -> None:
+        self._hook = hook
+        self._random = rng or random.Random()
+        self._retries = retries or Retries(rng=self._random)
+        self._balancer: Balancer | None = None
+        self._http = HttpClient()
+
+    async def call(self, component_id: str, instances: Instances, call: Call, timeout: float | None = None) -> Any:
+        """The decoded answer to *call*.
+
+        Raises NoUsableInstanceError, AllInstancesFailedError (after several attempts), the TransportError of the only
+        attempt, and what the component reports.
+        """
+        return await _Attempts(self, component_id, instances, call, timeout or CALL_TIMEOUT).run()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.close()
+
+    @property
+    def balancer(self) -> Balancer:
+        """How instances are chosen, and what is remembered of them."""
+        if self._balancer is None:
+            self._balancer = Balancer(self._random, asyncio.get_running_loop().time)
+        return self._balancer
+
+    async def attempt(self, instance: ComponentRecord, call: Call, timeout: float) -> Answer | _Failure:
+        """Send *call* to *instance*, once."""
+        if self._hook is not None:
+            try:
+                self._hook.before(instance)
+            except TektonError as error:
+                return _Failure(instance, error, again=True)
+        self.balancer.begin(instance)
+        try:
+            outcome = await self._send(instance, call, timeout)
+        except BaseException as error:
+            self.balancer.cancelled(instance)
+            self._tell(instance, error)
+            raise
+        failed = isinstance(outcome, _Failure)
+        self.balancer.end(instance, failed=failed)
+        self._tell(instance, outcome.error if isinstance(outcome, _Failure) else None)
+        return outcome
+
+    async def _send(self, instance: ComponentRecord, call: Call, timeout: float) -> Answer | _Failure:
+        client = self._http.at(instance.endpoint or "")
+        try:
+            answer = await client.send(call.method, call.path, call.data, call.headers, timeout, query=call.query)
+        except TransportError as error:
+            return _Failure(instance, error, again=call.harmless or isinstance(error, NotConnectedError))
+        if answer.status not in PASSING:
+            return answer
+        return _Failure(instance, error_from_answer(answer.status, answer.body), again=call.harmless)
+
+    def _tell(self, instance: ComponentRecord, error: BaseException | None) -> None:
+        if self._hook is not None:
+            self._hook.after(instance, error)
+
+    def may_retry(self) -> bool:
+        """Take one retry from the budget."""
+        return self._retries.spend()
+
+    def earn(self) -> None:
+        """A call is made."""
+        self._retries.earn()
+
+    def delay(self, failures: int) -> float:
+        """How long to wait before all instances are tried once more."""
+        return self._retries.delay(failures)
+
+    @property
+    def most_attempts(self) -> int:
+        """How often a call is tried at most."""
+        return self._retries.attempts
+
+
+class _Attempts:
+    """One call, until it has an answer or must be given up."""
+
+    def __init__(self, caller: Caller, component_id: str, instances: Instances, call: Call, timeout: float) -> None:
+        self._caller = caller
+        self._component_id = component_id
+        self._instances = instances
+        self._call = call
+        self._now = asyncio.get_running_loop().time
+        self._deadline = self._now() + timeout
+        self._failures: list[_Failure] = []
+        self._tried: set[str] = set()
+
+    async def run(self) -> Any:
+        self._caller.earn()
+        while True:
+            instance = await self._next()
+            self._tried.add(instance.instance_uuid)
+            outcome = await self._caller.attempt(instance, self._call, self._deadline - self._now())
+            if isinstance(outcome, Answer):
+                return decoded(outcome, f"{instance.endpoint}{self._call.path}")
+            self._failures.append(outcome)
+            if not (outcome.again and len(self._failures) < self._caller.most_attempts and self._caller.may_retry()):
+                raise self._error() from outcome.error
+
+    async def _next(self) -> ComponentRecord:
+        """The instance to try now. Raises when there is none, or no time."""
+        found = self._choose()
+        if found is None and self._failures:
+            delay = self._caller.delay(len(self._failures))
+            if self._now() + delay >= self._deadline:
+                raise self._error()
+            await asyncio.sleep(delay)
+            self._tried.clear()
+            found = self._choose()
+        if found is None or self._now() >= self._deadline:
+            raise self._error()
+        return found
+
+    def _choose(self) -> ComponentRecord | None:
+        callable_ones = [record for record in self._instances() if record.discoverable and record.endpoint]
+        return self._caller.balancer.choose(callable_ones, self._tried)
+
+    def _error(self) -> TektonError:
+        match self._failures:
+            case []:
+                return NoUsableInstanceError(self._component_id, [_why_not(one) for one in self._instances()])
+            case [failure]:
+                return failure.error
+        return AllInstancesFailedError(self._component_id, [str(failure) for failure in self._failures])
+
+
+def _cause(error: TektonError) -> str:
+    return error.reason if isinstance(error, TransportError) else str(error)
+
+
+def _why_not(record: ComponentRecord) -> str:
+    name = record.instance_uuid[:8]
+    if not record.usable:
+        return f"{name} is {record.state.value}" + (f": {record.reason}" if record.reason else "")
+    return f"{name} takes no traffic" if not record.serving else f"{name} has registered without an endpoint"
+
+
+class ComponentClient:
+    """A component that was found: what is known about it, and its API.
+
+    Calls go to any of its instances. Found through a `Discovery`, the client follows the changes of the instances and
+    shares connections; else it calls those that it was found with, and each call opens a connection of its own unless
+    it is made inside `async with`.
+    """
+
+    __slots__ = ("_caller", "_instances", "_shared", "record")
+
+    def __init__(
+        self, record: ComponentRecord, instances: Instances | None = None, shared: Caller | None = None
+    ) -> None:
+        self.record = record
+        self._instances = instances or (lambda: (record,))
+        self._shared = shared
+        self._caller: Caller | None = None
+
+    def __repr__(self) -> str:
+        return f"ComponentClient({self.component_id!r}, {self.endpoint!r}, {self.state.value})"
+
+    @property
+    def component_id(self) -> str:
+        """The id of the component."""
+        return self.record.component_id
+
+    @property
+    def capabilities(self) -> tuple[str, ...]:
+        """What it can do."""
+        return self.record.capabilities
+
+    @property
+    def state(self) -> ComponentState:
+        """The state in which it was found."""
+        return self.record.state
+
+    @property
+    def endpoint(self) -> str | None:
+        """The base URL of the API of its best instance when it was found; None when it gave none."""
+        return self.record.endpoint
+
+    @property
+    def instances(self) -> tuple[ComponentRecord, ...]:
+        """The instances that calls go to."""
+        return tuple(record for record in self._instances() if record.discoverable)
+
+    async def call_api(
+        self,
+        path: str,
+        method: str = "GET",
+        data: object = None,
+        *,
+        query: Mapping[str, str | int | float] | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+        idempotent: bool | None = None,
+    ) -> Any:
+        """Send *data* (a JSON value or a struct; None: no body) to *path* and return the decoded answer.
+
+        *timeout* (10 seconds unless given) holds for all attempts together. *idempotent* says whether the request may
+        arrive twice, where the method does not (GET, PUT and DELETE may, POST and PATCH may not). Raises
+        NoUsableInstanceError, AllInstancesFailedError or another TransportError when no instance could be reached in
+        time, the error that the component reports, or ProblemError with the status when that is none of Tekton's.
+        """
+        harmless = method in IDEMPOTENT if idempotent is None else idempotent
+        call = Call(method, f"/{path.lstrip('/')}", data, query, headers, harmless)
+        caller = self._shared or self._caller
+        if caller is not None:
+            return await caller.call(self.component_id, self._instances, call, timeout)
+        caller = Caller()
+        try:
+            return await caller.call(self.component_id, self._instances, call, timeout)
+        finally:
+            await caller.close()
+
+    async def __aenter__(self) -> Self:
+        if self._shared is None:
+            self._caller = Caller()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        caller, self._caller = self._caller, None
+        if caller is not None:
+            await caller.close()
+
+
+def best_of(instances: Sequence[ComponentRecord]) -> ComponentRecord | None:
+    """The first READY instance that takes traffic, else the first DEGRADED one, else None."""
+    usable = [record for record in instances if record.discoverable]
+    return next((record for record in usable if record.state is ComponentState.READY), usable[0] if usable else None)
