@@ -1,7 +1,5 @@
 """`python -m tekton` is the command `tekton`."""
 
-import sys
+from tekton.cli import command
 
-from tekton.cli import main
-
-sys.exit(main())
+command()

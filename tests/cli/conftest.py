@@ -1,8 +1,10 @@
 """The command line against a control plane double that speaks real HTTP."""
 
+import fcntl
 import importlib.util
 import os
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,6 +27,7 @@ def _load(name: str) -> ModuleType:
 
 
 _double = _load("double")
+_running = _load("running")
 
 
 @pytest.fixture
@@ -68,6 +71,30 @@ def plane(data_dir: Path) -> Iterator[Any]:
 
 
 @pytest.fixture
+def background(data_dir: Path) -> Iterator[Callable[..., Any]]:
+    """`background(*arguments)`: the command line on `data_dir` in a process of its own, its output in a pipe."""
+    yield from _starting(_running.Background, data_dir)
+
+
+@pytest.fixture
+def terminal(data_dir: Path) -> Iterator[Callable[..., Any]]:
+    """`terminal(*arguments, columns=100)`: the command line on `data_dir`, on a terminal of its own."""
+    yield from _starting(_running.Terminal, data_dir)
+
+
+def _starting(kind: Callable[..., Any], data_dir: Path) -> Iterator[Callable[..., Any]]:
+    started: list[Any] = []
+
+    def start(*arguments: str, **options: Any) -> Any:
+        started.append(kind(data_dir, *arguments, **options))
+        return started[-1]
+
+    yield start
+    for run in started:
+        run.end()
+
+
+@pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A control plane that has gone away is not waited for."""
     monkeypatch.setattr("tekton.cli.watch.PATIENCE", 0.0)
@@ -83,3 +110,18 @@ def tekton(data_dir: Path) -> Tekton:
         )
 
     return run
+
+
+@pytest.fixture
+def held() -> Callable[..., AbstractContextManager[None]]:
+    """`with held(path, text):` that file holds *text* and is locked, as by a process that owns a data directory."""
+
+    @contextmanager
+    def hold(path: Path, text: str = "") -> Iterator[None]:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT)
+        os.write(descriptor, text.encode())
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+        os.close(descriptor)
+
+    return hold

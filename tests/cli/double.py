@@ -35,6 +35,7 @@ def record(name: str, state: str = "ready", **fields: Any) -> Json:
         "revision": 1,
         "registered_at": AT,
         "changed_at": AT + 0.5,
+        "serving": True,
         **fields,
     }
 
@@ -42,7 +43,9 @@ def record(name: str, state: str = "ready", **fields: Any) -> Json:
 def view(name: str, state: str = "ready", **fields: Any) -> Json:
     """A ComponentView."""
     extra = {"pid": None, "port": None, "restarts": 0, "uptime": None, "note": None, "log": None}
-    return record(name, state, **{**extra, **fields})
+    health = {"ready": "ok", "degraded": "warn", "failed": "fail"}.get(state)
+    use = {"health": health, "cpu": None, "memory": None, "replicas": 1, "ready_replicas": int(state == "ready")}
+    return record(name, state, **{**extra, **use, **fields})
 
 
 def change(revision: int, name: str, previous: str | None, state: str, **fields: Any) -> Json:
@@ -76,8 +79,17 @@ def why(name: str, state: str = "ready", **fields: Any) -> Json:
         "evidence": [],
         "dependents": [],
         "history": [],
+        "causes": [],
+        "affected": [],
+        "awaited_by": [],
         **fields,
     }
+
+
+def cause(name: str, state: str | None, **fields: Any) -> Json:
+    """One of the causes in what GET …/why answers."""
+    own = {"reason": None, "since": AT, "phase": None, "because": [], "restart": None, "evidence": []}
+    return {"component_id": name, "state": state, **own, **fields}
 
 
 def problem(status: int, code: str, detail: str, **fields: Any) -> tuple[int, Json]:
@@ -95,6 +107,7 @@ class ControlPlane:
         self.logs: dict[str, list[str]] = {}
         self.answers: dict[str, tuple[int, Json]] = {}
         self.requests: list[tuple[str, str]] = []
+        self.bodies: list[Json] = []
         self.authorizations: list[str | None] = []
         self.revision = 0
         self.delay = 0.0
@@ -169,13 +182,18 @@ class ControlPlane:
         if (scripted := self.answers.get(f"{method} {path}")) is not None:
             return scripted
         if parts[:2] == ["api", "components"]:
-            return self._about(parts[2], parts[3], query)
+            return self._about(parts[2], parts[3] if len(parts) > 3 else "", query)
         if path == "/api/system/stop":
             self.on_stop()
         document = {
             "/api/health": {"status": "ok"},
             "/api/version": {"version": "0.1.0", "python": "3.11.7", "pid": 4711},
-            "/api/system": {"version": "0.1.0", "revision": self.revision, "components": self.components},
+            "/api/system": {
+                "version": "0.1.0",
+                "revision": self.revision,
+                "started_at": AT,
+                "components": self.components,
+            },
             "/api/system/stop": {"operation": "stop"},
         }.get(path)
         return (200, document) if document else problem(404, "route_not_found", f"no route {path}")
@@ -189,8 +207,10 @@ class ControlPlane:
             return 200, {"path": "", "lines": self.logs[name][-count:] if count else []}
         if what == "why" and self._knows(name):
             return 200, self.whys.get(name) or why(name)
-        if what in ("start", "stop", "restart") and self._knows(name):
-            return 200, {"operation": what, "component_id": name, "done": True}
+        if what == "" and self._knows(name):
+            return 200, next(item for item in self.components if item["component_id"] == name)
+        if what == "spec" or (what in ("start", "stop", "restart") and self._knows(name)):
+            return 200, {"operation": what.replace("spec", "start"), "component_id": name, "done": True}
         return problem(404, "component_not_found", f"no component {name!r}", component_id=name, nearest=None)
 
     def _knows(self, name: str) -> bool:
@@ -252,8 +272,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self._serve()
 
     def do_POST(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if body:
+            self.control_plane.bodies.append(json.loads(body))
         self._serve()
+
+    do_PUT = do_POST  # noqa: N815 - the name that http.server looks for
+    do_DELETE = do_GET  # noqa: N815
 
     def _serve(self) -> None:
         self.close_connection = True

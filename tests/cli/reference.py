@@ -4,6 +4,7 @@ python tests/cli/reference.py      write them anew
 """
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -12,12 +13,22 @@ from tekton.cli.app import VERBS, cli
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "cli.md"
 
-_BLOCK = re.compile(r"(```console\n\$ tekton( \w+)? --help\n).*?(```)", re.DOTALL)
+_BLOCK = re.compile(r"(```console\n\$ tekton((?: [a-z][\w-]*)*) --help\n).*?(```)", re.DOTALL)
 
 
 def with_current_help(text: str) -> str:
     """*text* with the help of every command that it shows as it is now."""
-    return _BLOCK.sub(lambda block: f"{block[1]}{_help((block[2] or '').strip())}\n{block[3]}", text)
+    return _BLOCK.sub(lambda block: f"{block[1]}{_help(block[2].split())}\n{block[3]}", text)
+
+
+def verbs() -> set[str]:
+    """All verbs, and those below them: `config`, `config check`."""
+    root = click.Context(cli, info_name="tekton")
+    groups = {name: cli.get_command(root, name) for name in VERBS}
+    below = {
+        f"{name} {verb}" for name, group in groups.items() if isinstance(group, click.Group) for verb in group.commands
+    }
+    return {*VERBS, *below} - {"status"}
 
 
 def shown(text: str) -> set[str]:
@@ -25,16 +36,18 @@ def shown(text: str) -> set[str]:
     return {block[2].strip() for block in _BLOCK.finditer(text) if block[2]}
 
 
-def _help(verb: str) -> str:
-    root = click.Context(cli, info_name="tekton", terminal_width=88, **cli.context_settings)
-    if not verb:
-        return cli.get_help(root)
-    command = cli.get_command(root, verb)
-    assert command is not None
-    return command.get_help(click.Context(command, info_name=verb, parent=root))
+def _help(words: Sequence[str]) -> str:
+    command: click.Command = cli
+    context = click.Context(cli, info_name="tekton", terminal_width=88, **cli.context_settings)
+    for word in words:
+        assert isinstance(command, click.Group)
+        below = command.get_command(context, word)
+        assert below is not None, word
+        command, context = below, click.Context(below, info_name=word, parent=context)
+    return command.get_help(context)
 
 
 if __name__ == "__main__":
     known = REFERENCE.read_text()
-    assert shown(known) <= set(VERBS)
+    assert shown(known) <= verbs()
     REFERENCE.write_text(with_current_help(known))

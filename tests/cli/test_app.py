@@ -53,9 +53,11 @@ def test_help_lists_all_verbs_and_loads_none() -> None:
     assert json.loads(result.stderr) == [
         "tekton.cli",
         "tekton.cli.app",
+        "tekton.cli.examples",
         "tekton.cli.options",
         "tekton.cli.problems",
         "tekton.cli.render",
+        "tekton.cli.terminal",
         "tekton.utils",
         "tekton.utils.tekton_errors",
     ]

@@ -78,6 +78,13 @@ def test_a_directory_without_a_database_cannot_be_backed_up(tekton: Any) -> None
     assert "there is no database to back up" in result.stderr
 
 
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody sits at the terminal."""
+    monkeypatch.setattr("tekton.cli.confirm.somebody_is_there", lambda: True)
+
+
+@pytest.mark.usefixtures("asked")
 def test_a_restore_says_what_is_lost_and_asks(tekton: Any, database: Path, copy: Path, data_dir: Path) -> None:
     before = database.read_bytes()
 
@@ -91,6 +98,17 @@ def test_a_restore_says_what_is_lost_and_asks(tekton: Any, database: Path, copy:
     assert database.read_bytes() == before
 
 
+def test_where_nobody_can_be_asked_nothing_waits_and_nothing_changes(tekton: Any, database: Path, copy: Path) -> None:
+    before = database.read_bytes()
+
+    result = tekton("restore", str(copy), input="y\n")
+
+    assert result.exit_code == 2
+    assert "Nobody can be asked here; say --yes" in result.stderr
+    assert database.read_bytes() == before
+
+
+@pytest.mark.usefixtures("asked")
 def test_a_restore_that_nobody_confirms_changes_nothing(tekton: Any, database: Path, copy: Path) -> None:
     before = database.read_bytes()
 
@@ -99,6 +117,7 @@ def test_a_restore_that_nobody_confirms_changes_nothing(tekton: Any, database: P
     assert database.read_bytes() == before
 
 
+@pytest.mark.usefixtures("asked")
 @pytest.mark.parametrize("confirmed", [{"arguments": ["--yes"]}, {"input": "y\n"}])
 def test_a_confirmed_restore_is_made_and_names_what_it_kept(
     tekton: Any, database: Path, copy: Path, data_dir: Path, confirmed: dict[str, Any]

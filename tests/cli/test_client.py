@@ -94,11 +94,73 @@ def test_a_url_that_is_none_is_a_mistake_in_the_configuration(url: str) -> None:
         connect(Target(url=url))
 
 
+def test_the_address_in_the_environment_comes_before_the_socket_and_after_the_command_line(
+    tekton: Any, tcp: Any, plane: Any, double: Any, data_dir: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    plane.components, tcp.components = [double.view("here")], [double.view("there")]
+    (tmp_path / "tekton.json").write_text('{"tekton": {"data_dir": "data"}}')
+
+    def names(*arguments: str) -> str:
+        return CliRunner().invoke(cli, [*arguments, "ps", "-o", "name"], prog_name="tekton").stdout.strip()
+
+    assert names() == "here"
+    monkeypatch.setenv("TEKTON_URL", tcp.url)
+    assert names() == "there"
+    assert names("--data-dir", str(data_dir)) == "here"
+    assert names("--config", str(tmp_path)) == "here"
+    monkeypatch.setenv("TEKTON_URL", "http://127.0.0.1:1")
+    assert names("--url", tcp.url) == "there"
+
+
+def test_the_address_in_the_environment_gets_the_credential_in_the_environment(
+    tcp: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "credential").write_text("mine\n")
+    monkeypatch.setenv("TEKTON_URL", tcp.url)
+    monkeypatch.setenv("TEKTON_CREDENTIAL_FILE", str(tmp_path / "credential"))
+
+    CliRunner().invoke(cli, ["ps"], prog_name="tekton")
+    CliRunner().invoke(cli, ["ps", "--url", tcp.url], prog_name="tekton")
+
+    assert tcp.authorizations == ["Bearer mine", None]
+
+
+def test_the_local_network_is_asked_last_and_only_where_that_is_wanted(
+    tcp: Any, double: Any, plane: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def browse() -> str:
+        return str(tcp.url)
+
+    monkeypatch.setattr("tekton.utils.mdns.browse", browse)
+    tcp.components, plane.components = [double.view("there")], [double.view("here")]
+
+    def ps(data_dir: str, *, mdns: bool) -> Any:
+        (tmp_path / "tekton.json").write_text(json.dumps({"tekton": {"data_dir": data_dir, "mdns": mdns}}))
+        return CliRunner().invoke(cli, ["ps", "-o", "name"], prog_name="tekton")
+
+    assert ps("data", mdns=True).stdout == "here\n"
+    assert ps("empty", mdns=False).exit_code == 3
+    assert ps("empty", mdns=True).stdout == "there\n"
+    assert f"{tcp.url} was found on the local network" in ps("empty", mdns=True).stderr
+    assert set(tcp.authorizations) == {None}
+
+
+def test_the_address_in_the_environment_does_not_concern_what_works_on_this_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TEKTON_URL", "http://127.0.0.1:1")
+
+    assert CliRunner().invoke(cli, ["config", "check"], prog_name="tekton").exit_code == 0
+    refused = CliRunner().invoke(cli, ["config", "check", "--url", "http://127.0.0.1:1"], prog_name="tekton")
+    assert refused.exit_code == 2
+    assert "config check works on a data directory of this machine" in refused.stderr
+
+
 @pytest.mark.usefixtures("plane")
 def test_a_wrong_configuration_does_not_keep_anybody_from_a_data_directory_that_is_named(
     tekton: Any, tmp_path: Path
 ) -> None:
-    (tmp_path / "components.json").write_text('{"components": {"hermes": {"comand": ["true"]}}}')
+    (tmp_path / "tekton.json").write_text('{"tekton": {"dta_dir": "data"}}')
 
     result = CliRunner().invoke(cli, ["down"], prog_name="tekton")
 

@@ -122,3 +122,55 @@ def test_events_of_a_mistyped_name_say_what_was_probably_meant(tekton: Any, past
 
     assert result.exit_code == 5
     assert "did you mean 'engram'?" in result.stderr
+
+
+def test_behind_a_failure_stands_the_restart_that_is_planned(tekton: Any, past: Any, double: Any) -> None:
+    plan = {"attempt": 2, "max": 5, "next_in": 1.5, "gave_up": False}
+    past.whys["hermes"] = double.why("hermes", "failed", restart=plan)
+
+    lines = tekton("events", "hermes").stdout.splitlines()
+
+    assert lines[-2].split()[1:5] == ["hermes", "ready", "→", "failed"]
+    assert lines[-1].split()[1:] == ["hermes", "restart", "planned", "2", "of", "5", "in", "1.50", "s"]
+
+
+def test_behind_a_failure_stands_that_it_was_given_up(tekton: Any, past: Any, double: Any) -> None:
+    past.whys["hermes"] = double.why(
+        "hermes", "failed", restart={"attempt": 5, "max": 5, "next_in": None, "gave_up": True}
+    )
+
+    (line,) = tekton("events", "--kind", "gave_up", "-o", "jsonl").stdout.splitlines()
+
+    assert json.loads(line) == {
+        "revision": 4,
+        "at": double.AT + 4,
+        "kind": "gave_up",
+        "component_id": "hermes",
+        "instance_uuid": past.histories["hermes"][0]["instance_uuid"],
+        "previous": None,
+        "state": "failed",
+        "reason": "after 5 of 5 restarts",
+    }
+
+
+def test_a_followed_failure_is_told_with_its_restart(background: Any, past: Any, double: Any) -> None:
+    plan = {"attempt": 1, "max": 5, "next_in": 1.0, "gave_up": False}
+    past.whys["hermes"] = double.why("hermes", "failed", restart=plan)
+    past.publish_after_snapshot(double.change(5, "hermes", "ready", "failed"))
+    run = background("events", "-w", "-o", "jsonl")
+
+    assert [json.loads(run.line())["kind"] for _ in range(2)] == ["state", "restart_planned"]
+
+
+def test_a_change_of_traffic_is_told_in_words(double: Any) -> None:
+    off = double.change(5, "hermes", "ready", "ready", kind="serving", reason="status 503", after={"serving": False})
+    on = double.change(6, "hermes", "ready", "ready", kind="serving", reason="ready again")
+
+    assert line(off).endswith("hermes        takes no traffic  status 503")
+    assert line(on).endswith("hermes        takes traffic  ready again")
+    assert line({name: off[name] for name in FIELDS}).endswith("hermes        serving  status 503")
+
+
+def test_only_events_of_a_kind_can_be_shown(tekton: Any, past: Any) -> None:
+    assert tekton("events", "--kind", "deregistered").stdout == ""
+    assert len(tekton("events", "--kind", "state", "--kind", "registered").stdout.splitlines()) == 4

@@ -1,25 +1,14 @@
 """A data directory, seen from outside."""
 
-import fcntl
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tekton.cli.instance import Instance
 from tekton.utils.tekton_errors import StorageLockedError
-
-
-@contextmanager
-def held(path: Path, text: str = "") -> Iterator[None]:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT)
-    os.write(descriptor, text.encode())
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
-    yield
-    os.close(descriptor)
 
 
 @pytest.fixture
@@ -35,7 +24,7 @@ def test_an_empty_directory_belongs_to_nobody(tmp_path: Path) -> None:
     assert instance.credential is None
 
 
-def test_the_guard_that_holds_the_lock_is_the_owner(instance: Instance) -> None:
+def test_the_guard_that_holds_the_lock_is_the_owner(instance: Instance, held: Any) -> None:
     (instance.run_dir / "guard.json").write_text(json.dumps({"pid": 4711}))
 
     with held(instance.run_dir / "guard.lock"):
@@ -49,13 +38,13 @@ def test_what_a_dead_guard_left_behind_owns_nothing(instance: Instance) -> None:
     assert instance.owner_pid is None
 
 
-def test_a_control_plane_without_a_guard_is_the_owner(instance: Instance) -> None:
+def test_a_control_plane_without_a_guard_is_the_owner(instance: Instance, held: Any) -> None:
     with held(instance.data_dir / "LOCK", "4712\n"):
         assert instance.owner_pid == 4712
 
 
 @pytest.mark.parametrize("text", ["", "not json", "[]", '{"pid": "x"}'])
-def test_an_owner_that_cannot_be_named_is_an_owner_all_the_same(instance: Instance, text: str) -> None:
+def test_an_owner_that_cannot_be_named_is_an_owner_all_the_same(instance: Instance, text: str, held: Any) -> None:
     (instance.run_dir / "guard.json").write_text(text)
 
     with held(instance.run_dir / "guard.lock"):
@@ -64,7 +53,7 @@ def test_an_owner_that_cannot_be_named_is_an_owner_all_the_same(instance: Instan
             instance.refuse_if_owned()
 
 
-def test_looking_does_not_keep_the_lock(instance: Instance) -> None:
+def test_looking_does_not_keep_the_lock(instance: Instance, held: Any) -> None:
     (instance.run_dir / "guard.lock").touch()
 
     assert instance.owner_pid is None

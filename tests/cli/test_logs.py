@@ -1,9 +1,13 @@
 """logs: through the API, and from the files when nothing answers."""
 
+import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tekton.supervisor.log_rotation import mark_start
 
 
 @pytest.fixture
@@ -81,3 +85,71 @@ def test_a_log_elsewhere_is_not_read_from_files_here(tekton: Any, data_dir: Path
     (data_dir / "logs" / "hermes.log").write_text("h1\n")
 
     assert tekton("logs", "hermes", "--url", "http://127.0.0.1:1").exit_code == 3
+
+
+SLOW = '{"time":"2026-01-31T12:00:00Z","level":"warn","message":"slow","ms":12}'
+
+
+def test_json_lines_are_read_and_raw_leaves_them_alone(tekton: Any, data_dir: Path) -> None:
+    (data_dir / "logs" / "hermes.log").write_text(f"{SLOW}\nplain\n")
+
+    assert tekton("logs", "hermes").stdout == "2026-01-31T12:00:00.000Z WARNING  slow ms=12\nplain\n"
+    assert tekton("logs", "hermes", "--raw").stdout == f"{SLOW}\nplain\n"
+    assert [json.loads(line)["component"] for line in tekton("logs", "-o", "jsonl").stdout.splitlines()] == [
+        "hermes",
+        "hermes",
+    ]
+
+
+def test_only_as_many_lines_of_a_level_as_were_asked_for_are_shown(tekton: Any, data_dir: Path) -> None:
+    quiet = '{"level":"info","message":"%d"}\n'
+    (data_dir / "logs" / "hermes.log").write_text(f"{SLOW}\n" * 3 + "".join(quiet % number for number in range(5000)))
+
+    assert tekton("logs", "hermes", "--raw", "--level", "warning", "-n", "2").stdout == f"{SLOW}\n{SLOW}\n"
+
+
+def test_what_is_too_old_is_left_out(tekton: Any, data_dir: Path) -> None:
+    now = datetime.now(UTC).isoformat()
+    (data_dir / "logs" / "hermes.log").write_text(f"{SLOW}\n{now} new\n")
+
+    assert tekton("logs", "hermes", "--since", "10m").stdout == f"{now} new\n"
+
+
+def test_the_previous_is_what_was_printed_before_the_last_start(tekton: Any, data_dir: Path) -> None:
+    log = data_dir / "logs" / "hermes.log"
+    (data_dir / "logs" / "hermes.log.1").write_text("old\n")
+    log.write_text("before\n")
+    with log.open("a") as file:
+        mark_start(file.fileno())
+        file.write("after\n")
+
+    assert tekton("logs", "hermes", "--previous").stdout in ("old\nbefore\n", "old\n")
+    assert tekton("logs", "hermes", "--previous", "-f").exit_code == 2
+
+
+def test_what_is_asked_for_is_asked_of_the_control_plane(tekton: Any, two: Any) -> None:
+    two.components[1]["replicas"] = 2
+    two.logs["hermes"] = ["h1"]
+
+    tekton("logs", "hermes", "--level", "error", "--previous")
+
+    asked = [path.partition("?")[2] for _, path in two.requests if "/logs" in path]
+    assert asked == ["tail=100&level=error&previous=1", "tail=100&level=error&previous=1&replica=1"]
+
+
+def test_replicas_have_names_of_their_own(tekton: Any, data_dir: Path) -> None:
+    for name in ("worker", "worker.1", "web"):
+        (data_dir / "logs" / f"{name}.log").write_text(f"{name}\n")
+
+    assert tekton("logs", "worker").stdout == "worker   | worker\nworker.1 | worker.1\n"
+    assert tekton("logs", "worker.1").stdout == "worker.1\n"
+
+
+def test_lines_of_ten_megabytes_and_binary_do_not_flood_the_terminal(tekton: Any, data_dir: Path) -> None:
+    (data_dir / "logs" / "hermes.log").write_bytes(b"x" * 10_000_000 + b"\n" + bytes(range(256)) + b"\nend\n")
+
+    shown = tekton("logs", "hermes").stdout
+
+    assert len(shown) < 10_000
+    assert shown.endswith("\nend\n")
+    assert not set(map(chr, range(32))) - {"\n", "\t"} & set(shown)

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tekton.cli.render import Column, ago, clean, counts, elapsed, short_duration, table
+from tekton.cli.render import Column, ago, clean, counts, elapsed, harmless, share, short_duration, short_size, table
 
 
 @pytest.mark.parametrize(
@@ -50,3 +50,24 @@ def test_the_last_column_is_cut_to_the_width_of_a_terminal(monkeypatch: pytest.M
     monkeypatch.setattr(sys, "stdout", Terminal())
 
     assert table([Column("A"), Column("NOTE")], [["x", "n" * 200]])[1] == "x  " + "n" * 36 + "…"
+
+
+@pytest.mark.parametrize(
+    ("fraction", "text"),
+    [(None, "-"), (0.0, "0.0%"), (0.0042, "0.4%"), (0.0994, "9.9%"), (0.0996, "10%"), (2.5, "250%")],
+)
+def test_a_share_of_a_core_has_a_decimal_only_when_it_is_small(fraction: float | None, text: str) -> None:
+    assert share(fraction) == text
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "text"),
+    [(None, "-"), (0, "0K"), (921_600, "900K"), (39_845_888, "38M"), (1_288_490_189, "1.2G"), (10_500_000, "10M")],
+)
+def test_memory_fits_four_characters(size_bytes: int | None, text: str) -> None:
+    assert short_size(size_bytes) == text
+
+
+def test_a_terminal_obeys_nothing_in_what_strangers_wrote() -> None:
+    assert harmless("one\n  two\tthree") == "one\n  two\tthree"
+    assert harmless("\x1b]0;title\x07 \x9b31m \u202eback\r") == " ]0;title   31m  back "

@@ -9,8 +9,9 @@ from rich.console import Console
 
 from tekton.cli.app import cli
 from tekton.cli.progress import Expected, Progress
-from tekton.cli.show import Lines, Tree, summary
+from tekton.cli.show import Lines, Quiet, Tree, choose, critical_path, summary
 from tekton.cli.watch import News
+from tekton.utils.tekton_errors import ProblemError
 
 SINCE = 1_700_000_000.0
 
@@ -51,7 +52,8 @@ def test_the_tree_has_a_row_for_every_component_and_says_what_it_waits_for(
 ) -> None:
     monkeypatch.setattr("sys.stderr", Terminal())
     with click.Context(cli):
-        tree = Tree(progress)
+        notes = {("engram", "unknown"): "http /ready: no answer", ("hermes", "ready"): "never shown"}
+        tree = Tree(progress, note_of=lambda name, state: notes.get((name, state)))
     tree.finish()
 
     console = Console(file=io.StringIO(), width=100)
@@ -60,8 +62,8 @@ def test_the_tree_has_a_row_for_every_component_and_says_what_it_waits_for(
 
     assert [line.split() for line in shown.splitlines()] == [
         ["●", "hermes", "ready", "0.50", "s", ":8001"],
-        ["○", "rhetor", "waiting", "waiting", "for", "engram"],
-        ["○", "engram", "waiting"],
+        ["○", "rhetor", "waiting", "for", "engram"],
+        ["○", "engram", "waiting", "http", "/ready:", "no", "answer"],
         ["✖", "athena", "failed", "0.50", "s", "exit", "code", "1", "[2J", "[bold]"],
     ]
 
@@ -89,3 +91,44 @@ def test_the_summary_counts_what_is_ready_and_what_is_not(progress: Progress) ->
 
 def test_a_summary_without_components_says_so() -> None:
     assert summary(Progress([], SINCE), 0.2) == "no components are configured; ready in 0.20 s"
+
+
+class Client:
+    """Answers one path."""
+
+    def __init__(self, startup: Any = None) -> None:
+        self._startup = startup
+
+    def get(self, path: str, **_: Any) -> Any:
+        if path == "/api/startup" and self._startup is not None:
+            return self._startup
+        raise ProblemError(404, "route_not_found", path)
+
+
+def test_the_critical_path_is_told_when_it_is_one() -> None:
+    path: Any = Client({"critical_path": ["hermes", "engram", "rhetor"]})
+    alone: Any = Client({"critical_path": ["hermes"]})
+    old: Any = Client()
+
+    assert critical_path(path) == "critical path hermes → engram → rhetor"
+    assert critical_path(alone) == critical_path(old) == ""
+
+
+@pytest.mark.parametrize("environment", [{"CI": "true"}, {"TERM": "dumb"}])
+def test_there_is_no_tree_under_ci_or_on_a_dumb_terminal(
+    progress: Progress, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr", Terminal())
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    client: Any = Client()
+
+    assert isinstance(choose(progress, client, quiet=False), Lines)
+
+
+def test_lines_and_silence_can_be_asked_for_on_a_terminal(progress: Progress, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr", Terminal())
+    client: Any = Client()
+
+    assert isinstance(choose(progress, client, quiet=False, plain=True), Lines)
+    assert isinstance(choose(progress, client, quiet=True), Quiet)

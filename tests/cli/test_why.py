@@ -1,6 +1,7 @@
 """why: the chain of causes."""
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -8,59 +9,111 @@ import pytest
 
 @pytest.fixture
 def now(monkeypatch: pytest.MonkeyPatch, double: Any) -> None:
-    """The moment ten seconds after `double.AT`."""
+    """The moment ten seconds after `double.AT`, in UTC."""
 
     class Frozen:
         def time(self) -> float:
             return double.AT + 10.0
 
     monkeypatch.setattr("tekton.cli.why.SYSTEM_CLOCK", Frozen())
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
 
 
-def test_why_goes_down_to_the_first_cause_and_shows_its_evidence(
-    tekton: Any, plane: Any, double: Any, now: None
-) -> None:
-    plane.components = [double.view("greeter"), double.view("rhetor"), double.view("hermes")]
-    plane.whys = {
-        "greeter": double.why("greeter", "starting", waiting_for=["rhetor"], dependents=["ui"]),
-        "rhetor": double.why(
-            "rhetor", "failed", reason="hermes is failed (exit code 1)", failed_dependencies=["hermes"]
-        ),
-        "hermes": double.why(
-            "hermes", "failed", reason="exit code 1", evidence=["Traceback", "OSError: port 8001 in use"]
-        ),
-    }
-    plane.whys["greeter"]["history"] = [
-        {"kind": "state", "at": double.AT, "previous": "initializing", "state": "starting", "reason": None},
-        {"kind": "registered", "at": double.AT - 80.0, "previous": "unknown", "state": "registering", "reason": None},
-    ]
+@pytest.fixture
+def chain(plane: Any, double: Any) -> Any:
+    """greeter waits for rhetor, which failed because hermes did; ui needs greeter."""
+    plane.components = [double.view("greeter")]
+    plan = {"attempt": 2, "max": 5, "next_in": 4.2, "gave_up": False}
+    plane.whys["greeter"] = double.why(
+        "greeter",
+        "starting",
+        waiting_for=["rhetor"],
+        dependents=["ui", "web"],
+        affected=[{"component_id": "ui", "through": None}, {"component_id": "web", "through": "ui"}],
+        awaited_by=["ui"],
+        causes=[
+            double.cause(
+                "hermes",
+                "failed",
+                reason="port 8001 is in use by python (4312)",
+                restart=plan,
+                evidence=["Traceback", "OSError: port 8001 in use"],
+            ),
+            double.cause("rhetor", "failed", reason="hermes failed", because=["hermes"]),
+        ],
+        history=[
+            {"kind": "state", "at": double.AT, "previous": "initializing", "state": "starting", "reason": None},
+            {
+                "kind": "registered",
+                "at": double.AT - 80.0,
+                "previous": "unknown",
+                "state": "registering",
+                "reason": None,
+            },
+        ],
+    )
+    return plane.whys["greeter"]
 
+
+def test_why_goes_down_to_the_first_cause_and_shows_its_evidence(tekton: Any, chain: Any, now: None) -> None:
     result = tekton("why", "greeter")
 
     assert result.exit_code == 0
     assert result.stdout.splitlines() == [
         "greeter is starting (10s ago): waiting for rhetor",
-        "  because rhetor is failed (10s ago): hermes is failed (exit code 1)",
-        "    because hermes is failed (10s ago): exit code 1",
-        "  needed by   ui",
+        "  because rhetor is failed (10s ago): hermes failed",
+        "    because hermes is failed (10s ago): port 8001 is in use by python (4312)",
+        "      restart     attempt 2 of 5 in 4s",
+        "  awaited by  ui",
+        "  if it stops ui, web (through ui)",
         "",
-        "Evidence (hermes)",
+        "Last lines of its log (hermes)",
         "  Traceback",
         "  OSError: port 8001 in use",
         "",
         "Last transitions",
-        "  10s ago  initializing → starting",
-        "  1m ago   registered",
+        "  22:13:20.000  10s ago  initializing → starting",
+        "  22:12:00.000  1m ago   registered",
     ]
-    assert result.stderr == "help: tekton logs hermes, then tekton restart hermes\n"
+    assert result.stderr == "help: tekton logs hermes\n"
 
 
-def test_why_says_when_the_next_restart_comes(tekton: Any, plane: Any, double: Any, now: None) -> None:
+def test_why_advises_a_restart_when_none_is_coming(tekton: Any, chain: Any) -> None:
+    chain["causes"][0]["restart"] = None
+
+    assert tekton("why", "greeter").stderr == "help: tekton logs hermes, then tekton restart hermes\n"
+
+
+def test_why_tells_what_the_probes_say(tekton: Any, plane: Any, double: Any, now: None) -> None:
     plane.components = [double.view("hermes")]
-    plan = {"attempt": 3, "max": 5, "next_in": 8.2, "gave_up": False}
-    plane.whys["hermes"] = double.why("hermes", "failed", reason="exit code 1", restart=plan)
+    silent = {"reason": None, "finding": None, "age": None, "latency": None, "failing": 0, "failures": 3}
+    bad = {"finding": "status 503", "age": 2.0, "latency": 0.0123}
+    checks = [
+        {
+            **silent,
+            "role": "ready",
+            "name": "http /ready",
+            "healthy": False,
+            "reason": "status 503",
+            **bad,
+            "failing": 4,
+        },
+        {**silent, "role": "liveness", "name": "http /live", "healthy": True, **bad, "failing": 1},
+        {**silent, "role": "check", "name": "tcp 8001", "healthy": True},
+    ]
+    evidence = ["slow query"]
+    plane.whys["hermes"] = double.why("hermes", "degraded", reason="unhealthy", health=checks, evidence=evidence)
 
-    assert "  restart     attempt 3 of 5 in 8s" in tekton("why", "hermes").stdout.splitlines()
+    assert tekton("why", "hermes").stdout.splitlines() == [
+        "hermes is degraded (10s ago): unhealthy",
+        "  ready       http /ready: unwell (2s ago, in 12 ms): status 503",
+        "  liveness    http /live: failing 1 of 3 (2s ago, in 12 ms): status 503",
+        "  probe       tcp 8001: well",
+        "",
+        "Last lines of its log (hermes)",
+        "  slow query",
+    ]
 
 
 def test_why_says_when_restarts_were_given_up(tekton: Any, plane: Any, double: Any, now: None) -> None:
@@ -71,41 +124,76 @@ def test_why_says_when_restarts_were_given_up(tekton: Any, plane: Any, double: A
     assert "  restart     given up after 5 of 5" in tekton("why", "hermes").stdout.splitlines()
 
 
-def test_why_of_a_healthy_component_is_one_line(tekton: Any, plane: Any, double: Any, now: None) -> None:
+def test_why_of_a_healthy_component_says_what_breaks_without_it(
+    tekton: Any, plane: Any, double: Any, now: None
+) -> None:
     plane.components = [double.view("hermes")]
+    affected = [{"component_id": "api", "through": None}]
+    plane.whys["hermes"] = double.why("hermes", affected=affected, evidence=["nothing of interest"])
 
     result = tekton("why", "hermes")
 
-    assert result.stdout == "hermes is ready (10s ago)\n"
+    assert result.stdout == "hermes is ready (10s ago)\n  if it stops api\n"
     assert result.stderr == ""
 
 
-def test_why_ends_on_components_that_wait_for_each_other(tekton: Any, plane: Any, double: Any, now: None) -> None:
-    plane.components = [double.view("a"), double.view("b")]
-    plane.whys = {
-        "a": double.why("a", "starting", waiting_for=["b"]),
-        "b": double.why("b", "starting", waiting_for=["a"]),
-    }
-
-    assert tekton("why", "a").stdout.count("\n") == 2
-
-
-def test_why_passes_over_a_dependency_that_nobody_knows(tekton: Any, plane: Any, double: Any, now: None) -> None:
+def test_why_shows_a_circle_of_dependencies(tekton: Any, plane: Any, double: Any, now: None) -> None:
     plane.components = [double.view("a")]
-    plane.whys["a"] = double.why("a", "failed", failed_dependencies=["ghost"])
+    causes = [double.cause("b", "unknown", since=None, because=["a"])]
+    plane.whys["a"] = double.why("a", "unknown", since=None, failed_dependencies=["b"], cycle=["a", "b"], causes=causes)
 
-    assert tekton("why", "a").stdout.splitlines()[0] == "a is failed (10s ago): it needs ghost"
+    assert tekton("why", "a").stdout.splitlines() == [
+        "a is unknown: it needs b",
+        "  cycle       a -> b -> a",
+        "  because b is unknown: waiting for a",
+    ]
 
 
-def test_why_as_json_holds_the_causes(tekton: Any, plane: Any, double: Any) -> None:
-    plane.components = [double.view("a"), double.view("b")]
-    plane.whys["a"] = double.why("a", "failed", failed_dependencies=["b"])
+def test_why_says_that_nobody_knows_a_dependency(tekton: Any, plane: Any, double: Any, now: None) -> None:
+    plane.components = [double.view("a")]
+    causes = [double.cause("ghost", None, since=None)]
+    plane.whys["a"] = double.why("a", "failed", failed_dependencies=["ghost"], causes=causes)
 
-    document = json.loads(tekton("why", "a", "--json").stdout)
+    result = tekton("why", "a")
 
-    assert document["component_id"] == "a"
-    assert [cause["component_id"] for cause in document["causes"]] == ["b"]
+    assert result.stdout.splitlines() == [
+        "a is failed (10s ago): it needs ghost",
+        "  because ghost is unknown: nobody has registered or configured it",
+    ]
+    assert result.stderr == "help: add ghost to components.json, or start what registers it\n"
+
+
+def test_why_of_one_that_waits_for_a_stopped_one_advises_to_start_that(tekton: Any, plane: Any, double: Any) -> None:
+    plane.components = [double.view("a")]
+    causes = [double.cause("hermes", "stopped", reason="stopped")]
+    plane.whys["a"] = double.why("a", "unknown", failed_dependencies=["hermes"], causes=causes)
+
+    assert tekton("why", "a").stderr == "help: tekton start hermes\n"
+
+
+def test_why_as_json_is_the_answer_of_the_api(tekton: Any, chain: Any) -> None:
+    assert json.loads(tekton("why", "greeter", "--json").stdout) == chain
 
 
 def test_why_of_a_mistyped_name_has_exit_status_5(tekton: Any, plane: Any) -> None:
     assert tekton("why", "nobody").exit_code == 5
+
+
+def test_why_says_what_the_start_of_a_dependency_waits_for(tekton: Any, plane: Any, double: Any, now: None) -> None:
+    plane.components = [double.view("a")]
+    causes = [double.cause("b", "starting", phase="http /ready")]
+    plane.whys["a"] = double.why("a", "unknown", since=None, waiting_for=["b"], causes=causes)
+
+    assert tekton("why", "a").stdout.splitlines() == [
+        "a is unknown: waiting for b",
+        "  because b is starting (10s ago): waiting for http /ready",
+    ]
+
+
+def test_why_does_not_name_hundreds_of_dependents(tekton: Any, plane: Any, double: Any) -> None:
+    plane.components = [double.view("hermes")]
+    affected = [{"component_id": f"c{number}", "through": None} for number in range(100)]
+    plane.whys["hermes"] = double.why("hermes", affected=affected)
+
+    names = ", ".join(f"c{number}" for number in range(12))
+    assert tekton("why", "hermes").stdout.splitlines()[1] == f"  if it stops {names} and 88 more"

@@ -84,7 +84,8 @@ def failing(guard: Guard) -> int:
     """hermes fails, so that engram is not started."""
     guard.plane.components = [record("hermes", "failed")]
     guard.plane.components[0]["generation"] = 0  # not in the snapshot
-    guard.plane.whys["hermes"] = why("hermes", "failed", evidence=["OSError: no disk"], dependents=["engram"])
+    affected = [{"component_id": "engram", "through": None}]
+    guard.plane.whys["hermes"] = why("hermes", "failed", evidence=["OSError: no disk"], affected=affected)
     guard.serve()
     guard.await_watcher()
     guard.move("hermes", "starting", "failed")

@@ -1,6 +1,7 @@
 """The command `tekton`: one file per group of verbs, each imported only when its verb is used."""
 
 from collections.abc import Sequence
+from typing import NoReturn
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -8,3 +9,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from tekton.cli.app import run
 
     return run(arguments)
+
+
+def command() -> NoReturn:
+    """The command `tekton`: run the command line, and end the process."""
+    from tekton.process_exit import leave
+
+    leave(main())

@@ -7,13 +7,18 @@ Data goes to stdout, everything said to the person goes to stderr.
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import click
 
+from tekton.cli.examples import add_examples
 from tekton.cli.options import Target, target_options
 from tekton.cli.problems import INTERRUPTED, READER_GONE, USAGE, report, say_error
+from tekton.cli.terminal import wants_color
 from tekton.utils.tekton_errors import TektonError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 
 class Verb(NamedTuple):
@@ -24,19 +29,37 @@ class Verb(NamedTuple):
 
 
 VERBS: dict[str, Verb] = {
+    "init": Verb("init:init", "Write a small system to begin with."),
     "up": Verb("up:up", "Start the control plane and its components."),
-    "down": Verb("up:down", "Stop everything, dependents first."),
-    "ps": Verb("components:ps", "List the components and their states."),
-    "status": Verb("components:ps", "The same as ps."),
+    "down": Verb("down:down", "Stop everything, dependents first."),
+    "attach": Verb("attach:attach", "Follow a running system, as up does."),
+    "ps": Verb("ps:ps", "List the components and their states."),
+    "status": Verb("ps:ps", "The same as ps."),
+    "top": Verb("top:top", "Show what uses CPU and memory."),
     "start": Verb("components:start", "Start components."),
     "stop": Verb("components:stop", "Stop components."),
     "restart": Verb("components:restart", "Stop components and start them again."),
-    "wait": Verb("components:wait", "Wait until a component is in a state."),
+    "drain": Verb("replicas:drain", "Take traffic away from components, which go on running."),
+    "scale": Verb("replicas:scale", "Have another number of replicas of components."),
+    "kill": Verb("components:kill", "Send a signal to the processes of components."),
+    "rm": Verb("components:rm", "Stop components that `tekton run` has added, and take them out."),
+    "reload": Verb("reload:reload", "Read the configuration of a running system anew."),
+    "run": Verb("run:run", "Run any command as a component."),
+    "wait": Verb("wait:wait", "Wait until components are as they are wanted."),
     "why": Verb("why:why", "Explain why a component is in its state."),
+    "graph": Verb("graph:graph", "Show what depends on what."),
+    "critical-path": Verb("critical_path:critical_path", "Show what the last start took."),
     "logs": Verb("logs:logs", "Show what components have printed."),
     "events": Verb("events:events", "Show what happened, or what is happening."),
     "backup": Verb("backup:backup", "Write a backup of the database."),
     "restore": Verb("backup:restore", "Put a backup in the place of the database."),
+    "config": Verb("config:config", "Check and show the configuration."),
+    "import": Verb("import_:import_", "Make a components.json from a file of another tool."),
+    "auth": Verb("auth:auth", "Show the credential, and whose it is."),
+    "doctor": Verb("doctor:doctor", "Look for what keeps Tekton from working."),
+    "export": Verb("export:export", "Write a support bundle."),
+    "completion": Verb("completion:completion", "Print a script that completes commands in a shell."),
+    "explain": Verb("explain:explain", "Explain an error code."),
     "version": Verb("version:version", "Show versions."),
 }
 
@@ -51,13 +74,23 @@ class VerbGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(VERBS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         verb = VERBS.get(cmd_name)
         if verb is None:
             return None
         module, _, name = verb.home.partition(":")
         command: click.Command = getattr(import_module(f"tekton.cli.{module}"), name)
+        add_examples(command, cmd_name)
+        if ctx.resilient_parsing:
+            _complete_names(command)
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list["CompletionItem"]:
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(name, help=verb.summary) for name, verb in VERBS.items() if name.startswith(incomplete)]
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -99,6 +132,12 @@ class VerbGroup(click.Group):
         return status if isinstance(status, int) else 0
 
 
+def _complete_names(command: click.Command) -> None:
+    from tekton.cli.component_names import complete_names
+
+    complete_names(command)
+
+
 class _Presence(click.types.BoolParamType):
     """NO_COLOR counts when it is set to anything but the empty string (no-color.org)."""
 
@@ -119,8 +158,7 @@ def cli(context: click.Context, target: Target, no_color: bool) -> None:
     explains what happened. Begin with `tekton up`.
     """
     context.obj = target
-    if no_color:
-        context.color = False
+    context.color = wants_color(no_color)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tekton.cli.client import connect, data_dir
+from tekton.cli.confirm import confirm
 from tekton.cli.instance import Instance
 from tekton.cli.options import Target, output_options, target_options
 from tekton.cli.problems import FAILED
@@ -72,15 +73,14 @@ def restore(path: Path, yes: bool, output: str, target: Target) -> int | None:
     Nothing may run on the data directory. The backup is checked before anything is touched, and the database that was
     there is kept. What was registered and changed after the backup is lost.
     """
-    if target.url is not None:
-        raise click.UsageError("restore works on a data directory of this machine; --url names a system elsewhere")
+    target = target.on_this_machine("restore")
     from tekton.core.component_lifecycle.restore import Restoration
 
     instance = Instance(data_dir(target))
     instance.refuse_if_owned()
     with Restoration(instance.data_dir, path, SYSTEM_CLOCK.time()) as restoration:
         _tell(restoration)
-        if not yes and not click.confirm(f"restore into {instance.data_dir}?", err=True):
+        if not yes and not confirm(f"restore into {instance.data_dir}?"):
             say("nothing was changed")
             return FAILED
         restored = restoration.carry_out()

@@ -1,8 +1,9 @@
 """The control plane over HTTP, for one-shot commands: standard library, blocking, one connection per request.
 
-Where it is: `--url`; else the Unix socket in the data directory, which needs no credential; else the address that
-the control plane has written beside it, with the owner's credential. No other address is guessed: on the configured
-port, somebody else's control plane may listen.
+Where it is: `--url`; else TEKTON_URL, unless the command names a data directory or a configuration; else the Unix
+socket in the data directory, which needs no credential; else the address that the control plane has written beside it,
+with the owner's credential; else, with `tekton.mdns`, the local network. No other address is guessed: on the configured
+port, somebody else's may listen.
 """
 
 import http.client
@@ -17,6 +18,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from tekton.cli.instance import Instance
 from tekton.cli.options import Target
 from tekton.cli.problems import NotInTimeError
+from tekton.cli.render import say
 from tekton.clock import SYSTEM_CLOCK, Clock
 from tekton.utils.server_sent_events import EventStreamParser, EventTooLargeError, ServerSentEvent
 from tekton.utils.tekton_errors import ConfigurationError, Mistake, TransportError
@@ -86,6 +88,21 @@ class Client:
     ) -> Any:
         """The JSON answer to a POST request. *timeout* in seconds; None waits for ever."""
         return self._answer("POST", path, query, timeout, body)
+
+    def put(
+        self,
+        path: str,
+        query: Mapping[str, object] | None = None,
+        *,
+        body: Mapping[str, object],
+        timeout: float | None = ANSWER_TIMEOUT,
+    ) -> Any:
+        """The JSON answer to a PUT request. *timeout* in seconds; None waits for ever."""
+        return self._answer("PUT", path, query, timeout, body)
+
+    def delete(self, path: str, *, timeout: float | None = ANSWER_TIMEOUT) -> Any:
+        """The JSON answer to a DELETE request. *timeout* in seconds; None waits for ever."""
+        return self._answer("DELETE", path, None, timeout)
 
     def stream(
         self,
@@ -182,20 +199,27 @@ def connect(target: Target) -> Client:
     looked up in a configuration that is wrong.
     """
     if target.url is not None:
-        return _tcp(target.url, None if target.data_dir is None else Instance(target.data_dir).credential)
+        return _tcp(target.url, _credential_for_url(target))
     instance = Instance(data_dir(target))
     if instance.socket.exists():
         path = str(instance.socket)
         return Client(lambda timeout: UnixConnection(path, timeout), path, instance=instance)
     if instance.url is not None:
         return _tcp(instance.url, instance.credential, instance)
+    announced = None if target.data_dir is not None else _announced(target)
+    if announced is not None:
+        return _tcp(announced, None)
     raise _nothing_runs(instance)
 
 
 def data_dir(target: Target) -> Path:
     """The data directory that *target* names, or that its configuration does."""
+    if target.data_dir is not None:
+        return target.data_dir
+    from tekton.utils.data_dir import find_data_dir
+
     try:
-        return target.data_dir or load_config(target).data_dir
+        return find_data_dir(target.config)
     except ConfigurationError as error:
         error.hint = "with --data-dir DIR the configuration is not needed"
         raise
@@ -209,6 +233,35 @@ def load_config(target: Target, **overrides: object) -> "TektonConfig":
     from tekton.utils.tekton_config import TektonConfig
 
     return TektonConfig.load(target.config, {"data_dir": target.data_dir, **overrides})
+
+
+def _announced(target: Target) -> str | None:
+    """The control plane that announces itself on the local network, where `tekton.mdns` asks for looking there.
+
+    Anybody may have announced it: it gets no credential, and is named to the person.
+    """
+    try:
+        if not load_config(target).mdns:
+            return None
+    except ConfigurationError:
+        return None  # it has not kept anybody from finding the data directory either
+    import asyncio
+
+    from tekton.utils.mdns import browse
+
+    url = asyncio.run(browse())
+    if url is not None:
+        say(f"nothing runs here; {url} was found on the local network")
+    return url
+
+
+def _credential_for_url(target: Target) -> str | None:
+    """Beside TEKTON_URL, TEKTON_CREDENTIAL_FILE counts, as it does for components; beside --url, --data-dir."""
+    if target.url_is_from_environment:
+        from tekton.utils.tekton_config import component_environment
+
+        return component_environment().credential()
+    return None if target.data_dir is None else Instance(target.data_dir).credential
 
 
 def _tcp(url: str, token: str | None, instance: Instance | None = None) -> Client:
@@ -231,7 +284,7 @@ def _parts(url: str) -> tuple[str, int | None, str, bool]:
 
 def component_path(name: str, action: str = "") -> str:
     """The path of a component in the API, or of something that belongs to it."""
-    return f"/api/components/{quote(name, safe='')}{f'/{action}' if action else ''}"
+    return f"/api/components/{quote(name, safe='', errors='surrogateescape')}{f'/{action}' if action else ''}"
 
 
 def _target(path: str, query: Mapping[str, object] | None) -> str:

@@ -1,83 +1,25 @@
-"""The verbs about components: ps, start, stop, restart, wait."""
+"""The verbs that act on components: start, stop, restart, kill, rm."""
 
 from collections.abc import Callable, Mapping
 
 import click
 
 from tekton.cli.client import Client, component_path, connect
-from tekton.cli.options import Target, duration, output_options, target_options
-from tekton.cli.problems import DONE, FAILED, NotInTimeError, report, say_problem
-from tekton.cli.render import (
-    GUTTER,
-    Column,
-    clean,
-    counts,
-    elapsed,
-    paint_state,
-    print_items,
-    say,
-    short_duration,
-    table,
-)
-from tekton.cli.watch import Board, Record, watch
+from tekton.cli.names import expand_running
+from tekton.cli.options import Target, duration, target_options
+from tekton.cli.problems import report
+from tekton.cli.render import elapsed, plural, say
+from tekton.cli.watch import Record
 from tekton.clock import SYSTEM_CLOCK
 from tekton.utils.tekton_errors import ComponentNotFoundError, TektonError
 
 STATES = ("unknown", "registering", "initializing", "starting", "ready", "degraded", "failed", "stopping", "stopped")
 
-_PS_COLUMNS = (
-    Column("COMPONENT"),
-    Column("STATE"),
-    Column("RESTARTS", numeric=True),
-    Column("UPTIME"),
-    Column("PORT"),
-    Column("PID"),
-    Column("NOTE"),
-)
+SIGNALS = ("ABRT", "ALRM", "CONT", "HUP", "INT", "KILL", "QUIT", "STOP", "TERM", "USR1", "USR2", "WINCH")
 
 
-@click.command()
-@click.argument("names", metavar="[NAME]...", nargs=-1)
-@output_options("table", "json", "jsonl", "name")
-@target_options
-def ps(names: tuple[str, ...], output: str, target: Target) -> None:
-    """List the components and their states."""
-    system = connect(target).get("/api/system")
-    if names:
-        system["components"] = [_pick(system["components"], name) for name in names]
-    if output != "table":
-        print_items(output, system, "components")
-        return
-    views = system["components"]
-    for line in table(_PS_COLUMNS, [_ps_row(view) for view in views]):
-        click.echo(line)
-    click.echo(f"\n{_footer(views)}")
-
-
-def _ps_row(view: Record) -> list[str]:
-    uptime = view["uptime"]
-    return [
-        view["component_id"],
-        paint_state(view["state"], view["state"]),
-        str(view["restarts"]),
-        "-" if uptime is None else short_duration(uptime),
-        _or_dash(view["port"]),
-        _or_dash(view["pid"]),
-        clean(view["note"] or ""),
-    ]
-
-
-def _or_dash(value: object) -> str:
-    return "-" if value is None else str(value)
-
-
-def _footer(views: list[Record]) -> str:
-    text = counts(view["state"] for view in views)
-    failed = next((view["component_id"] for view in views if view["state"] == "failed"), None)
-    return f"{text}{GUTTER * 4}tekton why {failed}" if failed else text
-
-
-def _pick(views: list[Record], name: str) -> Record:
+def pick(views: list[Record], name: str) -> Record:
+    """The view of the component *name*. Raises ComponentNotFoundError."""
     for view in views:
         if view["component_id"] == name:
             return view
@@ -94,7 +36,7 @@ def unknown_component(name: str, known: list[str]) -> ComponentNotFoundError:
 _DONE = {"start": "started", "stop": "stopped", "restart": "restarted"}
 
 
-def _operation(verb: str, summary: str) -> click.Command:
+def _operation(verb: str, summary: str, *, rolls: bool = False) -> click.Command:
     @click.command(name=verb, help=summary)
     @click.argument("names", metavar="NAME...", nargs=-1, required=True)
     @click.option("--no-wait", is_flag=True, help="Ask for it and return at once.")
@@ -102,15 +44,20 @@ def _operation(verb: str, summary: str) -> click.Command:
         "--timeout", callback=duration, metavar="TIME", help="How long to wait. Default: as long as it takes."
     )
     @target_options
-    def operate(names: tuple[str, ...], no_wait: bool, timeout: float | None, target: Target) -> int:
+    def operate(
+        names: tuple[str, ...], no_wait: bool, timeout: float | None, target: Target, rolling: bool = False
+    ) -> int:
         client = connect(target)
-        query = {} if no_wait else {"wait": 1}
-        return _each(names, lambda name: _operate(client, verb, name, query, timeout))
+        query = ({} if no_wait else {"wait": 1}) | ({"rolling": 1} if rolling else {})
+        return each(expand_running(client, names), lambda name: _operate(client, verb, name, query, timeout))
 
+    if rolls:
+        help_text = "One replica at a time, the next when the one before is ready again."
+        click.option("--rolling", is_flag=True, help=help_text)(operate)
     return operate
 
 
-def _each(names: tuple[str, ...], act: Callable[[str], None]) -> int:
+def each(names: tuple[str, ...], act: Callable[[str], None]) -> int:
     """Act on every name, whatever happens to the others; the status of the first failure."""
     first = 0
     for name in names:
@@ -126,85 +73,67 @@ def _each(names: tuple[str, ...], act: Callable[[str], None]) -> int:
 def _operate(client: Client, verb: str, name: str, query: Mapping[str, object], timeout: float | None) -> None:
     since = SYSTEM_CLOCK.monotonic()
     client.post(component_path(name, verb), query, timeout=timeout)
-    done = f"{_DONE[verb]} in {elapsed(SYSTEM_CLOCK.monotonic() - since)}" if query else f"{verb} requested"
+    done = f"{_DONE[verb]} in {elapsed(SYSTEM_CLOCK.monotonic() - since)}" if "wait" in query else f"{verb} requested"
     say(f"{name}  {done}")
 
 
 start = _operation("start", "Start components. What they depend on must be there, or on its way.")
 stop = _operation("stop", "Stop components. They are not restarted until they are started again.")
-restart = _operation("restart", "Stop components and start them again.")
+restart = _operation("restart", "Stop components and start them again.", rolls=True)
 
 
-def _goal(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
-    state = value.removeprefix("state=")
-    if state not in STATES or (state == value and state not in ("ready", "stopped")):
-        raise click.BadParameter(f"{value!r} is not ready, stopped or state=… (one of {', '.join(STATES)})")
-    return state
+def _signal(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    """`KILL`, `SIGKILL`, `kill` and `9` are the same."""
+    import signal
+
+    if value.isdigit() and int(value) in list(signal.Signals):
+        value = signal.Signals(int(value)).name
+    name = value.upper().removeprefix("SIG")
+    if name not in SIGNALS:
+        raise click.BadParameter(f"{value!r} is none of {', '.join(SIGNALS)}")
+    return name
 
 
 @click.command()
-@click.argument("name")
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @click.option(
-    "--for",
-    "goal",
-    callback=_goal,
-    default="ready",
+    "-s",
+    "--signal",
+    "signal_name",
+    default="KILL",
     show_default=True,
-    metavar="ready|stopped|state=STATE",
-    help="The state to wait for.",
+    callback=_signal,
+    metavar="SIGNAL",
+    help="The signal, by name or number.",
 )
-@click.option("--timeout", callback=duration, metavar="TIME", help="Give up after this time (exit status 4).")
 @target_options
-def wait(name: str, goal: str, timeout: float | None, target: Target) -> int:
-    """Wait until a component is in a state.
+def kill(names: tuple[str, ...], signal_name: str, target: Target) -> int:
+    """Send a signal to the processes of components.
 
-    A name that does not exist fails at once, and so does waiting for a component to become ready that has failed
-    and will not be restarted.
+    It reaches the whole process group of what Tekton runs, and never anything else. What ends by it has failed, and is
+    restarted by its policy; `tekton stop` ends a component for good.
     """
     client = connect(target)
-    client.get(component_path(name, "why"))  # knows configured components, too, before they are registered
-    since = SYSTEM_CLOCK.monotonic()
-    board = Board()
-    try:
-        reached = _reaches(client, board, name, goal, None if timeout is None else since + timeout)
-    except NotInTimeError:
-        waiting_for = f"state {goal}; it is {_state_of(board, name)}"
-        raise NotInTimeError(name, timeout or 0.0, waiting_for) from None
-    if reached:
-        say(f"{name}  {paint_state(goal, goal)} after {elapsed(SYSTEM_CLOCK.monotonic() - since)}")
-        return DONE
-    say_problem("component_failed", f"{name} has failed: {_reason_of(board, name)}", advice=f"tekton why {name}")
-    return FAILED
+    return each(expand_running(client, names), lambda name: _kill(client, name, signal_name))
 
 
-def _reaches(client: Client, board: Board, name: str, goal: str, deadline: float | None) -> bool:
-    """Follow the changes until the component is in the state, or (False) cannot become ready any more."""
-    for piece in watch(client, deadline=deadline):
-        board.apply(piece)
-        record = board.find(name)
-        if record is not None and record["state"] == goal:
-            return True
-        if record is not None and goal == "ready" and _is_hopeless(client, record):
-            return False
-    return False
+def _kill(client: Client, name: str, signal_name: str) -> None:
+    answer = client.post(component_path(name, "kill"), body={"signal": signal_name})
+    say(f"{name}  {signal_name} sent to {plural(len(answer['pids']), 'process group')}")
 
 
-def _reason_of(board: Board, name: str) -> str:
-    record = board.find(name)
-    return clean(record["reason"] or "no reason given") if record is not None else "it is gone"
+@click.command()
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@target_options
+def rm(names: tuple[str, ...], target: Target) -> int:
+    """Stop components that `tekton run` has added, and take them out.
+
+    What stands in the configuration is taken out there, followed by `tekton reload`.
+    """
+    client = connect(target)
+    return each(expand_running(client, names), lambda name: _remove(client, name))
 
 
-def _state_of(board: Board, name: str) -> str:
-    record = board.find(name)
-    return str(record["state"]) if record is not None else "not registered"
-
-
-def _is_hopeless(client: Client, record: Record) -> bool:
-    """True when Tekton runs the component, it has failed, and no restart is coming."""
-    if record["state"] != "failed" or not record["supervised"]:
-        return False
-    try:
-        restart_status = client.get(component_path(record["component_id"], "why"))["restart"]
-    except TektonError:
-        return False
-    return restart_status is None or bool(restart_status["gave_up"])
+def _remove(client: Client, name: str) -> None:
+    client.delete(component_path(name, "spec"), timeout=None)
+    say(f"{name}  removed")

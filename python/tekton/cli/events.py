@@ -1,26 +1,32 @@
 """The verb events: the changes of all components, past and present.
 
 What has happened comes from the history that the registry keeps; what is happening from the change feed, from
-the revision at which the history ended, so that nothing is missed or told twice.
+the revision at which the history ended, so that nothing is missed or told twice. What follows from a failure, a restart
+that is planned or given up, is no change of the registry: it is asked for when a failure is told.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any
 
 import click
 
 from tekton.cli.client import Client, component_path, connect
 from tekton.cli.components import unknown_component
+from tekton.cli.names import expand
 from tekton.cli.options import Target, duration, output_options, target_options
-from tekton.cli.render import clean, clock_time, happening, say, to_json
+from tekton.cli.render import clean, clock_time, elapsed, happening, say, to_json
 from tekton.cli.watch import watch
 from tekton.clock import SYSTEM_CLOCK
-from tekton.utils.tekton_errors import ComponentNotFoundError
+from tekton.utils.tekton_errors import ComponentNotFoundError, TektonError
 
 Entry = dict[str, Any]
 
 FIELDS = ("revision", "at", "kind", "component_id", "instance_uuid", "previous", "state", "reason")
 """What an event consists of, for machines as for people."""
+
+KINDS = ("state", "registered", "updated", "deregistered", "serving", "restart_planned", "gave_up")
+"""What kinds of events there are."""
 
 _MOST = 1000
 _WANTED = "stopped"  # the reason of every step on the way to a stop that somebody asked for
@@ -29,7 +35,7 @@ _NAME_WIDTH = 12
 
 @click.command()
 @click.argument("names", metavar="[NAME]...", nargs=-1)
-@click.option("-f", "--follow", is_flag=True, help="Go on with what happens from now.")
+@click.option("-f", "--follow", "-w", "--watch", is_flag=True, help="Go on with what happens from now.")
 @click.option("--since", callback=duration, metavar="TIME", help="Only what happened less than this long ago.")
 @click.option(
     "-n",
@@ -38,10 +44,18 @@ _NAME_WIDTH = 12
     type=click.IntRange(0, _MOST),
     help="How many past events. Default: 100; with -f alone, none.",
 )
+@click.option("--kind", "kinds", type=click.Choice(KINDS), multiple=True, help="Only events of this kind.")
 @output_options("table", "json", "jsonl")
 @target_options
 def events(
-    *, names: tuple[str, ...], follow: bool, since: float | None, count: int | None, output: str, target: Target
+    *,
+    names: tuple[str, ...],
+    follow: bool,
+    since: float | None,
+    count: int | None,
+    kinds: tuple[str, ...],
+    output: str,
+    target: Target,
 ) -> None:
     """Show what happened, or what is happening."""
     if follow and output == "json":
@@ -49,19 +63,23 @@ def events(
     client = connect(target)
     system = client.get("/api/system")
     known = [view["component_id"] for view in system["components"]]
+    names = expand(names, {view["component_id"]: view.get("groups", ()) for view in system["components"]})
     for name in names:
         if name not in known:
             raise unknown_component(name, known)
     wanted = count if count is not None else (0 if follow and since is None else 100)
     earliest = 0.0 if since is None else SYSTEM_CLOCK.time() - since
     past = _past(client, names or known, wanted, earliest) if wanted else []
-    if output == "json":
-        click.echo(to_json({"events": past}, indent=2))
-        return
-    for entry in past:
-        _print(entry, output)
+    position = max([system["revision"], *(entry["revision"] for entry in past)])
+    entries = _with_plans(client, past)
     if follow:
-        _follow(client, frozenset(names), max([system["revision"], *(entry["revision"] for entry in past)]), output)
+        entries = chain(entries, _following(client, frozenset(names), position))
+    chosen = (entry for entry in entries if entry["kind"] in (kinds or KINDS))
+    if output == "json":
+        click.echo(to_json({"events": list(chosen)}, indent=2))
+        return
+    for entry in chosen:
+        _print(entry, output)
 
 
 def line(entry: Entry) -> str:
@@ -83,12 +101,38 @@ def _past(client: Client, names: Iterable[str], count: int, earliest: float) -> 
     return recent[-count:]
 
 
-def _follow(client: Client, names: frozenset[str], since: int, output: str) -> None:
+def _following(client: Client, names: frozenset[str], since: int) -> Iterator[Entry]:
     for piece in watch(client, since=since):
         if piece.change is not None and (not names or piece.change["component_id"] in names):
-            _print(piece.change, output)
+            yield piece.change
+            yield from _plan(client, piece.change)
         elif piece.kind == "reset":
             say("some events were missed: the control plane no longer has them in memory; see tekton events -n 1000")
+
+
+def _with_plans(client: Client, past: list[Entry]) -> Iterator[Entry]:
+    """*past*, and behind the failures that nothing has followed yet what is planned."""
+    newest = {entry["component_id"]: entry["revision"] for entry in past}
+    for entry in past:
+        yield entry
+        if newest[entry["component_id"]] == entry["revision"]:
+            yield from _plan(client, entry)
+
+
+def _plan(client: Client, failure: Entry) -> Iterator[Entry]:
+    """What Recovery makes of a failure."""
+    if failure["state"] != "failed" or failure["kind"] != "state" or failure["reason"] == _WANTED:
+        return
+    try:
+        plan = client.get(component_path(failure["component_id"], "why"))["restart"]
+    except TektonError:
+        return  # it has left, or the control plane restarts: what it has told counts
+    if plan is not None and plan["gave_up"]:
+        reason = f"after {plan['attempt']} of {plan['max']} restarts"
+        yield {**failure, "kind": "gave_up", "previous": None, "reason": reason}
+    elif plan is not None and plan["next_in"] is not None:
+        when = f"{plan['attempt']} of {plan['max']} in {elapsed(plan['next_in'])}"
+        yield {**failure, "kind": "restart_planned", "previous": None, "reason": when}
 
 
 def _print(entry: Entry, output: str) -> None:

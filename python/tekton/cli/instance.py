@@ -30,6 +30,12 @@ class Instance:
         return url if isinstance(url, str) else None
 
     @property
+    def control_pid(self) -> int | None:
+        """The process that last said that it serves."""
+        pid = self._read("control.json").get("pid")
+        return pid if isinstance(pid, int) else None
+
+    @property
     def credential(self) -> str | None:
         """The owner's bearer token; None when there is none, or when it is not ours to read."""
         try:
@@ -38,14 +44,19 @@ class Instance:
             return None
 
     @property
+    def guard_pid(self) -> int | None:
+        """The guard that last said that it holds the directory."""
+        pid = self._read("guard.json").get("pid")
+        return pid if isinstance(pid, int) else None
+
+    @property
     def owner_pid(self) -> int | None:
         """The process that owns the directory: its guard, or a control plane that runs without one.
 
         None when nobody does, 0 when somebody does of whom nothing more is known.
         """
         if _is_held(self.run_dir / "guard.lock"):
-            pid = self._read("guard.json").get("pid")
-            return pid if isinstance(pid, int) else 0
+            return self.guard_pid or 0
         if _is_held(self.data_dir / "LOCK"):
             return _number_in(self.data_dir / "LOCK")
         return None

@@ -23,7 +23,7 @@ class GuardProcess:
     def __init__(self, instance: Instance, arguments: Sequence[str]) -> None:
         """Start it. *arguments* are those of the control plane. Raises OSError."""
         self._instance = instance
-        self._logged_before = instance.log.stat().st_size if instance.log.exists() else 0
+        self._logged_before = logs.end_of(instance.log)
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - read when the guard has ended
         self._process = subprocess.Popen(
             _command(instance, arguments),

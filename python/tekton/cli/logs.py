@@ -1,25 +1,30 @@
 """The verb logs: what components have printed, from the control plane, or from the files when it does not run.
 
-Lines of several components are told apart by the name in front. Past lines stand component by component, in the
-order of the names: they carry no times by which they could be merged. New lines come as they are written.
+Lines of several components are told apart by the name in front. Past lines stand in the order of the times that they
+carry; those without any come first, component by component. New lines come as they are written.
 """
 
 import json
 import queue
 import threading
-from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, Protocol
 
 import click
 
 from tekton.cli.client import Client, component_path, connect, data_dir
 from tekton.cli.components import unknown_component
 from tekton.cli.instance import Instance
-from tekton.cli.options import Target, target_options
+from tekton.cli.log_view import machine_readable, merged, readable
+from tekton.cli.names import expand_running
+from tekton.cli.options import Target, duration, target_options
 from tekton.cli.problems import NOT_FOUND, report
 from tekton.cli.render import paint_name, say
 from tekton.cli.tail import follow_file
 from tekton.cli.watch import reconnecting
+from tekton.clock import SYSTEM_CLOCK
+from tekton.core.units import component_of, unit_name
+from tekton.supervisor.log_lines import LEVELS, LineFilter
 from tekton.supervisor.logs import tail
 from tekton.utils.tekton_errors import ComponentNotFoundError, TektonError, TransportError
 
@@ -27,29 +32,54 @@ CONTROL_PLANE = "tekton"
 """The name under which the log of the control plane itself is known."""
 
 _MOST = 10_000
+_FEW = 100
+_WAITING = 1000
+"""Lines that have been read and not printed: who prints slowly reads slowly."""
 
 
 class Line(NamedTuple):
-    """A line of the log of a component; without `text`, the end of the log, and `error` what ended it."""
+    """A line of the log of a unit; without `text`, the end of the log, and `error` what ended it."""
 
-    name: str
+    unit: str
     text: str | None
     error: TektonError | None = None
+
+
+class Asked(NamedTuple):
+    """Which lines are wanted: the last `lines`, of at least `level`, since then, from before the last start."""
+
+    lines: int
+    level: str | None = None
+    since: float | None = None
+    previous: bool = False
+
+    @property
+    def only(self) -> LineFilter:
+        return LineFilter(self.level, self.since)
+
+    def query(self) -> dict[str, Any]:
+        """The same for the API."""
+        asked = {"level": self.level, "since": self.since, "previous": 1 if self.previous else None}
+        return {"tail": self.lines} | {name: value for name, value in asked.items() if value is not None}
 
 
 class LogSource(Protocol):
     """Where log lines come from."""
 
-    def names(self) -> list[str]:
-        """The components that can have a log."""
+    def units(self) -> dict[str, list[str]]:
+        """The components that can have a log, each with its units: itself, and further replicas."""
         ...
 
-    def tail(self, name: str, count: int) -> list[str] | None:
-        """The last *count* lines; None when the component has no log."""
+    def expand(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        """*names* with the components of every `@group` in its place, as far as groups are known."""
         ...
 
-    def follow(self, name: str, count: int) -> Iterator[str]:
-        """The last *count* lines, and those to come, for ever."""
+    def tail(self, unit: str, asked: Asked) -> list[str] | None:
+        """The last lines; None when the unit has no log."""
+        ...
+
+    def follow(self, unit: str, asked: Asked) -> Iterator[str]:
+        """The last lines, and those to come, for ever."""
         ...
 
 
@@ -59,23 +89,32 @@ class ControlPlaneLogs:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    def names(self) -> list[str]:
-        return [view["component_id"] for view in self._client.get("/api/system")["components"]]
+    def units(self) -> dict[str, list[str]]:
+        views = self._client.get("/api/system")["components"]
+        return {
+            view["component_id"]: [
+                unit_name(view["component_id"], number) for number in range(max(view.get("replicas", 1), 1))
+            ]
+            for view in views
+        }
 
-    def tail(self, name: str, count: int) -> list[str] | None:
+    def expand(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        return expand_running(self._client, names)
+
+    def tail(self, unit: str, asked: Asked) -> list[str] | None:
         try:
-            lines: list[str] = self._client.get(component_path(name, "logs"), {"tail": count})["lines"]
+            lines: list[str] = self._client.get(_path(unit), asked.query() | _replica(unit))["lines"]
         except ComponentNotFoundError:
             return None
         return lines
 
-    def follow(self, name: str, count: int) -> Iterator[str]:
-        wanted = count
+    def follow(self, unit: str, asked: Asked) -> Iterator[str]:
+        wanted = asked
 
         def lines() -> Iterator[str]:
             nonlocal wanted
-            for event in self._client.stream(component_path(name, "logs"), {"follow": 1, "tail": wanted}):
-                wanted = 0
+            for event in self._client.stream(_path(unit), {"follow": 1, **wanted.query(), **_replica(unit)}):
+                wanted = wanted._replace(lines=0)
                 if event.event == "message":
                     yield json.loads(event.data)["line"]
 
@@ -88,42 +127,93 @@ class LogFiles:
     def __init__(self, instance: Instance) -> None:
         self._instance = instance
 
-    def names(self) -> list[str]:
-        return sorted(path.stem for path in self._instance.log_dir.glob("*.log"))
+    def units(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for unit in sorted(path.name.removesuffix(".log") for path in self._instance.log_dir.glob("*.log")):
+            found.setdefault(component_of(unit), []).append(unit)
+        return found
 
-    def tail(self, name: str, count: int) -> list[str] | None:
-        log = self._instance.log_of(name)
-        return tail(log, count) if log.exists() else None
+    def expand(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        return names
 
-    def follow(self, name: str, count: int) -> Iterator[str]:
-        return follow_file(self._instance.log_of(name), count)
+    def tail(self, unit: str, asked: Asked) -> list[str] | None:
+        log = self._instance.log_of(unit)
+        return tail(log, asked.lines, previous=asked.previous, only=asked.only) if log.exists() else None
+
+    def follow(self, unit: str, asked: Asked) -> Iterator[str]:
+        return follow_file(self._instance.log_of(unit), asked.lines, asked.only)
+
+
+def _path(unit: str) -> str:
+    return component_path(component_of(unit), "logs")
+
+
+def _replica(unit: str) -> dict[str, Any]:
+    number = unit.partition(".")[2]
+    return {"replica": int(number)} if number.isdigit() else {}
 
 
 @click.command()
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @click.option("-f", "--follow", is_flag=True, help="Go on with new lines as they are written.")
 @click.option(
-    "-n", "--tail", "count", type=click.IntRange(0, _MOST), default=100, show_default=True, help="How many past lines."
+    "-n",
+    "--tail",
+    "count",
+    type=click.IntRange(0, _MOST),
+    help=f"How many past lines. Default: {_FEW}; with --since, {_MOST}.",
+)
+@click.option("--level", type=click.Choice(LEVELS), help="Only lines of at least this level, and those without one.")
+@click.option("--since", callback=duration, metavar="TIME", help="Only lines written less than this long ago.")
+@click.option("--previous", is_flag=True, help="What was printed before the last start.")
+@click.option("--raw", is_flag=True, help="Lines as they were printed.")
+@click.option(
+    "-o", "--output", type=click.Choice(("text", "jsonl")), default="text", show_default=True, help="The format."
 )
 @target_options
-def logs(names: tuple[str, ...], follow: bool, count: int, target: Target) -> int:
+def logs(
+    *,
+    names: tuple[str, ...],
+    follow: bool,
+    count: int | None,
+    level: str | None,
+    since: float | None,
+    previous: bool,
+    raw: bool,
+    output: str,
+    target: Target,
+) -> int:
     """Show what components have printed.
 
     Without a NAME, all of them. The name tekton stands for the log of the control plane itself.
     """
+    if follow and previous:
+        raise click.UsageError("what was printed before the last start has an end: leave out --follow")
     source = _source(target, names)
-    known = source.names()
-    for name in names:
-        if name not in known:
-            raise unknown_component(name, known)
-    chosen = list(names or known)
-    prefix = _prefixes(chosen)
+    names = source.expand(names)
+    chosen = _chosen(names, source.units())
+    earliest = None if since is None else SYSTEM_CLOCK.time() - since
+    default = _FEW if since is None else _MOST
+    asked = Asked(default if count is None else count, level, earliest, previous)
+    shown = _printer(chosen, output, raw=raw)
     if follow:
-        return _follow(source, chosen, count, prefix)
-    silent = [name for name in chosen if not _print_tail(source, name, count, prefix[name])]
-    for name in silent:
-        say(f"{name} has no log: Tekton does not run its process")
+        return _follow(source, chosen, asked, shown)
+    found = {unit: source.tail(unit, asked) for unit in chosen}
+    for unit, text in merged({unit: lines for unit, lines in found.items() if lines is not None}):
+        shown(unit, text)
+    silent = [unit for unit, lines in found.items() if lines is None]
+    for unit in silent:
+        say(f"{unit} has no log: Tekton does not run its process")
     return NOT_FOUND if names and silent == chosen else 0
+
+
+def _chosen(names: tuple[str, ...], units: dict[str, list[str]]) -> list[str]:
+    """The units that *names* (components, or units of them) stand for; all, without names."""
+    every = {unit for members in units.values() for unit in members}
+    for name in names:
+        if name not in units and name not in every:
+            raise unknown_component(name, list(units))
+    return list(dict.fromkeys(unit for name in names or units for unit in units.get(name, [name])))
 
 
 def _source(target: Target, names: tuple[str, ...]) -> LogSource:
@@ -136,37 +226,43 @@ def _source(target: Target, names: tuple[str, ...]) -> LogSource:
         if target.url is not None:
             raise
         files = LogFiles(Instance(data_dir(target)))
-        if not files.names():
+        if not files.units():
             raise
         return files
     return ControlPlaneLogs(client)
 
 
-def _prefixes(names: list[str]) -> dict[str, str]:
-    """What stands in front of the lines of each component: nothing, when there is only one."""
-    if len(names) == 1:
-        return {names[0]: ""}
-    width = max(map(len, names), default=0)
-    return {name: paint_name(f"{name:<{width}} | ", name) for name in names}
+def _printer(units: list[str], output: str, *, raw: bool) -> Callable[[str, str], None]:
+    """What prints a line of a unit. With several units, their names stand in front."""
+    if output == "jsonl":
+        return lambda unit, text: click.echo(machine_readable(unit, text))
+    prefixes = _prefixes(units)
+
+    def show(unit: str, text: str) -> None:
+        for line in [text] if raw else readable(text):
+            click.echo(prefixes[unit] + line)
+
+    return show
 
 
-def _print_tail(source: LogSource, name: str, count: int, prefix: str) -> bool:
-    lines = source.tail(name, count)
-    if lines:
-        click.echo("\n".join(prefix + line for line in lines))
-    return lines is not None
+def _prefixes(units: list[str]) -> dict[str, str]:
+    """What stands in front of the lines of each unit: nothing, when there is only one."""
+    if len(units) == 1:
+        return {units[0]: ""}
+    width = max(map(len, units), default=0)
+    return {unit: paint_name(f"{unit:<{width}} | ", unit) for unit in units}
 
 
-def _follow(source: LogSource, names: list[str], count: int, prefix: dict[str, str]) -> int:
-    """Print the lines of all components as they come, until every log has ended."""
-    lines: queue.SimpleQueue[Line] = queue.SimpleQueue()
-    for name in names:
-        threading.Thread(target=_read, args=(source, name, count, lines), daemon=True).start()
-    status, open_logs = 0, len(names)
+def _follow(source: LogSource, units: list[str], asked: Asked, shown: Callable[[str, str], None]) -> int:
+    """Print the lines of all units as they come, until every log has ended."""
+    lines: queue.Queue[Line] = queue.Queue(_WAITING)
+    for unit in units:
+        threading.Thread(target=_read, args=(source, unit, asked, lines), daemon=True).start()
+    status, open_logs = 0, len(units)
     while open_logs:
         line = lines.get()
         if line.text is not None:
-            click.echo(prefix[line.name] + line.text)
+            shown(line.unit, line.text)
             continue
         open_logs -= 1
         if line.error is not None:
@@ -174,11 +270,11 @@ def _follow(source: LogSource, names: list[str], count: int, prefix: dict[str, s
     return status
 
 
-def _read(source: LogSource, name: str, count: int, lines: "queue.SimpleQueue[Line]") -> None:
+def _read(source: LogSource, unit: str, asked: Asked, lines: "queue.Queue[Line]") -> None:
     error = None
     try:
-        for text in source.follow(name, count):
-            lines.put(Line(name, text))
+        for text in source.follow(unit, asked):
+            lines.put(Line(unit, text))
     except TektonError as failure:
         error = failure
-    lines.put(Line(name, None, error))
+    lines.put(Line(unit, None, error))

@@ -12,15 +12,33 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 class Target(NamedTuple):
-    """Which control plane a command means, as far as the command line says so."""
+    """Which control plane a command means, as far as the command line and TEKTON_URL say so.
+
+    TEKTON_URL counts only when nothing else was said; `url_is_from_environment` tells that `url` is that.
+    """
 
     data_dir: Path | None = None
     url: str | None = None
     config: Path | None = None
+    url_is_from_environment: bool = False
 
     def beside(self, other: "Target") -> "Target":
         """This target, completed by what only *other* says."""
-        return Target(self.data_dir or other.data_dir, self.url or other.url, self.config or other.config)
+        given = [target.url for target in (self, other) if target.url and not target.url_is_from_environment]
+        merged = Target(self.data_dir or other.data_dir, given[0] if given else None, self.config or other.config)
+        if merged != Target():
+            return merged
+        url = self.url or other.url
+        return Target(url=url, url_is_from_environment=url is not None)
+
+    def on_this_machine(self, verb: str) -> "Target":
+        """This target for a *verb* that works on a data directory: TEKTON_URL does not concern it.
+
+        Raises UsageError when `--url` was given to it.
+        """
+        if self.url is not None and not self.url_is_from_environment:
+            raise click.UsageError(f"{verb} works on a data directory of this machine; --url names a system elsewhere")
+        return self._replace(url=None, url_is_from_environment=False)
 
 
 _DIRECTORY = click.Path(file_okay=False, path_type=Path, resolve_path=True)
@@ -33,7 +51,7 @@ _TARGET_OPTIONS = (
         metavar="DIR",
         help="Where the control plane keeps its data. Names a running one, too.",
     ),
-    click.option("--url", metavar="URL", help="Base URL of a control plane that runs elsewhere."),
+    click.option("--url", metavar="URL", envvar="TEKTON_URL", help="Base URL of a control plane that runs elsewhere."),
     click.option(
         "-c",
         "--config",
@@ -52,8 +70,10 @@ def target_options(function: _F) -> _F:
 
     @functools.wraps(function)
     def with_target(*args: Any, data_dir: Path | None, url: str | None, config: Path | None, **kwargs: Any) -> Any:
-        outer = click.get_current_context().find_object(Target) or Target()
-        return function(*args, target=Target(data_dir, url, config).beside(outer), **kwargs)
+        context = click.get_current_context()
+        from_environment = context.get_parameter_source("url") is click.core.ParameterSource.ENVIRONMENT
+        own = Target(data_dir, url, config, from_environment)
+        return function(*args, target=own.beside(context.find_object(Target) or Target()), **kwargs)
 
     decorated: _F = _decorate(with_target, _TARGET_OPTIONS)
     return decorated

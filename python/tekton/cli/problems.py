@@ -5,11 +5,12 @@ help: did you mean 'rhetor'?
 """
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
 
-from tekton.cli.render import plural, say
+from tekton.cli.render import harmless, plural, say
 from tekton.utils.tekton_errors import (
     ConfigurationError,
     ProblemError,
@@ -30,26 +31,6 @@ CONFIG_INVALID = 8
 INTERRUPTED = 130
 READER_GONE = 141  # as a program that SIGPIPE ended
 
-STATUS_BY_CODE: dict[str, int] = {
-    "component_failed": FAILED,
-    "backup": FAILED,
-    "unreachable": NOT_RUNNING,
-    "timed_out": TIMED_OUT,
-    "start_timeout": TIMED_OUT,
-    "component_not_found": NOT_FOUND,
-    "component_exists": CONFLICT,
-    "stale_instance": CONFLICT,
-    "illegal_transition": CONFLICT,
-    "storage_locked": CONFLICT,
-    "port_in_use": CONFLICT,
-    "backup_exists": CONFLICT,
-    "in_use": CONFLICT,
-    "unauthenticated": NOT_PERMITTED,
-    "forbidden": NOT_PERMITTED,
-    "config_invalid": CONFIG_INVALID,
-}
-"""Exit statuses by the `code` of an error."""
-
 STATUS_BY_HTTP: dict[int, int] = {
     401: NOT_PERMITTED,
     403: NOT_PERMITTED,
@@ -57,7 +38,7 @@ STATUS_BY_HTTP: dict[int, int] = {
     409: CONFLICT,
     504: TIMED_OUT,
 }
-"""Exit statuses by HTTP status, for codes that the first table does not name."""
+"""Exit statuses by HTTP status, for codes that are not in the catalogue."""
 
 
 class NotInTimeError(TransportError):
@@ -68,6 +49,27 @@ class NotInTimeError(TransportError):
     def __init__(self, url: str, timeout: float, waiting_for: str = "an answer") -> None:
         self.timeout = timeout
         super().__init__(url, f"gave up after {timeout:g} s (waiting for {waiting_for})")
+
+
+class FileProblemError(TektonError):
+    """A file that a command was to read or write, and what is the matter with it."""
+
+    code = "file_problem"
+
+    def __init__(self, path: Path, problem: str) -> None:
+        self.path = path
+        self.problem = problem
+        super().__init__(f"{path}: {problem}")
+
+
+class PathTakenError(FileProblemError):
+    """Something is there already where a command was to write. It was left alone."""
+
+    code = "path_taken"
+    hint = "choose another place, or remove what is there"
+
+    def __init__(self, path: Path, problem: str = "is there already; nothing was written") -> None:
+        super().__init__(path, problem)
 
 
 class ControlPlaneError(TektonError):
@@ -95,14 +97,20 @@ _REASONS = {
     78: "the stored data cannot be used",
     137: "the guard was killed, and everything with it",
 }
-_ADVICE = {78: "tekton restore BACKUP puts a backup in its place"}
+_ADVICE = {
+    75: "tekton up --auto-port takes another port",
+    78: "tekton restore BACKUP puts a backup in its place",
+}
 _CODES = {8: "config_invalid", 75: "in_use"}
 
 
 def exit_status(error: TektonError) -> int:
     """The exit status that stands for *error*."""
-    by_http = STATUS_BY_HTTP.get(error.status, FAILED) if isinstance(error, ProblemError) else FAILED
-    return STATUS_BY_CODE.get(error.code, by_http)
+    from tekton.utils.error_catalogue import catalogue
+
+    if (known := catalogue().get(error.code)) is not None:
+        return known.exit_status
+    return STATUS_BY_HTTP.get(error.status, FAILED) if isinstance(error, ProblemError) else FAILED
 
 
 def report(error: TektonError) -> int:
@@ -116,16 +124,16 @@ def report(error: TektonError) -> int:
 
 def say_problem(code: str, text: str, evidence: Sequence[str] = (), advice: str | None = None) -> None:
     """One error: what it is, the evidence for it, the next thing to do."""
-    say(f"{click.style(f'error[{code}]', fg='red', bold=True)}: {text}")
+    say(f"{click.style(f'error[{code}]', fg='red', bold=True)}: {harmless(text)}")
     for line in evidence:
-        say(f"  {line}")
+        say(f"  {harmless(line)}")
     if advice:
         say_help(advice)
 
 
 def say_help(advice: str) -> None:
     """The next thing to do."""
-    say(f"{click.style('help', bold=True)}: {advice}")
+    say(f"{click.style('help', bold=True)}: {harmless(advice)}")
 
 
 def say_error(error: click.ClickException) -> int:
@@ -137,7 +145,7 @@ def say_error(error: click.ClickException) -> int:
 
 def _tell(error: Any) -> None:
     evidence = error.evidence if isinstance(error, ControlPlaneError) else ()
-    say_problem(error.code, str(error), evidence, error.hint)
+    say_problem(error.code, str(error), evidence, error.hint or f"tekton explain {error.code}")
 
 
 def _tell_mistakes(error: Any) -> None:
@@ -151,7 +159,7 @@ def _tell_mistakes(error: Any) -> None:
 
 def _tell_locked(error: Any) -> None:
     stop = f"tekton down --data-dir {error.path}"
-    say_problem(error.code, str(error), advice=f"{stop}, or choose another --data-dir")
+    say_problem(error.code, str(error), advice=error.hint or f"{stop}, or choose another --data-dir")
 
 
 _TELLERS: tuple[tuple[type[TektonError], Callable[[Any], None]], ...] = (

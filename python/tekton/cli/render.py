@@ -1,18 +1,22 @@
 """How things look: tables, lengths of time, states, JSON.
 
-A table has no boxes, two spaces between columns and fits 80 columns; its last column is cut only on a terminal,
-so that nothing is lost in a pipe. Colour is decoration: click drops it where the output is not a terminal.
+A table has no boxes, two spaces between columns and fits 80 columns. On a terminal that is too narrow the least
+important columns are left out, and the last one is cut; in a pipe nothing is lost. Colour is decoration: click drops it
+where the output is not a terminal.
 """
 
 import json
-import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import click
 
+from tekton.cli.terminal import width_of
+
 GUTTER = "  "
+
+_LEAST_ROOM = 8
 
 _STATE_COLOURS = {
     "ready": "green",
@@ -28,10 +32,14 @@ _NAME_COLOURS = ("cyan", "yellow", "green", "magenta", "blue", "bright_cyan", "b
 
 
 class Column(NamedTuple):
-    """A column of a table: its heading, and whether it holds numbers."""
+    """A column of a table: its heading, whether it holds numbers, and when it is left out for want of room.
+
+    The `spare` columns go first, those with the highest number before the others; 0 stays.
+    """
 
     title: str
     numeric: bool = False
+    spare: int = 0
 
 
 def paint_state(text: str, state: str) -> str:
@@ -50,15 +58,53 @@ def clean(text: str) -> str:
     return "".join(character if character.isprintable() else " " for character in text).strip()
 
 
+def harmless(text: str) -> str:
+    """*text* as it is, lines and all, but with nothing in it that a terminal would obey."""
+    return text if text.isprintable() else "".join(c if c.isprintable() or c in "\n\t" else " " for c in text)
+
+
 def table(
     columns: Sequence[Column],
     rows: Sequence[Sequence[str]],
+    *,
+    fit: bool = True,
 ) -> list[str]:
-    """The lines of a table, heading first. Cells may be coloured, the last one not."""
+    """The lines of a table, heading first. Cells may be coloured, the first and the last one not.
+
+    Without *fit*, everything stays on a terminal, too.
+    """
+    width = width_of(sys.stdout) if fit else None
     cells = [[column.title for column in columns], *rows]
     widths = [max(len(click.unstyle(row[position])) for row in cells) for position in range(len(columns))]
-    used = sum(widths[:-1]) + len(GUTTER) * (len(columns) - 1)
-    return [_line(columns, widths, [*row[:-1], _fit(row[-1], used)]) for row in cells]
+    kept = list(range(len(columns)))
+    if width is not None:
+        kept = _kept(columns, widths, width)
+        others = _used([0, *(widths[position] for position in kept[1:-1])]) + min(widths[-1], _LEAST_ROOM)
+        widths[0] = min(widths[0], max(width - others, _LEAST_ROOM))
+        cells = [[_cut(row[0], widths[0]), *row[1:]] for row in cells]
+    columns, widths = [columns[position] for position in kept], [widths[position] for position in kept]
+    cells = [[row[position] for position in kept] for row in cells]
+    if width is not None:
+        room = width - _used(widths[:-1])
+        cells = [[*row[:-1], _cut(row[-1], room)] for row in cells]
+    return [_line(columns, widths, row) for row in cells]
+
+
+def _kept(columns: Sequence[Column], widths: Sequence[int], width: int) -> list[int]:
+    """The positions of the columns for which there is room, when the last one is to have some too."""
+    kept = list(range(len(columns)))
+    last = min(widths[-1], _LEAST_ROOM)
+    while _used([widths[position] for position in kept[:-1]]) + last > width:
+        spare = max(kept, key=lambda position: columns[position].spare)
+        if not columns[spare].spare:
+            break
+        kept.remove(spare)
+    return kept
+
+
+def _used(widths: Sequence[int]) -> int:
+    """What columns of these *widths* take up, with the gutter behind each."""
+    return sum(widths) + len(GUTTER) * len(widths)
 
 
 def _line(columns: Sequence[Column], widths: Sequence[int], row: Sequence[str]) -> str:
@@ -71,11 +117,8 @@ def _align(text: str, width: int, column: Column) -> str:
     return padding + text if column.numeric else text + padding
 
 
-def _fit(text: str, used: int) -> str:
-    if not sys.stdout.isatty():
-        return text
-    room = max(shutil.get_terminal_size().columns - used, 8)
-    return text if len(text) <= room else text[: room - 1] + "…"
+def _cut(text: str, room: int) -> str:
+    return text if len(text) <= room else text[: max(room - 1, 0)] + "…" * (room > 0)
 
 
 def short_duration(seconds: float) -> str:
@@ -109,6 +152,25 @@ def size(size_bytes: int) -> str:
     return f"{amount:.1f} {unit}" if amount < 10 and unit != "B" else f"{amount:.0f} {unit}"
 
 
+def share(fraction: float | None) -> str:
+    """A fraction as a percentage, for tables: `0.4%`, `12%`; `-` for what is not known."""
+    if fraction is None:
+        return "-"
+    return f"{fraction:.1%}" if fraction < 0.0995 else f"{fraction:.0%}"
+
+
+def short_size(size_bytes: int | None) -> str:
+    """An amount of memory, for tables: `900K`, `38M`, `1.2G`; `-` for what is not known."""
+    if size_bytes is None:
+        return "-"
+    amount, unit = size_bytes / 1024, "K"
+    for larger in ("M", "G", "T"):
+        if amount < 1000:
+            break
+        amount, unit = amount / 1024, larger
+    return f"{amount:.1f}{unit}" if amount < 9.95 and unit != "K" else f"{amount:.0f}{unit}"
+
+
 def clock_time(timestamp: float) -> str:
     """The local time of day of a wall-clock *timestamp*, to the millisecond."""
     from datetime import datetime
@@ -117,9 +179,11 @@ def clock_time(timestamp: float) -> str:
 
 
 def happening(entry: Mapping[str, Any]) -> str:
-    """What a change or an entry of the history says: `starting → ready`, or `registered`, `updated`, `deregistered`."""
+    """What a change or an entry of the history says: `starting → ready`, or what else happened, as `registered`."""
+    if entry["kind"] == "serving" and "record" in entry:
+        return "takes traffic" if entry["record"]["serving"] else "takes no traffic"
     if entry["kind"] != "state":
-        return str(entry["kind"])
+        return str(entry["kind"]).replace("_", " ")
     return f"{entry['previous']} → {paint_state(entry['state'], entry['state'])}"
 
 

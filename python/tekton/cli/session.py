@@ -14,8 +14,8 @@ from tekton.cli.instance import Instance
 from tekton.cli.launch import GuardProcess
 from tekton.cli.problems import DONE, FAILED, INTERRUPTED, NotInTimeError, report, say_problem
 from tekton.cli.progress import Expected, Progress, Row
-from tekton.cli.render import clean, say
-from tekton.cli.show import choose, summary
+from tekton.cli.render import clean, harmless, plural, say
+from tekton.cli.show import choose, critical_path, summary
 from tekton.cli.watch import News, may_pass, news
 from tekton.clock import SYSTEM_CLOCK
 from tekton.utils.tekton_errors import TektonError
@@ -28,6 +28,7 @@ CONTROL_TIMEOUT = 30.0
 
 _TELL_AFTER = 3.0
 _LOOK_EVERY = 0.02
+_IN_USE = 75
 
 
 class StopSignals:
@@ -68,9 +69,16 @@ class Session:
     """A system that is coming up, runs, and goes down."""
 
     def __init__(
-        self, instance: Instance, config: "TektonConfig", arguments: Sequence[str], *, detach: bool, quiet: bool
+        self,
+        instance: Instance,
+        config: "TektonConfig",
+        arguments: Sequence[str],
+        *,
+        detach: bool,
+        quiet: bool,
+        plain: bool = False,
     ) -> None:
-        """Start the guard; *arguments* are those of the control plane."""
+        """Start the guard; *arguments* are those of the control plane. *plain*: lines even on a terminal."""
         self._instance = instance
         self._detach = detach
         self._quiet = quiet
@@ -83,7 +91,7 @@ class Session:
         socket = str(instance.socket)
         self._client = Client(lambda timeout: UnixConnection(socket, timeout), socket)
         self._guard = GuardProcess(instance, arguments)
-        self._show = choose(self._progress, quiet=quiet)
+        self._show = choose(self._progress, self._client, quiet=quiet, plain=plain)
 
     def request_stop(self) -> None:
         """Stop in order; when asked once more, kill. May be called from a signal handler."""
@@ -109,6 +117,10 @@ class Session:
     def _follow(self, deadline: float | None) -> int | None:
         """Tell what happens until the guard ends (its exit code), or a detached start has settled (None)."""
         while (exit_code := self._guard.wait(_LOOK_EVERY)) is None:
+            if self._position is None and self._instance.guard_pid != self._guard.pid:
+                # Of two that start at once, one must not take the control plane of the other for its own.
+                self._check_patience(deadline)
+                continue
             try:
                 for piece in news(self._client, since=self._position, deadline=deadline):
                     self._take(piece)
@@ -158,7 +170,7 @@ class Session:
             self._delay_told = True
             say(f"the control plane does not answer yet; its log is {self._instance.log}")
             for text in self._guard.evidence():
-                say(f"  {text}")
+                say(f"  {harmless(text)}")
 
     # What is told when the start has settled
 
@@ -176,11 +188,21 @@ class Session:
     def _tell_failure(self, row: Row) -> None:
         why = self._why(row.name)
         evidence = [clean(text) for text in why.get("evidence", ())]
-        if why.get("dependents"):
-            evidence.append(f"needed by {', '.join(why['dependents'])}")
+        evidence += [f"affected: {affected}" for affected in self._affected(why)]
         reason = clean(row.reason or "no reason given")
-        advice = f"tekton logs {row.name}, then tekton restart {row.name}"
+        advice = f"tekton why {row.name}, tekton logs {row.name}, then tekton restart {row.name}"
         say_problem("component_failed", f"{row.name}: {reason}", evidence, advice)
+
+    def _affected(self, why: dict[str, Any]) -> list[str]:
+        """What the failure keeps from coming, and what goes on without it."""
+        stuck = {row.name for row in (*self._progress.blocked, *self._progress.failed)}
+        names = [one["component_id"] for one in why.get("affected", ()) if one["component_id"] in stuck]
+        if not names:
+            return []
+        verb = "is" if len(names) == 1 else "are"
+        ready = len(self._progress.ready)
+        others = f"; {plural(ready, 'other')} {'is' if ready == 1 else 'are'} ready" if ready else ""
+        return [f"{', '.join(names)} {verb} not started{others}"]
 
     def _why(self, name: str) -> dict[str, Any]:
         try:
@@ -191,11 +213,13 @@ class Session:
 
     def _tell_summary(self) -> None:
         url = self._instance.url
-        say(f"  {summary(self._progress, SYSTEM_CLOCK.monotonic() - self._began)}")
+        took = summary(self._progress, SYSTEM_CLOCK.monotonic() - self._began)
+        say(f"  {'   '.join(filter(None, (took, critical_path(self._client))))}")
         say()
         say(f"  API   {f'{url}  ' if url else ''}socket {self._instance.socket}")
         say(f"  Logs  {self._instance.log_dir}")
-        say("  Try   tekton ps, tekton logs -f, tekton events -f, tekton why NAME")
+        known = "tekton ps, tekton logs -f, tekton events -f, tekton why NAME"
+        say(f"  Try   {known if self._progress.rows else 'tekton init demo, which writes a small system'}")
         say()
         say("  tekton down stops everything" if self._detach else "  Ctrl-C stops everything")
 
@@ -210,6 +234,9 @@ class Session:
         """The guard has ended: tell how, and return our exit status."""
         if self._asked > 1:
             return INTERRUPTED
+        if exit_code == _IN_USE:
+            # By another `tekton up` that was quicker? Else it is the port.
+            self._instance.refuse_if_owned()
         # A guard that was asked before it could listen was ended by the signal, and has started nothing.
         if exit_code and not (self._asked and exit_code == -signal.SIGTERM):
             return report(self._guard.failure(exit_code))

@@ -2,18 +2,24 @@
 
 import os
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 import click
 
 from tekton.cli.events import line
+from tekton.cli.notes import NoteOf, Notes
 from tekton.cli.progress import Progress, Row
 from tekton.cli.render import GUTTER, clean, elapsed, say
+from tekton.cli.terminal import is_live
 from tekton.cli.watch import News
 from tekton.clock import SYSTEM_CLOCK, Clock
+from tekton.utils.tekton_errors import TektonError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+    from tekton.cli.client import Client
 
 _STYLES = {"ready": "green", "degraded": "yellow", "failed": "red", "stopping": "yellow", "stopped": "bright_black"}
 
@@ -70,9 +76,19 @@ class Quiet:
 
 
 class Tree:
-    """One row per component, redrawn in place until the start has settled; lines after that."""
+    """One row per component, redrawn in place until the start has settled; lines after that.
 
-    def __init__(self, progress: Progress, clock: Clock = SYSTEM_CLOCK) -> None:
+    *note_of* tells what else is known of a component that is on its way; *ended* is called when that is needed no more.
+    """
+
+    def __init__(
+        self,
+        progress: Progress,
+        clock: Clock = SYSTEM_CLOCK,
+        *,
+        note_of: NoteOf = lambda _name, _state: None,
+        ended: Callable[[], None] = lambda: None,
+    ) -> None:
         from rich.console import Console
         from rich.live import Live
         from rich.spinner import Spinner
@@ -81,6 +97,8 @@ class Tree:
         console = Console(stderr=True, no_color=no_color or None, highlight=False)
         self._progress = progress
         self._clock = clock
+        self._note_of = note_of
+        self._ended = ended
         self._lines: Lines | None = None
         self._caption = ""
         self._spinner = Spinner("dots", style="cyan")
@@ -99,6 +117,7 @@ class Tree:
     def finish(self) -> None:
         if self._lines is None:
             self._lines = Lines(self._progress)
+            self._ended()
             self._live.stop()
 
     def _table(self) -> "RenderableType":
@@ -112,7 +131,13 @@ class Tree:
             turning = self._lines is None and not row.usable and not row.ended
             mark = self._spinner if turning else Text(_mark(row), style)
             port = f":{row.port}" if row.port else ""
-            cells = (Text(row.name), Text(_word(row), style), Text(self._took(row)), Text(port), Text(self._note(row)))
+            cells = (
+                Text(row.name),
+                Text(self._word(row), style),
+                Text(self._took(row)),
+                Text(port),
+                Text(self._note(row)),
+            )
             table.add_row(Text(""), mark, *cells)
         return Group(table, Text(self._caption)) if self._caption else table
 
@@ -121,18 +146,37 @@ class Tree:
             return ""
         return elapsed(row.took if row.usable or row.ended else max(self._clock.time() - row.began, 0.0))
 
+    def _word(self, row: Row) -> str:
+        if row.state != "unknown":
+            return row.state
+        return "" if self._progress.waits_for(row) else "waiting"
+
     def _note(self, row: Row) -> str:
         if row.reason and not row.usable:
             return clean(row.reason)
         waiting = self._progress.waits_for(row) if row.state == "unknown" else []
-        return f"waiting for {', '.join(waiting)}" if waiting else ""
+        if waiting:
+            return f"waiting for {', '.join(waiting)}"
+        return "" if row.usable or row.ended else clean(self._note_of(row.name, row.state) or "")
 
 
-def choose(progress: Progress, *, quiet: bool) -> Show:
-    """The way to show *progress* that fits stderr."""
+def choose(progress: Progress, client: "Client", *, quiet: bool, plain: bool = False) -> Show:
+    """The way to show *progress* that fits stderr; *plain*: lines even on a terminal."""
     if quiet:
         return Quiet()
-    return Tree(progress) if sys.stderr.isatty() else Lines(progress)
+    if plain or not is_live(sys.stderr):
+        return Lines(progress)
+    notes = Notes(client)
+    return Tree(progress, note_of=notes.of, ended=notes.stop)
+
+
+def critical_path(client: "Client") -> str:
+    """`critical path hermes → engram`, of a start that had one; else nothing."""
+    try:
+        path = client.get("/api/startup")["critical_path"]
+    except TektonError:
+        return ""
+    return f"critical path {' → '.join(path)}" if len(path) > 1 else ""
 
 
 def summary(progress: Progress, took: float) -> str:
@@ -149,7 +193,3 @@ def _details(row: Row) -> str:
 
 def _mark(row: Row) -> str:
     return "✖" if row.failed else "●" if row.usable else "○"
-
-
-def _word(row: Row) -> str:
-    return "waiting" if row.state == "unknown" else row.state

@@ -97,6 +97,20 @@ def may_pass(error: TektonError) -> bool:
     return isinstance(error, TransportError) and error.code == "unreachable"
 
 
+def polled(client: Client, path: str, every: float) -> Iterator[Any]:
+    """The answer to a GET request, again and again, *every* so many seconds; the first one at once.
+
+    Raises TransportError when the control plane stays away for PATIENCE seconds.
+    """
+
+    def answers() -> Iterator[Any]:
+        while True:
+            yield client.get(path)
+            pause(every)
+
+    return reconnecting(answers)
+
+
 class Board:
     """The newest record of every instance, as far as the stream has told."""
 
@@ -116,6 +130,11 @@ class Board:
         """The record that stands for a component: a usable instance if there is one, else the newest."""
         instances = self._instances.get(component_id)
         return max(instances.values(), key=_rank) if instances else None
+
+    def records(self) -> Iterator[Record]:
+        """The newest record of every instance."""
+        for instances in self._instances.values():
+            yield from instances.values()
 
     def _apply_change(self, change: Record) -> None:
         if change["kind"] != "deregistered":

@@ -1,29 +1,35 @@
-"""The verb why: the chain of causes behind a component's state, with evidence and the next thing to do."""
+"""The verb why: the chain of causes behind a component's state, with evidence and the next thing to do.
+
+The control plane finds the causes; here they become a tree, the component at the top and the first cause at the bottom.
+"""
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 
-from tekton.cli.client import Client, component_path, connect
+from tekton.cli.client import component_path, connect
 from tekton.cli.options import Target, output_options, target_options
 from tekton.cli.problems import say_help
-from tekton.cli.render import Column, ago, clean, happening, paint_state, short_duration, table, to_json
+from tekton.cli.render import (
+    Column,
+    ago,
+    clean,
+    clock_time,
+    happening,
+    paint_state,
+    short_duration,
+    table,
+    to_json,
+)
 from tekton.clock import SYSTEM_CLOCK
-from tekton.utils.tekton_errors import ComponentNotFoundError
 
 Why = dict[str, Any]
 
 _HISTORY = 8  # a restart is seven
-_DEEPEST = 16
-_COLUMNS = (Column("WHEN"), Column("CHANGE"), Column("REASON"))
-
-
-class Cause(NamedTuple):
-    """One link of the chain: `depth` 0 is the component that was asked about."""
-
-    depth: int
-    why: Why
+_COLUMNS = (Column("AT"), Column("WHEN"), Column("CHANGE"), Column("REASON"))
+_LABEL = 12
+_MOST_NAMES = 12
 
 
 @click.command()
@@ -33,98 +39,140 @@ class Cause(NamedTuple):
 def why(name: str, output: str, target: Target) -> None:
     """Explain why a component is in its state.
 
-    Shows what it waits for or which failure stopped it, down to the first cause, its last transitions, the evidence,
-    and what depends on it.
+    Shows what it waits for or which failure stopped it, down to the first cause; what its probes say and when it is
+    restarted; its last transitions and the last lines of its log; and what breaks if it stops.
     """
-    client = connect(target)
-    chain = list(causes(client, name))
+    found: Why = connect(target).get(component_path(name, "why"))
     if output == "json":
-        click.echo(to_json({**chain[0].why, "causes": [cause.why for cause in chain[1:]]}, indent=2))
+        click.echo(to_json(found, indent=2))
         return
-    for line in explain(chain, SYSTEM_CLOCK.time()):
+    for line in explain(found, SYSTEM_CLOCK.time()):
         click.echo(line)
-    _advise(chain)
+    _advise(found)
 
 
-def causes(client: Client, name: str) -> Iterator[Cause]:
-    """The component and, depth first, what it waits for or what failed it; every component once."""
-    seen = {name}
-    pending = [(0, name)]
-    while pending:
-        depth, component = pending.pop()
-        try:
-            found: Why = client.get(component_path(component, "why"))
-        except ComponentNotFoundError:
-            if depth == 0:
-                raise
-            continue  # it is named as a dependency, and nothing more is known of it
-        yield Cause(depth, found)
-        blockers = dict.fromkeys([*found["failed_dependencies"], *found["waiting_for"]])
-        deeper = [blocker for blocker in blockers if blocker not in seen and depth < _DEEPEST]
-        seen.update(deeper)
-        pending += [(depth + 1, blocker) for blocker in reversed(deeper)]
-
-
-def explain(chain: list[Cause], now: float) -> Iterator[str]:
+def explain(found: Why, now: float) -> Iterator[str]:
     """The explanation, line by line. *now* in wall-clock seconds."""
-    for cause in chain:
-        yield _sentence(cause, now)
-    first = chain[0].why
-    if (plan := _restart(first["restart"])) is not None:
-        yield f"  restart     {plan}"
-    if first["dependents"]:
-        yield f"  needed by   {', '.join(first['dependents'])}"
-    root = _root(chain)
-    if root["evidence"]:
-        yield f"\nEvidence ({root['component_id']})"
+    causes = {cause["component_id"]: cause for cause in found["causes"]}
+    yield from _tree(found, causes, now)
+    yield from _dependents(found)
+    root = first_cause(found)
+    if root["evidence"] and root["state"] not in ("ready", "stopped"):
+        yield f"\nLast lines of its log ({root['component_id']})"
         yield from (f"  {clean(line)}" for line in root["evidence"])
-    if first["history"]:
+    if found["history"]:
         yield "\nLast transitions"
-        rows = [_history_row(entry, now) for entry in first["history"][:_HISTORY]]
+        rows = [_history_row(entry, now) for entry in found["history"][:_HISTORY]]
         yield from (f"  {line}" for line in table(_COLUMNS, rows)[1:])
 
 
-def _root(chain: list[Cause]) -> Why:
-    """The first cause: what failed by itself; without such a failure, the deepest thing that is waited for."""
-    failed = [cause for cause in chain if cause.why["state"] == "failed" and not cause.why["failed_dependencies"]]
-    return max(failed or chain, key=lambda cause: cause.depth).why
+def first_cause(found: Why) -> Why:
+    """What failed by itself; without such a failure the first thing that is waited for, or the component itself."""
+    failed = [cause for cause in found["causes"] if cause["state"] == "failed" and not cause["because"]]
+    return next(iter([*failed, *found["causes"], found]))
 
 
-def _sentence(cause: Cause, now: float) -> str:
-    found = cause.why
+# The tree
+
+
+def _tree(found: Why, causes: dict[str, Why], now: float) -> Iterator[str]:
+    yield _sentence(found, now)
+    facts = [*_probes(found), *_restart(found["restart"])]
+    yield from (f"  {label:<{_LABEL}}{text}" for label, text in facts)
+    told: set[str] = set()
+    blockers = dict.fromkeys([*found["failed_dependencies"], *found["waiting_for"]])
+    yield from _branches(list(blockers), causes, now, 1, told)
+
+
+def _branches(names: list[str], causes: dict[str, Why], now: float, depth: int, told: set[str]) -> Iterator[str]:
+    for name in names:
+        cause = causes.get(name)
+        if cause is None or name in told:
+            continue
+        told.add(name)
+        indent = "  " * depth
+        yield f"{indent}because {_sentence(cause, now)}"
+        yield from (f"{indent}  {label:<{_LABEL}}{text}" for label, text in _restart(cause["restart"]))
+        yield from _branches(cause["because"], causes, now, depth + 1, told)
+
+
+def _sentence(found: Why, now: float) -> str:
+    if found["state"] is None:
+        return f"{found['component_id']} is unknown: nobody has registered or configured it"
     since = f" ({ago(now - found['since'])})" if found["since"] is not None else ""
-    state = paint_state(found["state"], found["state"])
-    lead = "" if cause.depth == 0 else f"{'  ' * cause.depth}because "
-    return f"{lead}{found['component_id']} is {state}{since}{_reason(found)}"
+    return f"{found['component_id']} is {paint_state(found['state'], found['state'])}{since}{_reason(found)}"
 
 
 def _reason(found: Why) -> str:
     if found["reason"]:
-        return f": {clean(found['reason'])}"
-    if found["failed_dependencies"]:
+        own_name = f"{found['component_id']} cannot start: "
+        return f": {clean(found['reason']).removeprefix(own_name)}"
+    if found.get("failed_dependencies"):
         return f": it needs {', '.join(found['failed_dependencies'])}"
-    return f": waiting for {', '.join(found['waiting_for'])}" if found["waiting_for"] else ""
+    waiting = found.get("waiting_for", found.get("because"))
+    if waiting:
+        return f": waiting for {', '.join(waiting)}"
+    return f": waiting for {clean(found['phase'])}" if found.get("phase") else ""
 
 
-def _restart(plan: Why | None) -> str | None:
+def _probes(found: Why) -> Iterator[tuple[str, str]]:
+    for check in found.get("health", ()):
+        finding = check["reason"] or check["finding"]
+        verdict = "well" if check["healthy"] else "unwell"
+        if check["healthy"] and check["failing"]:
+            verdict = f"failing {check['failing']} of {check['failures']}"
+        took = f", in {check['latency'] * 1000:.0f} ms" if check["latency"] is not None else ""
+        age = f" ({ago(check['age'])}{took})" if check["age"] is not None else ""
+        label = "probe" if check["role"] == "check" else check["role"]
+        yield label, f"{clean(check['name'])}: {verdict}{age}{f': {clean(finding)}' if finding else ''}"
+    if found.get("cycle"):
+        yield "cycle", " -> ".join([*found["cycle"], found["cycle"][0]])
+    for name in found.get("leaked", ()):
+        yield "left over", clean(name)
+
+
+def _restart(plan: Why | None) -> Iterator[tuple[str, str]]:
     if plan is None or (plan["attempt"] == 0 and plan["next_in"] is None and not plan["gave_up"]):
-        return None
+        return
     count = f"{plan['attempt']} of {plan['max']}"
     if plan["gave_up"]:
-        return f"given up after {count}"
-    if plan["next_in"] is None:
-        return f"attempt {count}"
-    return f"attempt {count} in {short_duration(plan['next_in'])}"
+        yield "restart", f"given up after {count}"
+    elif plan["next_in"] is None:
+        yield "restart", f"attempt {count}"
+    else:
+        yield "restart", f"attempt {count} in {short_duration(plan['next_in'])}"
+
+
+def _dependents(found: Why) -> Iterator[str]:
+    if found["awaited_by"]:
+        yield f"  {'awaited by':<{_LABEL}}{_some(found['awaited_by'])}"
+    if found["affected"]:
+        yield f"  {'if it stops':<{_LABEL}}{_some([_affected(one) for one in found['affected']])}"
+
+
+def _some(names: list[str]) -> str:
+    """*names*, as far as anybody reads them."""
+    left = len(names) - _MOST_NAMES
+    return ", ".join(names) if left <= 0 else f"{', '.join(names[:_MOST_NAMES])} and {left} more"
+
+
+def _affected(one: Why) -> str:
+    name: str = one["component_id"]
+    return f"{name} (through {one['through']})" if one["through"] else name
 
 
 def _history_row(entry: dict[str, Any], now: float) -> list[str]:
-    return [ago(now - entry["at"]), happening(entry), clean(entry["reason"] or "")]
+    return [clock_time(entry["at"]), ago(now - entry["at"]), happening(entry), clean(entry["reason"] or "")]
 
 
-def _advise(chain: list[Cause]) -> None:
-    root = _root(chain)
+def _advise(found: Why) -> None:
+    root = first_cause(found)
     name = root["component_id"]
     if root["state"] == "failed":
-        say_help(f"tekton logs {name}, then tekton restart {name}")
-    elif root["state"] == "stopped":
+        plan = root["restart"]
+        soon = plan is not None and plan["next_in"] is not None
+        say_help(f"tekton logs {name}" if soon else f"tekton logs {name}, then tekton restart {name}")
+    elif root["state"] == "stopped" or (root["state"] == "unknown" and root is not found):
         say_help(f"tekton start {name}")
+    elif root["state"] is None:
+        say_help(f"add {name} to components.json, or start what registers it")

@@ -1,0 +1,137 @@
+"""What every verb looks like when it is used: the examples at the end of its help, each with what it does."""
+
+import click
+
+EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
+    "init": (
+        ("tekton init demo", "a small system in the folder demo"),
+        ("tekton init", "the same in this folder"),
+    ),
+    "up": (
+        ("tekton up", "start, show what happens, stop on Ctrl-C"),
+        ("tekton up -d --timeout 60s", "return when all is ready, or after a minute"),
+        ("tekton up --data-dir .other --port 0", "a second system beside the first"),
+        ("tekton up rhetor @tools", "rhetor, the group tools, and what they depend on"),
+        ("tekton up --profile gpu --auto-port", "the profile gpu too, on another port if 8010 is taken"),
+    ),
+    "reload": (
+        ("tekton reload", "after components.json was edited"),
+        ("tekton reload -o json", "what it has done, for a program"),
+    ),
+    "run": (
+        ("tekton run -- node server.js", "until Ctrl-C, with its output"),
+        ("tekton run --port 9100 --ready http:/healthz -d -- node server.js", "return when it is ready"),
+        ("tekton run --name worker --needs hermes --restart always -- ./worker", "after hermes, again and again"),
+    ),
+    "down": (("tekton down", "stop everything in order"),),
+    "ps": (
+        ("tekton ps", "all components"),
+        ("tekton ps hermes -o json", "one of them, for a program"),
+        ("tekton ps -w --state failed", "what has failed, and what fails from now on"),
+    ),
+    "attach": (("tekton attach", "until Ctrl-C, which leaves the system running"),),
+    "top": (
+        ("tekton top", "until q is pressed"),
+        ("tekton top --sort mem | head", "once, the largest first"),
+    ),
+    "start": (("tekton start hermes @tools", "one after the other; @tools is a group"),),
+    "stop": (("tekton stop hermes", "it stays stopped until it is started again"),),
+    "restart": (
+        ("tekton restart hermes --timeout 30s", "and wait for it, half a minute at most"),
+        ("tekton restart --rolling worker", "replica by replica, so that some serve all the time"),
+    ),
+    "rm": (("tekton rm billing", "stops it; its history stays"),),
+    "drain": (
+        ("tekton drain worker", "callers go to others; it goes on running"),
+        ("tekton drain --undo worker", "they come back"),
+    ),
+    "scale": (("tekton scale worker=3", "three replicas, until the next change of its configuration"),),
+    "wait": (
+        ("tekton wait hermes", "until it is ready"),
+        ("tekton wait hermes engram --for serving --timeout 1m", "until both take traffic, for a minute at most"),
+        ("tekton wait --for capability=chat", "until anybody offers it"),
+    ),
+    "kill": (
+        ("tekton kill hermes", "as if it had crashed: its policy restarts it"),
+        ("tekton kill hermes -s HUP", "another signal"),
+    ),
+    "graph": (
+        ("tekton graph", "everything, as a tree"),
+        ("tekton graph hermes --invert", "what needs hermes"),
+        ("tekton graph -o mermaid > graph.mmd", "for a document"),
+    ),
+    "critical-path": (
+        ("tekton critical-path", "where the time of the last start went"),
+        ("tekton critical-path --trace start.json", "all of it, for ui.perfetto.dev"),
+    ),
+    "why": (("tekton why hermes", "its state, the cause, and what depends on it"),),
+    "logs": (
+        ("tekton logs hermes -n 20", "its last twenty lines"),
+        ("tekton logs -f", "all components, as they print"),
+        ("tekton logs hermes --previous --level error", "what went wrong before its last start"),
+    ),
+    "events": (
+        ("tekton events --since 1h", "what happened within the last hour"),
+        ("tekton events -f -o jsonl", "what is happening, for a program"),
+    ),
+    "backup": (
+        ("tekton backup", "a file named after the time"),
+        ("tekton backup /mnt/backups/monday.db", "a file of that name"),
+    ),
+    "restore": (("tekton restore /mnt/backups/monday.db", "says what will be lost, and asks"),),
+    "config": (("tekton config check", "all mistakes, with their places"),),
+    "config check": (
+        ("tekton config check", "the configuration that is found from here"),
+        ("tekton config check -c deploy", "the one in the folder deploy"),
+    ),
+    "config show": (
+        ("tekton config show --origin", "every value, and where it was set"),
+        ("tekton config show -o json", "for a program"),
+    ),
+    "config schema": (
+        ("tekton config schema components", "the JSON schema of components.json"),
+        ("tekton config schema --write .schemas", "those of all five files"),
+    ),
+    "import": (
+        ("tekton import docker-compose.yml", "the kind of file is known by its name"),
+        ("tekton import Procfile -o components.json", "write the result to a file"),
+        ("tekton import jobs.yml --from process-compose", "say which kind it is"),
+    ),
+    "auth": (("tekton auth whoami", "as whom this command line acts"),),
+    "auth token": (
+        ('curl -H "Authorization: Bearer $(tekton auth token)" http://127.0.0.1:8010/api/system', "over TCP"),
+    ),
+    "auth whoami": (("tekton auth whoami", "as whom this command line acts"),),
+    "doctor": (
+        ("tekton doctor", "what is fine, and what is not"),
+        ("tekton doctor -o json", "for a program"),
+    ),
+    "export": (
+        ("tekton export", "a bundle named after the time"),
+        ("tekton export report.tar.gz", "a bundle of that name"),
+    ),
+    "completion": (
+        ('eval "$(tekton completion bash)"', "in ~/.bashrc"),
+        ("tekton completion fish > ~/.config/fish/completions/tekton.fish", "once"),
+    ),
+    "explain": (
+        ("tekton explain", "all codes"),
+        ("tekton explain start_timeout", "one of them"),
+    ),
+    "version": (
+        ("tekton version", "of this program and of the control plane"),
+        ("tekton version -o json", "for a program"),
+    ),
+}
+EXAMPLES["status"] = EXAMPLES["ps"]
+
+
+def add_examples(command: click.Command, verb: str) -> None:
+    """Let the help of *command*, which is *verb*, end with its examples; so with the verbs below it."""
+    if isinstance(command, click.Group):
+        for name, below in command.commands.items():
+            add_examples(below, f"{verb} {name}")
+    examples = EXAMPLES.get(verb)
+    if examples is not None:
+        lines = [f"  {example}\n      {purpose}" for example, purpose in examples]
+        command.epilog = "\b\nExamples:\n" + "\n".join(lines)

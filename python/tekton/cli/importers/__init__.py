@@ -1,0 +1,1 @@
+"""What other tools call their configuration, made into components: one file per tool."""
