@@ -26,7 +26,7 @@ GATE = 1.0
 
 
 def tekton(*arguments: str) -> list[str]:
-    return [sys.executable, "-c", "import sys; from tekton.cli import main; sys.exit(main())", *arguments]
+    return [sys.executable, "-c", "from tekton.cli import command; command()", *arguments]
 
 
 def ask(data_dir: Path, path: str) -> Any:

@@ -21,6 +21,7 @@ from typing import NamedTuple
 from _measure import gate, parser, section, verdict
 
 COMPONENTS = 16
+UP = 1500.0
 BASE = "python -c pass"
 
 
@@ -33,7 +34,7 @@ class Contender(NamedTuple):
 
 def tekton(*arguments: str) -> list[str]:
     """The command line as its script starts it."""
-    return [sys.executable, "-c", "import sys; from tekton.cli import main; sys.exit(main())", *arguments]
+    return [sys.executable, "-c", "from tekton.cli import command; command()", *arguments]
 
 
 def contenders(data_dir: Path) -> dict[str, Contender]:
@@ -101,7 +102,8 @@ def main() -> int:
             commands = contenders(directory / "data")
             section(f"start of the command line, {rounds} rounds")
             report(commands, measure(commands, directory, rounds))
-            gate(f"tekton up --detach, {COMPONENTS} components", started, unit="ms", better="lower", detail="once")
+            title = f"tekton up --detach, {COMPONENTS} components"
+            gate(title, started, UP, unit="ms", better="lower", detail="once, without readiness waits")
         finally:
             subprocess.run(tekton("down"), cwd=directory, stderr=subprocess.DEVNULL, check=True)
     return verdict()

@@ -17,7 +17,7 @@ from tekton.gateway.server import GatewayServer
 from tekton.gateway.sockets import ComponentSocket
 from tekton.service.api import capabilities, components, events, heartbeats
 from tekton.service.system import System
-from tekton.service.views import ComponentView, show
+from tekton.service.views import ComponentView, InstanceView, show, show_instance
 from tekton.utils.component_client import ControlPlane
 from tekton.utils.tekton_errors import ComponentNotFoundError
 
@@ -31,6 +31,7 @@ class InMemoryControlPlane:
     def __init__(self, *, port: int = 0, interval: float = 10.0, timeout: float = 30.0) -> None:
         self.registry = ComponentRegistry()
         self.monitor = HeartbeatMonitor(self.registry, interval=interval, startup_timeout=timeout)
+        self.overview = _Overview(self)
         self._timeout = timeout
         # The routes ask of a system no more than what is here.
         system = cast(System, self)
@@ -52,13 +53,11 @@ class InMemoryControlPlane:
         del component_id
         return False
 
+    has_credential = runs
+
     def nearest(self, component_id: str) -> str | None:
         """The registered id that looks most like *component_id*."""
         return self.registry.nearest(component_id)
-
-    def view(self, component_id: str) -> ComponentView:
-        """A component as the API shows it. Raises ComponentNotFoundError."""
-        return show(self.record(component_id))
 
     def record(self, component_id: str) -> ComponentRecord:
         """What is known of a component. Raises ComponentNotFoundError."""
@@ -78,3 +77,20 @@ class InMemoryControlPlane:
         await self._server.stop()
         await self.monitor.stop_monitoring()
         await self.registry.close()
+
+
+class _Overview:
+    """The components as the API shows them, of which there is no more to say than what is registered."""
+
+    def __init__(self, plane: InMemoryControlPlane) -> None:
+        self._plane = plane
+
+    async def refresh(self) -> None:
+        """No processes are looked at."""
+
+    def view(self, component_id: str) -> ComponentView:
+        """Raises ComponentNotFoundError."""
+        return show(self._plane.record(component_id))
+
+    def instance_view(self, record: ComponentRecord) -> InstanceView:
+        return show_instance(record)

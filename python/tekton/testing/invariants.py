@@ -9,10 +9,12 @@
 """
 
 from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from tekton.core.leases.lease_clock import LeaseClock
-from tekton.core.leases.storm_guard import RELEASE_INTERVAL
+from tekton.core.leases.storm_guard import RELEASE_INTERVAL, STORM_COUNT
 from tekton.core.lifecycle import ENDED, USABLE, Change, ComponentRecord, ComponentState
 from tekton.core.recovery import RestartPolicy
 from tekton.testing.clock import ManualClock
@@ -20,66 +22,84 @@ from tekton.testing.clock import ManualClock
 Key = tuple[str, str]
 
 _ROUNDING = 0.002
-_RECENT = 300.0
+_SILENCE = 2 / 3
 
 
-@dataclass(slots=True)
-class _Pause:
+class _Pause(NamedTuple):
     at: float
     seconds: float
 
+    @property
+    def end(self) -> float:
+        return self.at + self.seconds
+
+
+class _Suspicion(NamedTuple):
+    """The storm guard has given somebody a second lease at `at`, as one `among` so many suspects."""
+
+    at: float
+    among: int
+
 
 class LeaseInvariants:
-    """Who has been heard when, and who may or must be failed."""
+    """Who has been heard when, and who may or must be failed.
+
+    All that is silent is failed one tick after its timeout at the latest, where nothing is in the way. What may be:
+
+    * A pause, which counts against nobody, and one interval after it (or after a sleep), in which nobody is expired.
+    * A storm: the lease of a suspect begins anew, and suspects end one after the other.
+    """
 
     def __init__(self, clock: ManualClock, timeout: float, interval: float, wrong: list[str]) -> None:
         self.found = 0
-        self.silence = 0.0
         self._clock = clock
         self._timeout = timeout
         self._tick = LeaseClock(timeout, 0.0).tick
         self._interval = interval
         self._wrong = wrong
         self._last: dict[Key, float] = {}
-        self._pauses: deque[_Pause] = deque()
-        self._storm_at = float("-inf")
-
-    @property
-    def leased(self) -> int:
-        """How many have a lease."""
-        return len(self._last)
+        self._suspects: dict[Key, _Suspicion] = {}
+        self._heard_at: float | None = None
+        self._pauses: list[_Pause] = []
 
     def heard(self, key: Key) -> None:
         """A heartbeat was accepted."""
-        self._last[key] = self._clock.monotonic()
+        self._last[key] = self._heard_at = self._clock.monotonic()
+        self._suspects.pop(key, None)
 
     def undone(self, key: Key) -> None:
         """The store has refused to remove *key*, which has a new lease now."""
         if key in self._last:
             self._last[key] = self._clock.monotonic()
+            self._suspects.pop(key, None)
 
     def paused(self, at: float, seconds: float) -> None:
         """The process did not run from *at* on; no *seconds* for a machine that slept."""
+        # Whoever was heard after a pause has ended has nothing to do with it.
+        first = min(*self._last.values(), at if self._heard_at is None else self._heard_at, at)
+        self._pauses = [pause for pause in self._pauses if pause.end >= first]
         self._pauses.append(_Pause(at, seconds))
-        while self._pauses[0].at < at - _RECENT:
-            self._pauses.popleft()
 
-    def suspected(self) -> None:
-        """The storm guard holds somebody back."""
-        self._storm_at = self._clock.monotonic()
+    def suspected(self, keys: Collection[Key]) -> None:
+        """The storm guard holds *keys* back, and nobody else."""
+        now = self._clock.monotonic()
+        self._suspects = {key: self._suspects.get(key, _Suspicion(now, len(keys))) for key in keys}
 
     def restarted(self, records: list[ComponentRecord]) -> None:
         """A new control plane gives everybody a full lease."""
         leased = (record for record in records if record.usable and not record.supervised)
         self._last = {(record.component_id, record.instance_uuid): self._clock.monotonic() for record in leased}
+        self._suspects.clear()
+        self._heard_at = self._clock.monotonic() if self._last else None
 
     def hear(self, change: Change) -> None:
         """A change was published."""
         key = (change.component_id, change.instance_uuid)
         if change.kind == "deregistered" or change.state in ENDED or change.state is ComponentState.STOPPING:
-            last = self._last.pop(key, None)
             if change.kind == "state" and (change.reason or "").startswith("no heartbeat"):
-                self._judge(key, last)
+                self._judge(key)
+            self._last.pop(key, None)
+            self._suspects.pop(key, None)
         elif change.state in USABLE and not change.record.supervised:
             self._last.setdefault(key, self._clock.monotonic())
 
@@ -87,32 +107,48 @@ class LeaseInvariants:
         """Find whoever should have been failed long ago."""
         now = self._clock.monotonic()
         for key, last in self._last.items():
-            if now > self._latest(last):
+            if now > self._latest(key):
                 self._wrong.append(f"{key} was silent for {now - last:.3f} s and is not failed")
 
-    def _judge(self, key: Key, last: float | None) -> None:
-        now = self._clock.monotonic()
+    def _judge(self, key: Key) -> None:
+        now, last = self._clock.monotonic(), self._last.get(key)
         if last is None:
             self._wrong.append(f"{key} was failed for silence without a lease")
             return
         self.found += 1
-        self.silence = now - last
-        # Of each pause, the lease clock counts two ticks at most.
-        lost = (max(0.0, pause.seconds - 2 * self._tick) for pause in self._pauses if pause.at >= last)
-        ran = now - last - sum(lost)
+        suspicion = self._suspects.get(key)
+        ran = self._ran_since(last if suspicion is None else suspicion.at)
         if ran < self._timeout - _ROUNDING:
             self._wrong.append(f"{key} was failed after {ran:.3f} s of silence")
-        if now > self._latest(last):
+        if now > self._latest(key):
             self._wrong.append(f"{key} was failed late, after {now - last:.3f} s of silence")
+        if suspicion is None and self._all_silent() and len(self._last) >= STORM_COUNT:
+            self._wrong.append(f"{key} was failed when nobody was heard")
 
-    def _latest(self, last: float) -> float:
-        """When somebody who was heard at *last* must have been failed."""
-        pauses = [pause for pause in self._pauses if pause.at >= last - self._interval]
-        allowed = self._timeout + self._tick + _ROUNDING
-        allowed += sum(pause.seconds + self._interval + 2 * self._tick for pause in pauses)
-        if self._storm_at >= last:
-            allowed += self._timeout + RELEASE_INTERVAL * len(self._last) + self._tick
-        return last + allowed
+    def _ran_since(self, instant: float) -> float:
+        """The least that the lease clock can have counted: of each pause it takes two ticks at most."""
+        lost = (max(0.0, pause.seconds - 2 * self._tick) for pause in self._pauses if pause.at >= instant)
+        return self._clock.monotonic() - instant - sum(lost)
+
+    def _all_silent(self) -> bool:
+        heard_at = self._heard_at
+        return heard_at is not None and self._ran_since(heard_at) > _SILENCE * self._timeout + 2 * self._tick
+
+    def _latest(self, key: Key) -> float:
+        """When *key* must have been failed, if nothing more is heard of it."""
+        suspicion = self._suspects.get(key)
+        if suspicion is None:
+            return self._end_of_lease(self._last[key], 0.0)
+        return self._end_of_lease(suspicion.at, RELEASE_INTERVAL * suspicion.among)
+
+    def _end_of_lease(self, since: float, in_turn: float) -> float:
+        end = since + self._timeout + self._tick + _ROUNDING + in_turn
+        for pause in self._pauses:
+            if since <= pause.at <= end:
+                held = pause.end + self._interval + 2 * self._tick
+                # Each hold puts off whoever waits for its turn; a lease only if it runs out meanwhile.
+                end = end + pause.seconds + self._interval if in_turn else max(end + pause.seconds, held)
+        return end
 
 
 @dataclass(slots=True)

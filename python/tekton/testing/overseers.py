@@ -1,11 +1,13 @@
-"""Registry and coordinator of a simulation, with somebody who looks over their shoulders."""
+"""Registry, monitor and coordinator of a simulation, with somebody who looks over their shoulders."""
 
 from typing import Any
 
 from tekton.core.component_lifecycle import ComponentRegistry, Registered
+from tekton.core.heartbeat_monitor import HeartbeatMonitor
+from tekton.core.leases.storm_guard import Key
 from tekton.core.lifecycle import ComponentRecord, ComponentRegistration, ComponentState
 from tekton.core.startup_coordinator import EnhancedStartUpCoordinator, StartResult
-from tekton.testing.invariants import DurabilityInvariants, RestartInvariants
+from tekton.testing.invariants import DurabilityInvariants, LeaseInvariants, RestartInvariants
 from tekton.utils.tekton_errors import RegistryError, StorageBusyError, StorageFullError
 
 _REFUSALS = (RegistryError, ValueError, StorageFullError, StorageBusyError)
@@ -18,12 +20,25 @@ class WatchedCoordinator(EnhancedStartUpCoordinator):
         super().__init__(*arguments, **settings)
         self._restarts = restarts
 
-    async def restart_component(self, component_id: str) -> StartResult:
+    async def restart_component(self, component_id: str, **options: Any) -> StartResult:
         self._restarts.begins(component_id)
         try:
-            return await super().restart_component(component_id)
+            return await super().restart_component(component_id, **options)
         finally:
             self._restarts.ended(component_id)
+
+
+class WatchedMonitor(HeartbeatMonitor):
+    """Notes at each tick whom the storm guard suspects."""
+
+    def __init__(self, leases: LeaseInvariants, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self._invariants = leases
+
+    def tick(self, now: float) -> list[Key]:
+        failed = super().tick(now)
+        self._invariants.suspected(self._guard.suspects)
+        return failed
 
 
 class WatchedRegistry(ComponentRegistry):
@@ -33,9 +48,9 @@ class WatchedRegistry(ComponentRegistry):
         super().__init__(**settings)
         self._durability = durability
 
-    async def register(self, registration: ComponentRegistration, *, supervised: bool = False) -> Registered:
+    async def register(self, registration: ComponentRegistration, **options: Any) -> Registered:
         with _Unsure(self._durability, registration.component_id):
-            registered = await super().register(registration, supervised=supervised)
+            registered = await super().register(registration, **options)
         self._done(registered.record)
         return registered
 

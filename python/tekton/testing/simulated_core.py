@@ -39,7 +39,7 @@ class SimulatedCore:
 
     *seed* decides about jitter; times are seconds. *first_lease* is the `startup_timeout` of the monitor, *policy* the
     restart policy of components without one.
-    *make_registry* and *make_coordinator* are for tests that look over the shoulders of these.
+    *make_registry*, *make_monitor* and *make_coordinator* are for tests that look over the shoulders of these.
     """
 
     def __init__(
@@ -52,6 +52,7 @@ class SimulatedCore:
         start_timeout: float = 60.0,
         first_lease: float | None = None,
         make_registry: Callable[..., ComponentRegistry] = ComponentRegistry,
+        make_monitor: Callable[..., HeartbeatMonitor] = HeartbeatMonitor,
         make_coordinator: Callable[..., EnhancedStartUpCoordinator] = EnhancedStartUpCoordinator,
     ) -> None:
         self.rng = Random(seed)
@@ -65,6 +66,7 @@ class SimulatedCore:
         self._start_timeout = start_timeout
         self._first_lease = first_lease
         self._make_registry = make_registry
+        self._make_monitor = make_monitor
         self._make_coordinator = make_coordinator
         self._listeners: list[Listener] = []
         self._unlisten: list[Callable[[], None]] = []
@@ -131,7 +133,7 @@ class SimulatedCore:
     def _build(self) -> None:
         self._worker = VirtualWorker(self._delay)
         self.registry = self._make_registry(store=self.store, clock=self.clock, executor=self._worker)
-        self.monitor = HeartbeatMonitor(
+        self.monitor = self._make_monitor(
             self.registry, clock=self.clock, interval=self._interval, startup_timeout=self._first_lease
         )
         self.coordinator = self._make_coordinator(self.registry, clock=self.clock, default_timeout=self._start_timeout)

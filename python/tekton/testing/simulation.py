@@ -21,14 +21,14 @@ from typing import Any
 from tekton.background import BackgroundGroup
 from tekton.clock import SYSTEM_CLOCK
 from tekton.core.component_lifecycle import ComponentRegistry
-from tekton.core.leases.storm_guard import STORM_COUNT
+from tekton.core.heartbeat_monitor import HeartbeatMonitor
 from tekton.core.lifecycle import ENDED, Change, ComponentRecord, ComponentState
 from tekton.core.recovery import RestartPolicy
 from tekton.core.startup_coordinator import EnhancedStartUpCoordinator, StartResult
 from tekton.testing.clock import VirtualTimeLoop, current_clock
 from tekton.testing.feed_watchers import FeedWatchers
 from tekton.testing.invariants import DurabilityInvariants, LeaseInvariants, RestartInvariants
-from tekton.testing.overseers import WatchedCoordinator, WatchedRegistry
+from tekton.testing.overseers import WatchedCoordinator, WatchedMonitor, WatchedRegistry
 from tekton.testing.simulated_components import Independent, Managed
 from tekton.testing.simulated_core import SimulatedCore
 from tekton.utils.tekton_errors import TektonError
@@ -110,12 +110,13 @@ class Simulation:
             # Managed components are governed by their start timeout, which is shorter.
             first_lease=4 * START_TIMEOUT,
             make_registry=self._make_registry,
+            make_monitor=self._make_monitor,
             make_coordinator=self._make_coordinator,
         )
         self.independent = [Independent(self, f"i{number}") for number in range(independent)]
         self.managed = self._draw_managed()
         self._orphaned: Counter[str] = Counter()
-        self._partition_ended = self._heard_at = float("-inf")
+        self._partition_ended = float("-inf")
         self._lives = BackgroundGroup("simulation")
         self._watchers = FeedWatchers(self.core, self.rng)
         self._paused = 0.0
@@ -147,7 +148,6 @@ class Simulation:
 
     def heard(self, key: tuple[str, str]) -> None:
         """See `World`."""
-        self._heard_at = self.clock.monotonic()
         self.leases.heard(key)
 
     def starting(self, component: Managed) -> None:
@@ -318,14 +318,10 @@ class Simulation:
             self._check_dead(change)
 
     def _check_dead(self, change: Change) -> None:
-        """Nobody who has sent heartbeats all the time is failed for silence."""
+        """Nobody who sends heartbeats is failed for silence, unless its heartbeats are lost just now."""
         component = next(one for one in (*self.independent, *self.managed) if one.component_id == change.component_id)
-        now = self.clock.monotonic()
-        lost = self.partitioned or now < self._partition_ended + 2 * TIMEOUT
-        # Heartbeats were lost; but when nobody is heard at all, the storm guard gives many of them a second lease.
-        held = self.leases.leased >= STORM_COUNT and now - self._heard_at > 0.7 * TIMEOUT
-        held = held and self.leases.silence < 2 * TIMEOUT
-        if component.beating and component.instance == change.instance_uuid and (held or not lost):
+        lost = self.partitioned or self.clock.monotonic() <= self._partition_ended + INTERVAL
+        if component.beating and component.instance == change.instance_uuid and not lost:
             self.wrong.append(f"{change.component_id} lives, and was failed: {change.reason}")
 
     def _check_orphans(self) -> None:
@@ -349,8 +345,6 @@ class Simulation:
             await asyncio.sleep(SWEEP)
             beat += 1
             if self.core.running:
-                if self.core.monitor.suspected:
-                    self.leases.suspected()
                 self.leases.sweep()
                 self._check_orphans()
             if beat * SWEEP % 3600 == 0:
@@ -360,6 +354,9 @@ class Simulation:
 
     def _make_registry(self, **settings: Any) -> ComponentRegistry:
         return WatchedRegistry(self.durability, **settings)
+
+    def _make_monitor(self, *arguments: Any, **settings: Any) -> HeartbeatMonitor:
+        return WatchedMonitor(self.leases, *arguments, **settings)
 
     def _make_coordinator(self, *arguments: Any, **settings: Any) -> EnhancedStartUpCoordinator:
         return WatchedCoordinator(self.restarts, *arguments, **settings)
