@@ -99,7 +99,7 @@ def test_a_json_block_is_json_and_loads_when_it_is_a_configuration_file(text: st
 
 
 async def test_the_component_of_the_readme_answers_and_is_registered(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -110,12 +110,19 @@ async def test_the_component_of_the_readme_answers_and_is_registered(
     async with InMemoryControlPlane() as plane:
         monkeypatch.setenv("TEKTON_URL", plane.address.url)
         async with names["app"] as component, HttpClient(component.endpoint) as client:
-            greeting = await client.request("GET", "/api/greet/Ada")
-            record = await plane.registry.wait_until("greeter", lambda known: known is not None and known.usable)
+            answer = await client.request("POST", "/api/tools/translate", {"text": "hello"})
+            record = await plane.registry.wait_until("polyglot", lambda known: known is not None and known.usable)
+            calls: dict[str, Any] = {"__name__": "example"}
+            exec(
+                compile(next(text for text in blocks(README, "python") if "call_api" in text), "README.md", "exec"),
+                calls,
+            )
+            await calls["main"]()
 
-    assert greeting == {"text": "Hello, Ada."}
+    assert answer == {"result": "hallo"}
     assert record is not None
-    assert record.capabilities == ("greet",)
+    assert record.capabilities == ("translate",)
+    assert capsys.readouterr().out == "['polyglot']\n{'result': 'hallo'}\n"
 
 
 async def test_the_three_calls_of_the_readme_register_a_component() -> None:

@@ -14,9 +14,11 @@ from typing import Any
 
 import pytest
 
+from tekton.component import Component
 from tekton.core.component_lifecycle import ComponentRegistry
 from tekton.core.lifecycle import VALID_TRANSITIONS, ComponentRegistration, ComponentState
 from tekton.core.startup_coordinator import EnhancedStartUpCoordinator
+from tekton.testing.control_plane import InMemoryControlPlane
 
 ROOT = Path(__file__).resolve().parent.parent
 SPECIFICATION = ROOT.parent / "shared" / "spec" / "tekton.md"
@@ -189,3 +191,26 @@ async def test_error_handling(tmp_path: Path, start: Any, ready: bool, state: Co
         component = registry.find("example_component")
         assert (component.state if component else None) == state
         assert all(registry.find(name).state is ComponentState.READY for name in ("hermes", "engram"))  # type: ignore[union-attr]
+
+
+async def test_component_discovery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    engram = Component("engram", capabilities=["memory_storage"], port=0)
+    called: list[str] = []
+
+    async def everything(scope: Any, _: Any, send: Any) -> None:
+        assert scope["type"] == "http"
+        called.append(f"{scope['method']} {scope['path']}")
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b'{"stored":true}'})
+
+    engram.mount("/", everything)
+    async with InMemoryControlPlane() as plane:
+        monkeypatch.setenv("TEKTON_URL", plane.address.url)
+        async with engram:
+            await plane.registry.wait_until("engram", lambda record: record is not None and record.usable)
+            names = await run("Component Discovery", tmp_path)
+
+    assert names["response"] == {"stored": True}
+    assert [component.component_id for component in names["memory_components"]] == ["engram"]
+    assert called == ["POST /api/memory/store", "GET /..."]

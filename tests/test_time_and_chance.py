@@ -19,6 +19,7 @@ TIME = {
     "failpoints.py": "makes a thread wait on purpose",
     "supervisor/guard.py": "a process of its own, of the standard library only",
     "supervisor/guard_log.py": "part of the guard",
+    "supervisor/log_rotation.py": "part of the guard: waits a moment for another process, which no test can hasten",
 }
 CHANCE = {"gateway/sse.py": "when a client comes back; nothing of ours depends on it"}
 NOW = {"now", "utcnow", "today"}

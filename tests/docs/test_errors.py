@@ -1,118 +1,92 @@
-"""docs/reference/errors.md has every error, as it is."""
+"""docs/reference/errors.md and the catalogue have every error, as it is."""
 
+import importlib.util
 import json
-import typing
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
 from tekton.cli import problems as command_line
 from tekton.gateway import errors as gateway_errors
-from tekton.gateway.problems import headers_of, status_of, to_problem
-from tekton.utils import tekton_errors
-from tekton.utils.tekton_errors import ComponentNotFoundError, Mistake, ProblemError, TektonError
+from tekton.gateway.problems import status_of, to_problem
+from tekton.utils.error_catalogue import catalogue
+from tekton.utils.tekton_errors import ComponentNotFoundError, ProblemError, TektonError
 
-Names = Callable[[str], list[str]]
 
-_OF_EVERY_PROBLEM = {"type", "title", "status", "detail", "code", "instance", "hint"}
-_SAMPLES: dict[Any, object] = {
-    str: "x",
-    str | None: "x",
-    int: 1,
-    int | None: 1,
-    float: 1.0,
-    Sequence[str]: ["x"],
-    Sequence[Mistake]: [Mistake("x", 1, 1, "", "x")],
+def _load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+errors_page = _load("errors_page")
+each_class = pytest.mark.parametrize("kind", errors_page.error_classes(), ids=lambda kind: kind.__name__)
+
+OF_THE_COMMAND_LINE = {
+    "timed_out",
+    "control_plane_failed",
+    "in_use",
+    "http_error",
+    "file_problem",
+    "path_taken",
+    "usage",
 }
 
 
-def error_classes() -> list[type[TektonError]]:
-    # ProblemError has the code of whatever it stands for.
-    found = [kind for module in (tekton_errors, gateway_errors) for kind in vars(module).values()]
-    classes = [kind for kind in found if isinstance(kind, type) and issubclass(kind, TektonError)]
-    return [kind for kind in dict.fromkeys(classes) if kind is not ProblemError]
+@each_class
+def test_an_error_class_is_in_the_catalogue_with_its_status(kind: type[TektonError]) -> None:
+    assert catalogue()[kind.code].status == status_of(errors_page.sample(kind))
 
 
-def sample(kind: type[TektonError]) -> TektonError:
-    """An error of this class, with all that it can carry."""
-    if not any("__init__" in vars(base) for base in kind.__mro__ if issubclass(base, TektonError)):
-        return kind("x")
-    hints = typing.get_type_hints(kind.__init__)
-    return kind(**{name: _SAMPLES[hint] for name, hint in hints.items() if name != "return"})
+def test_no_code_is_in_the_catalogue_that_does_not_exist() -> None:
+    raised = {kind.code for kind in errors_page.error_classes()}
+
+    assert sorted(catalogue()) == sorted(raised | OF_THE_COMMAND_LINE)
 
 
-def problem(error: TektonError) -> Any:
-    return json.loads(to_problem(error, "/"))
+@pytest.mark.parametrize("entry", catalogue().values(), ids=lambda entry: entry.code)
+def test_an_entry_says_what_it_means_and_what_to_do(entry: Any) -> None:
+    assert entry.title[0].isupper()
+    assert not entry.title.endswith(".")
+    assert entry.meaning.endswith((".", "?"))
+    assert entry.advice.endswith(".")
+    assert all(cause.endswith(".") for cause in entry.causes)
 
 
-@pytest.fixture
-def errors(page: Callable[[str], Any]) -> Any:
-    return page("errors")
+def test_the_page_is_made_from_the_catalogue() -> None:
+    text = errors_page.PAGE.read_text()
+
+    assert errors_page.with_current_entries(text) == text, "run python tests/docs/errors_page.py"
 
 
-@pytest.mark.parametrize("kind", error_classes(), ids=lambda kind: kind.__name__)
-def test_an_error_is_documented_with_status_class_fields_and_advice(
-    kind: type[TektonError], errors: Any, names: Names
-) -> None:
-    first, *rest = errors.sections(3)[kind.code].text.strip().split("\n\n")
-    status, documented, fields, *retry = first.split(" · ")
-    error = sample(kind)
-    seconds = dict(headers_of(error)).get("retry-after")
-
-    assert int(status) == status_of(error)
-    assert documented == f"`{kind.__name__}`"
-    assert set(names(fields.removeprefix("fields:"))) == set(problem(error)) - _OF_EVERY_PROBLEM
-    assert retry == ([f"`Retry-After: {seconds}`"] if seconds else [])
-    assert len(rest) == 2
-    assert rest[1].startswith("**What to do:** ")
-
-
-def test_no_code_is_documented_that_does_not_exist(errors: Any) -> None:
-    assert sorted(errors.sections(3)) == sorted(kind.code for kind in error_classes())
-
-
-def test_the_overview_has_every_code_under_its_status(errors: Any, names: Names) -> None:
-    table = errors.sections(2)["By status"].rows()
-
-    overview = [(int(status), code) for status, cell in table for code in names(cell)]
-    assert sorted(overview) == sorted((status_of(sample(kind)), kind.code) for kind in error_classes())
-
-
-def test_the_example_is_what_is_sent(errors: Any) -> None:
+def test_the_example_is_what_is_sent(page: Callable[[str], Any]) -> None:
     error = ComponentNotFoundError("biling", "billing")
 
-    assert errors.examples() == [json.loads(to_problem(error, "/api/components/biling"))]
+    assert page("errors").examples() == [json.loads(to_problem(error, "/api/components/biling"))]
 
 
-@pytest.fixture
-def exit_statuses(errors: Any, names: Names) -> Callable[[str], int]:
-    """The documented exit status of a code."""
-    table = errors.sections(2)["On the command line"].rows()
-    found = {code: int(first) for first, cell in table if first.isdigit() for code in names(cell)}
-    return lambda code: found.get(code, command_line.FAILED)
-
-
-@pytest.mark.parametrize("kind", error_classes(), ids=lambda kind: kind.__name__)
-def test_an_exit_status_is_that_of_the_command_line(
-    kind: type[TektonError], exit_statuses: Callable[[str], int]
-) -> None:
-    error = sample(kind)
+@each_class
+def test_the_exit_status_is_that_of_the_catalogue(kind: type[TektonError]) -> None:
+    error = errors_page.sample(kind)
     if kind.__module__ == gateway_errors.__name__:
         # The command line does not load the gateway, so that these arrive as what they are for a client.
         error = ProblemError(status_of(error), error.code, str(error))
 
-    assert exit_statuses(kind.code) == command_line.exit_status(error)
+    assert command_line.exit_status(error) == catalogue()[kind.code].exit_status
 
 
-def test_the_codes_of_the_command_line_itself_are_documented(
-    errors: Any, names: Names, exit_statuses: Callable[[str], int]
-) -> None:
-    table = errors.sections(2)["On the command line"].rows()
-    own = {names(first)[0] for first, _ in table if first.startswith("`")}
+def test_commands_in_the_catalogue_are_real() -> None:
+    from tekton.cli.app import VERBS
 
-    assert command_line.STATUS_BY_CODE.keys() - {kind.code for kind in error_classes()} <= own
-    assert {command_line.NotInTimeError.code, command_line.ControlPlaneError.code} <= own
-    assert exit_statuses("usage") == command_line.USAGE
-    for code in own - {"usage"}:
-        assert exit_statuses(code) == command_line.STATUS_BY_CODE.get(code, command_line.FAILED)
+    texts = [text for entry in catalogue().values() for text in (entry.meaning, entry.advice, *entry.causes)]
+    named = {verb for text in texts for verb in re.findall(r"`tekton ([a-z][a-z-]*)", text)}
+
+    assert named
+    assert named <= set(VERBS)

@@ -51,7 +51,8 @@ def test_every_operation_is_documented_with_an_example(
 def test_every_frame_of_the_server_is_documented_with_its_members(
     watching: Any, frames: Callable[[str], list[dict[str, Any]]], names: Names
 ) -> None:
-    sent = set(re.findall(r'"(?:t": ?|op":)"(\w+)"(?!,"id")', inspect.getsource(sockets._Session)))
+    source = inspect.getsource(sockets._Session) + inspect.getsource(sockets._ComponentTopics)
+    sent = set(re.findall(r'"(?:t": ?|op":)"(\w+)"(?!,"id")', source))
     sent |= set(re.findall(r'"t": "(\w+)"', inspect.getsource(sockets._error)))
     documented = {names(row[0])[0]: set(names(row[1])) for row in watching.sections(3)["Frames of the server"].rows()}
     shown = {kind: set(frame) for frame in frames("←") for kind in [frame.pop("t", None) or frame.pop("op")]}

@@ -142,7 +142,7 @@ class Tekton:
         return next(one for one in self.get("/api/system")["components"] if one["component_id"] == component_id)
 
     def state(self, component_id: str) -> str:
-        with suppress(OSError, http.client.HTTPException):
+        with suppress(OSError, http.client.HTTPException, StopIteration):
             return str(self.component(component_id)["state"])
         return "unreachable"
 

@@ -22,7 +22,7 @@ NAME = "billing"
 def system(tmp_path_factory: pytest.TempPathFactory, start_tekton: Any) -> Iterator[Any]:
     """One control plane for all tests of this file; each registers components of its own."""
     tekton = start_tekton(tmp_path_factory.mktemp("api"))
-    tekton.configure({"worker": {"command": ["sleep", "1000"]}})
+    tekton.configure({"worker": {"command": ["sh", "-c", "echo up; exec sleep 1000"]}})
     try:
         tekton.up()
         tekton.until("worker")
@@ -76,6 +76,22 @@ def test_register_ready_beat_and_leave(system: Any, name: str) -> None:
     assert system.request("GET", f"/api/components/{name}")[0] == 404
     kinds = [entry["kind"] for entry in system.get(f"/api/components/{name}/history")["items"]]
     assert kinds == ["deregistered", "state", "state", "state", "registered"]
+
+
+def test_a_component_that_takes_no_requests_is_not_found_by_its_capability(system: Any, name: str) -> None:
+    _, answer = system.request("POST", "/api/components", {"component_id": name, "capabilities": [f"of-{name}"]})
+    who = {"instance_uuid": answer["component"]["instance_uuid"]}
+    system.request("POST", f"/api/components/{name}/ready", who)
+
+    status, reply = system.request("POST", f"/api/components/{name}/heartbeat", {**who, "serving": False})
+
+    assert (status, reply["state"]) == (200, "ready")
+    assert system.get(f"/api/capabilities/of-{name}/components")["items"] == []
+    assert system.get(f"/api/components?capability=of-{name}")["items"] == []
+    seen = system.get(f"/api/components/{name}")
+    assert (seen["state"], seen["serving"]) == ("ready", False)
+    system.request("POST", f"/api/components/{name}/heartbeat", {**who, "serving": True})
+    assert [one["component_id"] for one in system.get(f"/api/capabilities/of-{name}/components")["items"]] == [name]
 
 
 def test_registering_the_same_instance_again_is_200(system: Any, name: str, instance: str) -> None:
@@ -224,7 +240,11 @@ def test_anonymous_callers_may_not_speak_for_a_component_that_tekton_runs(system
         ("PUT", "/api/components/worker/state", {**who, "state": "failed"}),
         ("POST", "/api/components/worker/ready", who),
         ("POST", "/api/components/worker/heartbeat", {**who, "state": "failed"}),
+        ("POST", "/api/components/worker/heartbeat", {**who, "serving": False}),
+        ("POST", "/api/heartbeats", {"heartbeats": [{"component_id": "worker", **who, "serving": False}]}),
         ("POST", "/api/heartbeats", {"heartbeats": [beat]}),
+        ("POST", "/api/components/worker/heartbeat", who),
+        ("POST", "/api/heartbeats", {"heartbeats": [{"component_id": "worker", **who}]}),
         ("POST", "/api/components", {"component_id": "worker", **who, "endpoint": "http://elsewhere"}),
         ("DELETE", f"/api/components/worker?instance_uuid={instance}", None),
     ]
@@ -235,6 +255,15 @@ def test_anonymous_callers_may_not_speak_for_a_component_that_tekton_runs(system
 
     worker = system.component("worker")
     assert (worker["state"], worker["instance_uuid"], worker["endpoint"]) == ("ready", instance, None)
+
+
+def test_logs_are_the_owners_and_so_is_what_an_explanation_shows_of_them(system: Any) -> None:
+    assert system.get("/api/components/worker/why")["evidence"] != []
+
+    status, explained = raw(system, "GET", "/api/components/worker/why", b"")
+
+    assert status == 200
+    assert (explained["state"], explained["evidence"]) == ("ready", [])
 
 
 def test_a_component_that_tekton_does_not_run_is_neither_started_nor_stopped(
@@ -318,6 +347,10 @@ def test_the_openapi_document_lists_every_route_and_its_problems(system: Any) ->
     assert "$defs" not in json.dumps(document)
     register = document["paths"]["/api/components"]["post"]
     assert {"201", "409", "422"} <= set(register["responses"])
+    assert document["components"]["schemas"]["ComponentRecord"]["properties"]["serving"] == {
+        "type": "boolean",
+        "default": True,
+    }
     states = document["components"]["schemas"]["ComponentState"]["enum"]
     assert set(states) == {state.value for state in ComponentState}
     assert len(STATES) == 9

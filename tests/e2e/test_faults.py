@@ -12,7 +12,7 @@ import pytest
 
 ROUNDS = int(os.environ.get("TEKTON_KILL_ROUNDS", "40"))
 
-SLEEP = {"command": ["sleep", "1000"]}
+SLEEP = {"command": ["sleep", "1000000"]}
 
 
 def quick_restart(maximum: int = 5) -> dict[str, Any]:

@@ -282,7 +282,7 @@ def test_who_depends_on_what_is_deregistered_goes_on_and_the_graph_shows_it(syst
 
     assert system.get(f"/api/components/{above}/instances") == before
     graph = system.get("/api/graph")
-    assert {"id": below, "state": None} in graph["nodes"]
+    assert {"id": below, "state": None, "missing": True} in graph["nodes"]
     assert [above, below] in graph["edges"]
 
 

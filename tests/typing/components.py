@@ -1,6 +1,6 @@
 """What a type checker sees as the author of a component. Checked by test_typing.py, never run."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
 from typing import Any, assert_type
 
@@ -9,7 +9,12 @@ import msgspec
 import tekton
 from tekton.component import Component, EventStream, Request, Response
 from tekton.core.lifecycle import Change
-from tekton.utils.component_client import ComponentClient, find_component, find_components_by_capability
+from tekton.utils.component_client import (
+    ComponentClient,
+    Discovery,
+    find_component,
+    find_components_by_capability,
+)
 from tekton.utils.tekton_config import TektonConfig
 from tekton.utils.tekton_errors import DependencyError, IllegalTransitionError, TektonError
 from tekton.utils.tekton_http import HttpClient, construct_url
@@ -47,7 +52,28 @@ async def connected() -> bool:
     return True
 
 
+@app.tool
+async def double(number: int) -> int:
+    return 2 * number
+
+
+@app.tool(name="numbers.halve")
+def halve(number: int) -> float:
+    return number / 2
+
+
+async def mounted(
+    scope: MutableMapping[str, Any],
+    receive: Callable[[], Awaitable[MutableMapping[str, Any]]],
+    send: Callable[[MutableMapping[str, Any]], Awaitable[None]],
+) -> None: ...
+
+
+app.mount("/admin", mounted)
+
 # Decorated functions stay what they are.
+double_again: Callable[[int], Awaitable[int]] = double
+halve_again: Callable[[int], float] = halve
 greet_again: Callable[[Request], Awaitable[Greeting]] = greet
 store_again: Callable[[Request], Response] = store
 assert_type(EventStream.__name__, str)
@@ -60,6 +86,10 @@ async def discovering() -> None:
         assert_type(await engram.call_api("/api/memory/store", method="POST", data={"key": "a"}), Any)
         assert_type(engram.endpoint, str | None)
     assert_type(await find_components_by_capability("memory.read"), list[ComponentClient])
+    async with Discovery() as discovery:
+        assert_type(discovery.find("engram"), ComponentClient | None)
+        assert_type(discovery.stale, float)
+    assert_type(await app.publish("memory.updated", {"key": "a"}), int)
 
 
 async def watching() -> None:

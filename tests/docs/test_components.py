@@ -1,0 +1,112 @@
+"""What docs/components.md shows is what happens: its calls with curl, its components, its table of paths."""
+
+import asyncio
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tekton.component.exposition import RequestCounts, metrics_route
+from tekton.component.process_metrics import ProcessMetrics
+from tekton.core.lifecycle import ComponentState
+from tekton.gateway.server import GatewayServer
+from tekton.testing.control_plane import InMemoryControlPlane
+from tekton.utils.tekton_http import HttpClient
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "components.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+
+
+def program(component_id: str) -> dict[str, Any]:
+    """The first program of the page that defines the component, executed."""
+    source = next(text for text in blocks("python") if f'Component("{component_id}"' in text)
+    names: dict[str, Any] = {"__name__": "example"}
+    exec(compile(source, "components.md", "exec"), names)
+    return names
+
+
+@pytest.fixture(autouse=True)
+def nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+async def test_the_calls_with_curl_do_what_is_said(tmp_path: Path) -> None:
+    run = tmp_path / ".tekton" / "data" / "run"
+    run.mkdir(parents=True)
+    states: list[tuple[ComponentState, bool]] = []
+    async with InMemoryControlPlane() as plane:
+        plane.registry.feed.add_listener(lambda change: states.append((change.state, change.record.serving)))
+        socket = GatewayServer(plane._server._app, "127.0.0.1", 0, uds=run / "control.sock")
+        await socket.start()
+        script = "set -euo pipefail\n" + "\n".join(blocks("sh"))
+        async with asyncio.timeout(30):
+            shell = await asyncio.create_subprocess_exec(
+                "bash", "-c", script, env={**os.environ, "HOME": str(tmp_path)}, stdout=-1, stderr=-1
+            )
+            output, mistakes = await shell.communicate()
+        metrics = plane.monitor.metrics("billing")
+        await socket.stop()
+
+    assert shell.returncode == 0, mistakes.decode()
+    assert states[-1] == (ComponentState.STOPPED, True)
+    assert {(ComponentState.READY, False), (ComponentState.READY, True)} <= set(states)
+    assert metrics == {"queue": 3}
+    assert b'"known":true' in output
+    assert b"event: snapshot" in output
+
+
+async def test_the_first_program_is_found_and_called() -> None:
+    app = program("greeter")["app"]
+    async with InMemoryControlPlane() as plane:
+        app._control_plane = plane.address
+        async with app, HttpClient(app.endpoint) as client:
+            await plane.registry.wait_until("greeter", lambda record: record is not None and record.usable)
+            answer = await client.request("POST", "/api/tools/greet", {"name": "Ada", "excited": True})
+
+    assert answer == {"result": "Hello, Ada!"}
+
+
+async def test_the_memory_stores_publishes_and_recalls() -> None:
+    app = program("engram")["app"]
+    app._registers = False
+    async with app, HttpClient(app.endpoint) as client:
+        stored = await client.send("POST", "/api/memory/store", {"key": "a", "value": [1]})
+        recalled = await client.request("GET", "/api/memory/a")
+        lost = await client.send("GET", "/api/memory/b")
+
+    assert (stored.status, recalled, lost.status) == (201, [1], 404)
+
+
+async def test_every_path_of_the_table_is_served() -> None:
+    section = PAGE.partition("On its port are")[2].partition("The port is")[0]
+    named = set(re.findall(r"`(?:(?:GET|POST) )?(/[a-z./{}]+)`", section))
+    app = program("greeter")["app"]
+    app._registers = False
+    async with app, HttpClient(app.endpoint) as client:
+        served = set((await client.request("GET", "/openapi.json"))["paths"])
+
+    assert {path.replace("{topic}", "{a}") for path in named} - {"/ws"} <= served
+
+
+async def test_the_metrics_that_are_named_are_there() -> None:
+    counts = RequestCounts()
+    route = metrics_route(counts, ProcessMetrics().read, {})
+    text = (await route.handler(None)).body.decode()  # type: ignore[arg-type]
+
+    named = set(re.findall(r"`(tekton_component_\w+)`", PAGE))
+    assert named == set(re.findall(r"^# TYPE (\S+)", text, re.MULTILINE))
+
+
+def test_the_event_frame_is_complete() -> None:
+    (frame,) = (json.loads(text) for text in blocks("json"))
+
+    assert list(frame) == ["id", "t", "seq", "topic", "data"]
