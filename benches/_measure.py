@@ -40,6 +40,7 @@ MISSED = 3
 SKIPPED = 77
 """The exit status of a bench that lacks what it needs. Any other than these and 0: it crashed."""
 
+_BYTECODE = Path(__file__).resolve().parents[1] / "target" / "bytecode"
 _LEAST_NS = 1_000_000  # shorter runs than this say more about the clock than about the contender
 _LONG_NS = 50_000_000  # longer ones fill the caches themselves
 
@@ -83,9 +84,17 @@ _rows: list[Row] = []
 
 def parser(doc: str | None) -> argparse.ArgumentParser:
     """The command line of a bench: *doc* as its help, and `--full`, which every bench takes."""
+    _have_bytecode()
     made = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--full", action="store_true", help="the large sizes too")
     return made
+
+
+def _have_bytecode() -> None:
+    # An installed package has its bytecode beside it. Where the environment forbids to write any, every process that a
+    # bench starts would compile what it imports, and that would be most of what is measured.
+    if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
+        os.environ["PYTHONPYCACHEPREFIX"] = str(_BYTECODE)
 
 
 def section(title: str) -> None:

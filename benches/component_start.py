@@ -75,7 +75,7 @@ async def measure(options: argparse.Namespace) -> None:
         url = f"http://127.0.0.1:{process.port}"
         taken = await starts(ControlPlane(url), url, Path(name), options.starts)
     nothing = statistics.median(took("pass") for _ in range(5))
-    imports = statistics.median(took("import tekton; tekton.Component; import aiohttp, psutil") for _ in range(5))
+    imports = statistics.median(took("import tekton; tekton.Component; import psutil") for _ in range(5))
     section("a component of seven lines")
     middle = statistics.median(taken) * 1e3
     gate("from exec to READY", middle, 500, unit="ms", better="lower", spread=(min(taken) * 1e3, max(taken) * 1e3))

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from tekton.cli.app import cli
-from tekton.cli.client import Client, UnixConnection, connect
+from tekton.cli.client import Client, UnixConnection, component_path, connect
 from tekton.cli.options import Target
 from tekton.cli.problems import NotInTimeError
 from tekton.clock import SYSTEM_CLOCK
@@ -285,3 +285,7 @@ def test_a_stream_ends_at_its_deadline_though_the_server_still_talks(data_dir: P
         with pytest.raises(NotInTimeError):
             list(client.stream("/events/components", deadline=SYSTEM_CLOCK.monotonic() + 0.1))
         talker.join(timeout=5)
+
+
+def test_a_name_that_is_no_text_has_a_path_too() -> None:
+    assert component_path("a\udc9b/..", "why") == "/api/components/a%9B%2F../why"

@@ -153,6 +153,14 @@ def test_behind_a_failure_stands_that_it_was_given_up(tekton: Any, past: Any, do
     }
 
 
+def test_as_many_are_shown_as_were_asked_for_of_the_kind_that_was_asked_for(tekton: Any, past: Any) -> None:
+    registered = tekton("events", "--kind", "registered", "-n", "1", "-o", "jsonl").stdout.splitlines()
+    changed = tekton("events", "--kind", "state", "-n", "2", "-o", "jsonl").stdout.splitlines()
+
+    assert [json.loads(line)["revision"] for line in registered] == [1]
+    assert [json.loads(line)["revision"] for line in changed] == [3, 4]
+
+
 def test_a_followed_failure_is_told_with_its_restart(background: Any, past: Any, double: Any) -> None:
     plan = {"attempt": 1, "max": 5, "next_in": 1.0, "gave_up": False}
     past.whys["hermes"] = double.why("hermes", "failed", restart=plan)
@@ -168,7 +176,7 @@ def test_a_change_of_traffic_is_told_in_words(double: Any) -> None:
 
     assert line(off).endswith("hermes        takes no traffic  status 503")
     assert line(on).endswith("hermes        takes traffic  ready again")
-    assert line({name: off[name] for name in FIELDS}).endswith("hermes        serving  status 503")
+    assert line({name: off[name] for name in FIELDS}).endswith("hermes        traffic  status 503")
 
 
 def test_only_events_of_a_kind_can_be_shown(tekton: Any, past: Any) -> None:

@@ -62,7 +62,7 @@ def test_the_result_is_written_to_a_new_file_only(tmp_path: Path) -> None:
         (b"services: [}", "line 1, column 12: "),
         (b"\xff\xfe\xff", "is not UTF-8 text"),
         (b"just text", "should be a table"),
-        (b"services: {}", "there are no services in it"),
+        (b"services: {}", "it has no `services`"),
     ],
 )
 def test_what_cannot_be_read_is_told_with_its_place(tmp_path: Path, content: bytes, problem: str) -> None:

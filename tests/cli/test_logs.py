@@ -81,6 +81,13 @@ def test_the_log_of_the_control_plane_is_called_tekton(tekton: Any, two: Any, da
     assert tekton("logs", "tekton").stdout == "t1\n"
 
 
+def test_a_control_plane_whose_log_was_removed_has_none(tekton: Any, two: Any) -> None:
+    result = tekton("logs", "tekton")
+
+    assert result.exit_code == 5
+    assert "tekton has no log" in result.stderr
+
+
 def test_a_log_elsewhere_is_not_read_from_files_here(tekton: Any, data_dir: Path) -> None:
     (data_dir / "logs" / "hermes.log").write_text("h1\n")
 

@@ -38,6 +38,12 @@ def test_what_is_not_a_length_of_time_is_refused(text: str) -> None:
         seconds(text)
 
 
+def test_a_target_that_was_named_can_be_named_again() -> None:
+    assert Target().words == ""
+    assert Target(data_dir=Path("/my data")).words == " --data-dir '/my data'"
+    assert Target(config=Path("/etc/tekton.json")).words == " --config /etc/tekton.json"
+
+
 def test_a_target_is_completed_by_what_it_does_not_say() -> None:
     mine = Target(url="http://here")
     theirs = Target(data_dir=Path("/data"), url="http://there", config=Path("/tekton.json"))

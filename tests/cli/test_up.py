@@ -227,6 +227,16 @@ def test_a_control_plane_that_cannot_start_is_explained_by_its_log(up: Start, tm
     ]
 
 
+def test_a_data_directory_that_cannot_be_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    command = [sys.executable, "-m", "tekton", "up", "--data-dir", str(tmp_path / "file" / "data")]
+
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False)
+
+    assert run.returncode == 1
+    assert f"{tmp_path}/file/data cannot be used: Not a directory" in run.stderr
+
+
 def test_a_guard_that_ends_by_itself_is_exit_status_1(up: Start, tmp_path: Path) -> None:
     run = up("lost")
     run.until("Try")

@@ -142,11 +142,24 @@ def test_why_shows_a_circle_of_dependencies(tekton: Any, plane: Any, double: Any
     causes = [double.cause("b", "unknown", since=None, because=["a"])]
     plane.whys["a"] = double.why("a", "unknown", since=None, failed_dependencies=["b"], cycle=["a", "b"], causes=causes)
 
-    assert tekton("why", "a").stdout.splitlines() == [
+    result = tekton("why", "a")
+
+    assert result.stdout.splitlines() == [
         "a is unknown: it needs b",
         "  cycle       a -> b -> a",
         "  because b is unknown: waiting for a",
     ]
+    assert result.stderr == "help: take one of these dependencies out of the configuration, then tekton reload\n"
+
+
+def test_why_says_how_to_start_what_was_left_out(tekton: Any, plane: Any, double: Any, now: None) -> None:
+    plane.components = [double.view("a")]
+    plane.whys["a"] = double.why("a", "unknown", since=None, reason="not started (profile gpu)")
+
+    result = tekton("why", "a")
+
+    assert result.stdout == "a is unknown: not started (profile gpu)\n"
+    assert result.stderr == "help: tekton start a\n"
 
 
 def test_why_says_that_nobody_knows_a_dependency(tekton: Any, plane: Any, double: Any, now: None) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -169,6 +170,46 @@ async def test_a_component_that_cannot_take_requests_is_not_found_until_it_can(
     assert taken is not None
     assert (taken.state, taken.reason) == (ComponentState.READY, None)
     assert [found is not None for found in (before, during, after)] == [True, False, True]
+
+
+async def test_plain_functions_may_be_hooks_and_conditions() -> None:
+    app = greeter(None)
+    threads: dict[str, int] = {}
+
+    @app.on_start
+    def load() -> None:
+        threads["load"] = threading.get_ident()
+
+    @app.ready_when
+    def loaded() -> bool:
+        threads["loaded"] = threading.get_ident()
+        return True
+
+    @app.on_stop
+    def save() -> None:
+        threads["save"] = threading.get_ident()
+
+    async with app, asyncio.timeout(5):
+        await app.wait_ready()
+
+    assert threads.keys() == {"load", "loaded", "save"}
+    assert threading.get_ident() not in threads.values()
+
+
+async def test_a_component_is_not_started_twice() -> None:
+    async with greeter(None) as app:
+        port = app.port
+        with pytest.raises(RuntimeError, match="greeter is started already"):
+            await app.start()
+
+        assert app.port == port
+        assert (await get(app, "/api/health")).status == 200
+
+
+@pytest.mark.parametrize("argument", ["capabilities", "depends_on"])
+def test_one_string_where_a_list_is_expected_is_refused(argument: str) -> None:
+    with pytest.raises(TypeError, match=rf"{argument} is a list: {argument}=\['greet'\]"):
+        Component("greeter", **{argument: "greet"})  # type: ignore[arg-type]
 
 
 async def test_a_condition_that_raises_does_not_hold() -> None:

@@ -77,7 +77,7 @@ async def test_the_first_program_is_found_and_called() -> None:
 
 async def test_the_memory_stores_publishes_and_recalls() -> None:
     app = program("engram")["app"]
-    app._registers = False
+    app._registers, app._port = False, 0
     async with app, HttpClient(app.endpoint) as client:
         stored = await client.send("POST", "/api/memory/store", {"key": "a", "value": [1]})
         recalled = await client.request("GET", "/api/memory/a")

@@ -122,6 +122,22 @@ def test_sighup_reloads_and_logs_what_was_wrong(running: Any, eventually: Eventu
     eventually(lambda: set(states(running)) == {"db", "web"}, "cron gone")
 
 
+def test_a_file_of_components_that_has_gone_ends_nothing(running: Any, eventually: Eventually) -> None:
+    before = pids(running)
+    file = running.directory / "components.json"
+    file.rename(running.directory / "components.json~")
+
+    status, problem = running.request("POST", "/api/system/reload")
+    assert (status, problem["code"]) == (422, "config_invalid")
+    assert "it has gone" in problem["detail"]
+    os.kill(running.control_pid, signal.SIGKILL)
+    eventually(running.answers, "back")
+    assert pids(running) == before
+
+    (running.directory / "components.json~").rename(file)
+    assert reload(running)["kept"] == sorted(before)
+
+
 def test_settings_hold_at_once_or_are_named(running: Any, eventually: Eventually) -> None:
     main = running.directory / "tekton.json"
     settings = json.loads(main.read_text())
@@ -322,6 +338,7 @@ def test_what_is_chosen_starts_and_the_rest_can_be_started_later(
         view = tekton.component(name)
         assert view["state"] == "unknown"
         assert view["note"] == f"not started ({'others were asked for' if options else 'profile gpu'})"
+        assert tekton.get(f"/api/components/{name}/why")["reason"] == view["note"]
         assert tekton.run("start", name).returncode == 0
 
 
@@ -336,6 +353,21 @@ def test_what_was_started_later_survives_a_crash_of_the_control_plane(tekton: An
     eventually(tekton.answers, "back")
     assert pids(tekton) == before
     assert states(tekton) == {"db": "unknown", "gpu": "ready", "tool": "ready", "web": "unknown"}
+
+
+def test_a_port_that_the_system_chose_outlives_a_crash_of_the_control_plane(
+    tekton: Any, eventually: Eventually
+) -> None:
+    tekton.configure({"db": SLEEP})
+    up(tekton, "--port", "0")
+    control = tekton.data_dir / "run" / "control.json"
+    before = json.loads(control.read_text())
+
+    os.kill(before["pid"], signal.SIGKILL)
+
+    eventually(lambda: json.loads(control.read_text())["pid"] != before["pid"], "back")
+    assert json.loads(control.read_text())["url"] == before["url"]
+    assert tekton.run("down").returncode == 0
 
 
 @pytest.mark.parametrize(

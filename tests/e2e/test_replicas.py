@@ -146,5 +146,7 @@ def test_replicas_are_drained_and_scaled_while_the_others_go_on(system: Any, eve
     four = pids(system)
     assert (len(four), four[0], four[1]) == (4, before[0], before[1])
     assert system.component("web")["replicas"] == 4
+    assert system.run("reload").returncode == 0
+    assert pids(system) == four
     assert system.stop() == 0
     eventually(lambda: not system.processes(), "nothing is left")

@@ -291,6 +291,8 @@ def test_a_component_is_put_and_deleted_through_the_api(system: Any) -> None:
     assert json.loads(adhoc(system).read_text())["components"] == []
     assert system.request("DELETE", path)[0] == 404
     assert system.request("DELETE", "/api/components/db/spec")[1]["code"] == "component_configured"
+    system.request("POST", "/api/components", {"component_id": "guest"})
+    assert "guest: it registered itself" in system.run("rm", "guest").stderr
 
 
 def test_what_is_put_is_checked_as_the_configuration_is(system: Any) -> None:

@@ -213,6 +213,19 @@ def test_without_a_log_to_write_to_a_component_runs_and_says_so(tekton: Any, mem
         assert tekton.stop() == 0
 
 
+def test_a_log_that_cannot_be_read_is_told_as_that(tekton: Any) -> None:
+    tekton.configure({"talks": {"command": ["sh", "-c", "echo hello; exec sleep 1000"]}})
+    (tekton.data_dir / "logs" / "talks.log").mkdir(parents=True)
+    tekton.up()
+    tekton.until("talks")
+
+    shown = tekton.run("logs", "talks")
+
+    assert shown.returncode == 1
+    assert "its log cannot be read" in shown.stderr
+    assert tekton.stop() == 0
+
+
 def test_a_full_log_directory_stops_nobody(tekton: Any, memory_disk: Any) -> None:
     logs = tekton.data_dir / "logs"
     tekton.configure({"talks": python("while True: print('x' * 100)")})

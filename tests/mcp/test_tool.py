@@ -1,6 +1,7 @@
 """From a function to a tool: name, description, schema, and what happens to arguments."""
 
 import threading
+from collections.abc import AsyncIterator, Iterator
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -147,6 +148,23 @@ def test_types_that_json_does_not_know_are_refused() -> None:
         Tool.from_function(take)
     with pytest.raises(TypeError, match="cannot be resolved"):
         Tool.from_function(lost_annotation)
+
+
+def test_what_yields_is_refused() -> None:
+    def some() -> Iterator[int]:
+        yield 1
+
+    async def others() -> AsyncIterator[int]:
+        yield 1
+
+    for handler in (some, others):
+        with pytest.raises(TypeError, match="a tool returns one value"):
+            Tool.from_function(handler)
+
+
+def test_a_name_in_the_place_of_the_function_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"given as name='orders\.place'"):
+        Tool.from_function("orders.place")  # type: ignore[arg-type]
 
 
 def lost_annotation(thing: "Lost") -> None: ...  # type: ignore[name-defined]  # noqa: F821

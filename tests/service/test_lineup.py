@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tekton.service.adhoc import AdHoc, AdHocFile
@@ -55,6 +56,21 @@ def test_why_a_component_did_not_start_is_known(load: Load, adhoc: AdHoc) -> Non
     assert lineup.why_not("gpu") == "not started (profile gpu)"
     assert lineup.why_not("web") is None
     assert lineup.why_not("nobody") is None
+
+
+def test_a_number_that_was_asked_for_holds_until_the_component_is_configured_anew(load: Load, adhoc: AdHoc) -> None:
+    lineup = LineUp(load(COMPONENTS), Selection(), adhoc)
+    web = lineup.config.components["web"]
+    running = msgspec.structs.replace(web, replicas=3)
+    assert lineup.unscaled(running) == running
+
+    lineup.scaled["web"] = 3
+    lineup.adopt(load({**COMPONENTS, "db": {"command": "another"}}))
+    assert lineup.unscaled(running) == web
+    lineup.adopt(load({**COMPONENTS, "web": {**COMPONENTS["web"], "drain": 1}}))
+
+    assert lineup.scaled == {}
+    assert lineup.unscaled(running) == running
 
 
 def test_a_profile_of_a_later_configuration_counts(load: Load, adhoc: AdHoc) -> None:

@@ -101,6 +101,20 @@ class TestReadiness:
         (told,) = made.coordinator.explain("web").health
         assert (told.role, told.finding, told.failing, told.latency) == ("ready", health.finding, 1, health.latency)
 
+    async def test_the_name_of_what_was_asked_is_told_once(
+        self, plane: MakePlane, tmp_path: Path, free_port: int
+    ) -> None:
+        (tmp_path / "page").write_text("well")
+        command = [*server(free_port), "--directory", str(tmp_path)]
+        made = await plane(web={"command": command, "port": free_port, "ready": {"http": "/page"}})
+        await made.start_all()
+
+        (tmp_path / "page").unlink()
+        await made.coordinator.check_health("web")
+
+        note = made.supervisor.view("web").note
+        assert note == f"GET http://127.0.0.1:{free_port}/page answered 404"
+
     async def test_a_failing_probe_never_restarts(self, plane: MakePlane, tmp_path: Path) -> None:
         sign = tmp_path / "sign"
         sign.touch()

@@ -122,6 +122,11 @@ class TestFailedStarts:
         assert record.reason == "exit 3 before it was ready: no such table"
         assert made.supervisor.evidence("web") == ["starting", "no such table"]
 
+    async def test_last_words_that_look_like_a_secret_are_not_told_to_everybody(self, plane: MakePlane) -> None:
+        made = await plane(web={"command": shell("echo api_token: abc; exit 3"), "restart": NO_RESTART})
+        with pytest.raises(ComponentError, match=r"exit 3 before it was ready: api_token: \[redacted\]"):
+            await made.coordinator.start_component("web")
+
     async def test_exit_0_before_readiness_is_a_failure_too(self, plane: MakePlane) -> None:
         made = await plane(web={"command": ["/bin/true"], "ready": {"log": "never"}, "restart": NO_RESTART})
         with pytest.raises(ComponentError, match="exit 0 before it was ready"):

@@ -20,7 +20,13 @@ from tekton.utils.component_client import (
     find_component,
     find_components_by_capability,
 )
-from tekton.utils.tekton_errors import ComponentNotFoundError, ConfigurationError, ProblemError, TransportError
+from tekton.utils.tekton_errors import (
+    ComponentNotFoundError,
+    ConfigurationError,
+    InvalidIdError,
+    ProblemError,
+    TransportError,
+)
 
 
 class Memory(msgspec.Struct):
@@ -97,6 +103,16 @@ async def test_a_component_is_found_and_called(plane: InMemoryControlPlane, engr
 
 async def test_what_is_not_there_is_none(plane: InMemoryControlPlane) -> None:
     assert await find_component("engram", control_plane=plane.address) is None
+
+
+async def test_what_is_no_id_is_refused_before_it_is_sent(plane: InMemoryControlPlane) -> None:
+    for attempt in (
+        find_component("Bad Name", control_plane=plane.address),
+        find_components_by_capability("../components", control_plane=plane.address),
+        call_api("a/b", "/api", control_plane=plane.address),
+    ):
+        with pytest.raises(InvalidIdError):
+            await attempt
 
 
 async def test_what_cannot_be_used_is_not_found(plane: InMemoryControlPlane, engram: GatewayServer) -> None:

@@ -450,3 +450,8 @@ async def test_a_client_at_another_server_shares_connections_and_not_the_credent
         other = client.at(url)
         assert "authorization" not in (await other.request("GET", "/"))["headers"]
         assert other._pool is client._pool
+
+
+def test_a_client_of_a_socket_cannot_be_turned_to_another_server() -> None:
+    with pytest.raises(ValueError, match="no connections to other servers"):
+        HttpClient(socket="/run/control.sock").at("http://localhost:1")

@@ -157,7 +157,8 @@ def _control_plane(instance: Instance) -> Check:
     if version != __version__:
         advice = "tekton down, then tekton up"
         return Check(name, "warn", f"runs version {version}, this is {__version__}", advice)
-    return Check(name, "ok", f"runs (process {owner}), {'ready' if ready['ready'] else ready['reason']}")
+    serving = instance.control_pid or owner  # the owner is its guard
+    return Check(name, "ok", f"runs (process {serving}), {'ready' if ready['ready'] else ready['reason']}")
 
 
 def _ports(config: "TektonConfig", instance: Instance) -> Iterator[Check]:

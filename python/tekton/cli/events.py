@@ -69,17 +69,23 @@ def events(
             raise unknown_component(name, known)
     wanted = count if count is not None else (0 if follow and since is None else 100)
     earliest = 0.0 if since is None else SYSTEM_CLOCK.time() - since
-    past = _past(client, names or known, wanted, earliest) if wanted else []
+    # So many of the kinds that are asked for: those of other kinds in between do not count.
+    past = _past(client, names or known, _MOST if kinds else wanted, earliest) if wanted else []
     position = max([system["revision"], *(entry["revision"] for entry in past)])
-    entries = _with_plans(client, past)
+    chosen = _of_kinds(_with_plans(client, past), kinds)
+    if kinds:
+        chosen = iter([*chosen][-wanted:] if wanted else [])
     if follow:
-        entries = chain(entries, _following(client, frozenset(names), position))
-    chosen = (entry for entry in entries if entry["kind"] in (kinds or KINDS))
+        chosen = chain(chosen, _of_kinds(_following(client, frozenset(names), position), kinds))
     if output == "json":
         click.echo(to_json({"events": list(chosen)}, indent=2))
         return
     for entry in chosen:
         _print(entry, output)
+
+
+def _of_kinds(entries: Iterable[Entry], kinds: tuple[str, ...]) -> Iterator[Entry]:
+    return (entry for entry in entries if not kinds or entry["kind"] in kinds)
 
 
 def line(entry: Entry) -> str:

@@ -148,7 +148,7 @@ def _write(place: Path, items: list[Item]) -> None:
         descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file, tarfile.open(fileobj=file, mode="w:gz") as archive:
             for item in items:
-                _add(archive, place.name.removesuffix(".tar.gz"), item)
+                _add(archive, place.name.removesuffix(".tar.gz").removesuffix(".tgz"), item)
     except FileExistsError as error:
         raise PathTakenError(place) from error
     except OSError as error:

@@ -23,7 +23,7 @@ class GuardProcess:
     def __init__(self, instance: Instance, arguments: Sequence[str]) -> None:
         """Start it. *arguments* are those of the control plane. Raises OSError."""
         self._instance = instance
-        self._logged_before = logs.end_of(instance.log)
+        self._logged_before = self._log_end()
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - read when the guard has ended
         self._process = subprocess.Popen(
             _command(instance, arguments),
@@ -57,6 +57,12 @@ class GuardProcess:
         self._errors.seek(0)
         said = self._errors.read().decode("utf-8", "replace").splitlines()
         return [*self._logged(), *said][-_EVIDENCE_LINES:]
+
+    def _log_end(self) -> int:
+        try:
+            return logs.end_of(self._instance.log)
+        except OSError:
+            return 0  # what is wrong with the directory is for the guard to tell
 
     def _logged(self) -> list[str]:
         try:

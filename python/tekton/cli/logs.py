@@ -203,7 +203,7 @@ def logs(
         shown(unit, text)
     silent = [unit for unit, lines in found.items() if lines is None]
     for unit in silent:
-        say(f"{unit} has no log: Tekton does not run its process")
+        say(f"{unit} has no log{'' if unit == CONTROL_PLANE else ': Tekton does not run its process'}")
     return NOT_FOUND if names and silent == chosen else 0
 
 
@@ -211,7 +211,7 @@ def _chosen(names: tuple[str, ...], units: dict[str, list[str]]) -> list[str]:
     """The units that *names* (components, or units of them) stand for; all, without names."""
     every = {unit for members in units.values() for unit in members}
     for name in names:
-        if name not in units and name not in every:
+        if name not in units and name not in every and name != CONTROL_PLANE:
             raise unknown_component(name, list(units))
     return list(dict.fromkeys(unit for name in names or units for unit in units.get(name, [name])))
 

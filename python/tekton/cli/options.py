@@ -2,6 +2,7 @@
 
 import functools
 import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -30,6 +31,12 @@ class Target(NamedTuple):
             return merged
         url = self.url or other.url
         return Target(url=url, url_is_from_environment=url is not None)
+
+    @property
+    def words(self) -> str:
+        """What to write behind a verb to mean this data directory again; empty when nothing was said."""
+        named = (("--data-dir", self.data_dir), ("--config", self.config))
+        return "".join(f" {option} {shlex.quote(str(path))}" for option, path in named if path is not None)
 
     def on_this_machine(self, verb: str) -> "Target":
         """This target for a *verb* that works on a data directory: TEKTON_URL does not concern it.

@@ -182,6 +182,8 @@ def happening(entry: Mapping[str, Any]) -> str:
     """What a change or an entry of the history says: `starting → ready`, or what else happened, as `registered`."""
     if entry["kind"] == "serving" and "record" in entry:
         return "takes traffic" if entry["record"]["serving"] else "takes no traffic"
+    if entry["kind"] == "serving":
+        return "traffic"  # the history does not say which way; the reason does
     if entry["kind"] != "state":
         return str(entry["kind"]).replace("_", " ")
     return f"{entry['previous']} → {paint_state(entry['state'], entry['state'])}"

@@ -77,11 +77,16 @@ class Session:
         detach: bool,
         quiet: bool,
         plain: bool = False,
+        named: str = "",
     ) -> None:
-        """Start the guard; *arguments* are those of the control plane. *plain*: lines even on a terminal."""
+        """Start the guard; *arguments* are those of the control plane. *plain*: lines even on a terminal.
+
+        *named* are the options with which other verbs mean this system.
+        """
         self._instance = instance
         self._detach = detach
         self._quiet = quiet
+        self._named = named
         self._began = SYSTEM_CLOCK.monotonic()
         self._progress = Progress(_expected(config), SYSTEM_CLOCK.time())
         self._settled = False
@@ -181,6 +186,8 @@ class Session:
             needs = ", ".join(self._progress.waits_for(row))
             # The control plane can tell a cycle, or a name that nobody has, from a dependency that failed.
             reason = self._why(row.name).get("reason") or f"{row.name} was not started: it needs {needs}"
+            if not reason.startswith(row.name):  # it is of an earlier run
+                reason = f"{row.name} was not started: it needs {needs}"
             say_problem("dependency_failed", clean(reason))
         if not self._quiet:
             self._tell_summary()
@@ -195,7 +202,7 @@ class Session:
 
     def _affected(self, why: dict[str, Any]) -> list[str]:
         """What the failure keeps from coming, and what goes on without it."""
-        stuck = {row.name for row in (*self._progress.blocked, *self._progress.failed)}
+        stuck = {row.name for row in self._progress.blocked}
         names = [one["component_id"] for one in why.get("affected", ()) if one["component_id"] in stuck]
         if not names:
             return []
@@ -221,7 +228,7 @@ class Session:
         known = "tekton ps, tekton logs -f, tekton events -f, tekton why NAME"
         say(f"  Try   {known if self._progress.rows else 'tekton init demo, which writes a small system'}")
         say()
-        say("  tekton down stops everything" if self._detach else "  Ctrl-C stops everything")
+        say(f"  tekton down{self._named} stops everything" if self._detach else "  Ctrl-C stops everything")
 
     # The end
 

@@ -100,6 +100,7 @@ def up(
             detach=detach,
             quiet=quiet,
             plain=no_progress,
+            named=target.words,
         )
         signals.listen(session.request_stop)
         return session.run(timeout)

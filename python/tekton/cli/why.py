@@ -168,11 +168,13 @@ def _history_row(entry: dict[str, Any], now: float) -> list[str]:
 def _advise(found: Why) -> None:
     root = first_cause(found)
     name = root["component_id"]
-    if root["state"] == "failed":
+    if found.get("cycle"):
+        say_help("take one of these dependencies out of the configuration, then tekton reload")
+    elif root["state"] == "failed":
         plan = root["restart"]
         soon = plan is not None and plan["next_in"] is not None
         say_help(f"tekton logs {name}" if soon else f"tekton logs {name}, then tekton restart {name}")
-    elif root["state"] == "stopped" or (root["state"] == "unknown" and root is not found):
+    elif root["state"] == "stopped" or (root["state"] == "unknown" and not root.get("phase")):
         say_help(f"tekton start {name}")
     elif root["state"] is None:
         say_help(f"add {name} to components.json, or start what registers it")

@@ -22,7 +22,7 @@ import logging
 import os
 import platform
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -33,9 +33,10 @@ from tekton.background import BackgroundGroup, BackgroundTask
 from tekton.clock import SYSTEM_CLOCK, Clock
 from tekton.component.exposition import metrics_route
 from tekton.component.gate import Gate
+from tekton.component.hooks import call_hook
 from tekton.component.process import run_until_signalled
 from tekton.component.process_metrics import ProcessMetrics
-from tekton.component.readiness import Conditions, name_of
+from tekton.component.readiness import Condition, Conditions, name_of
 from tekton.component.routes import RouteTable
 from tekton.component.standard_routes import Version, standard_routes
 from tekton.component.tools import tool_routes
@@ -54,8 +55,8 @@ from tekton.utils.tekton_registration import Registration
 
 _logger = logging.getLogger("tekton.component")
 
-_HookT = TypeVar("_HookT", bound=Callable[[], Awaitable[object]])
-_ConditionT = TypeVar("_ConditionT", bound=Callable[[], Awaitable[bool]])
+_HookT = TypeVar("_HookT", bound=Callable[[], object])
+_ConditionT = TypeVar("_ConditionT", bound=Condition)
 
 _SOCKET = replace(SOCKET, permission="public", summary="The WebSocket: the events of topics")
 
@@ -69,7 +70,8 @@ class Component(RouteTable):
     *allowed_origins* web origins whose pages may change things. Without *register* it only serves. *call_hook* sees its
     calls to other components. Numbers put into `metrics` go with the heartbeats.
 
-    Under a supervisor, id and instance are those that the supervisor gave. Raises InvalidRegistrationError.
+    Under a supervisor, id and instance are those that the supervisor gave. Raises InvalidRegistrationError, and
+    TypeError for one string where several are expected.
     """
 
     def __init__(
@@ -100,8 +102,8 @@ class Component(RouteTable):
             component_name=name or component_id,
             component_type=component_type,
             version=version,
-            capabilities=tuple(capabilities),
-            dependencies=tuple(depends_on),
+            capabilities=_several("capabilities", capabilities),
+            dependencies=_several("depends_on", depends_on),
             endpoint=endpoint,
             max_instances=max_instances,
             metadata=dict(metadata or {}),
@@ -118,8 +120,8 @@ class Component(RouteTable):
         self._call_hook = call_hook
         self._stop_timeout = stop_timeout
         self._clock = clock
-        self._starters: list[Callable[[], Awaitable[object]]] = []
-        self._stoppers: list[Callable[[], Awaitable[object]]] = []
+        self._starters: list[Callable[[], object]] = []
+        self._stoppers: list[Callable[[], object]] = []
         self._conditions = Conditions(component_id)
         self._gate = Gate(component_id, clock)
         self._topics = Topics(clock)
@@ -161,12 +163,15 @@ class Component(RouteTable):
         return await self._topics.publish(topic, data)
 
     def on_start(self, hook: _HookT) -> _HookT:
-        """Await the decorated function before the component becomes ready. What it raises ends the start."""
+        """Call the decorated function before the component becomes ready. What it raises ends the start.
+
+        Here, in `on_stop` and in `ready_when` a plain function runs in a thread.
+        """
         self._starters.append(hook)
         return hook
 
     def on_stop(self, hook: _HookT) -> _HookT:
-        """Await the decorated function when the component has stopped serving; the one defined last comes first."""
+        """Call the decorated function when the component has stopped serving; the one defined last comes first."""
         self._stoppers.append(hook)
         return hook
 
@@ -204,8 +209,11 @@ class Component(RouteTable):
     async def start(self) -> None:
         """Listen, register and run the `on_start` hooks; readiness follows behind (`wait_ready`).
 
-        Raises PortInUseError, ConfigurationError, and what a hook raises; then nothing is left running.
+        Raises PortInUseError, ConfigurationError, and what a hook raises; then nothing is left running. Raises
+        RuntimeError when it is started already.
         """
+        if self._server is not None:
+            raise RuntimeError(f"{self.component_id} is started already")
         began = self._clock.monotonic()
         environment = component_environment()
         self._identify(environment)
@@ -258,7 +266,7 @@ class Component(RouteTable):
             await mount.stop()
         for hook in reversed(self._stoppers):
             try:
-                await hook()
+                await call_hook(hook)
             except Exception:
                 _logger.exception("%s: %s failed", self.component_id, name_of(hook))
 
@@ -308,10 +316,10 @@ class Component(RouteTable):
         for mount in self._mounts:
             await mount.start()
         for hook in self._starters:
-            await hook()
+            await call_hook(hook)
 
     async def _attend_readiness(self, began: float) -> None:
-        await self._conditions.met()
+        await self._conditions.met(str(self.endpoint))
         self._ready.set()
         if self._presence is not None:
             self._presence.mark_ready()
@@ -332,6 +340,12 @@ class Component(RouteTable):
 
     def _read_metrics(self, process: ProcessMetrics) -> Callable[[], dict[str, float]]:
         return lambda: {**process.read(), "requests_total": float(self._gate.requests.total), **self.metrics}
+
+
+def _several(argument: str, values: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(values, str):
+        raise TypeError(f"{argument} is a list: {argument}=[{values!r}]")
+    return tuple(values)
 
 
 def _bracketed(address: str) -> str:

@@ -72,7 +72,7 @@ def _metric(name: str, kind: str, text: str, value: float) -> list[str]:
 
 def _number(value: float) -> str:
     if not -1e300 < value < 1e300:
-        return "NaN" if value != value else "+Inf" if value > 0 else "-Inf"
+        return "+Inf" if value > 0 else "-Inf" if value < 0 else "NaN"
     return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(float(value))
 
 

@@ -4,7 +4,9 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-Condition = Callable[[], Awaitable[bool]]
+from tekton.component.hooks import call_hook
+
+Condition = Callable[[], Awaitable[bool] | bool]
 
 READY_POLL = 0.1
 """Seconds between two looks at the conditions while the component is not ready yet."""
@@ -30,18 +32,18 @@ class Conditions:
         """Which condition does not hold, and why; None when all do."""
         for condition in self._conditions:
             try:
-                if not await condition():
+                if not await call_hook(condition):
                     return f"{name_of(condition)} does not hold"
             except Exception as error:
                 return f"{name_of(condition)}: {error!r}"
         return None
 
-    async def met(self) -> None:
-        """Return as soon as all hold."""
+    async def met(self, endpoint: str) -> None:
+        """Return as soon as all hold; until then the log says which does not, and at which *endpoint*."""
         told = None
         while (reason := await self.failing()) is not None:
             if reason != told:
-                _logger.info("%s is not ready: %s", self._component_id, reason)
+                _logger.info("%s is not ready on %s: %s", self._component_id, endpoint, reason)
             told = reason
             await asyncio.sleep(READY_POLL)
 

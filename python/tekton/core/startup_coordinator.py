@@ -212,6 +212,11 @@ class EnhancedStartUpCoordinator:
         await self.initialize()
         return await self._operations.health.ask(component_id, strict=strict)
 
+    def direct_traffic(self, component_id: str, instance_uuid: str, serving: bool, reason: str) -> None:
+        """Take traffic away from a usable instance, or give it back; health checks do not undo that."""
+        self._operations.health.leave_traffic(self.units.unit_of(component_id, instance_uuid))
+        self._registry.observe_serving(component_id, instance_uuid, serving, reason)
+
     # Starting.
 
     async def start_component(
@@ -307,7 +312,7 @@ class EnhancedStartUpCoordinator:
     async def stop_components(self, ids: Iterable[str] | None = None) -> dict[str, StartResult]:
         """Stop many components (default: all that have a handler) and give a verdict on each.
 
-        Those with replicas are stopped whole, with a verdict on each replica.
+        Those with replicas are stopped whole, with a verdict on each replica. Their starts are cancelled first.
         A component is stopped when all of them that depend on it have been dealt with. Failure of one does not keep
         others running. Those in dependency cycles come last.
         """
@@ -319,6 +324,9 @@ class EnhancedStartUpCoordinator:
             for unit in chain.from_iterable(map(self.units.of, needs.get(name, ()))):
                 if unit in wanted:
                     dependents[unit].append(name)
+        for unit in wanted:
+            # Its start function might start what has been stopped already.
+            self._operations.cancel_start(unit)
         results: dict[str, StartResult] = {}
         await self._stop_in_order(dependents, results)
         await self._stop_in_order({name: () for name in wanted if name not in results}, results)

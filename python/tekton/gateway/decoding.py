@@ -6,7 +6,6 @@ with a JSON pointer and, for an unknown name, the nearest one that exists.
 
 import re
 from collections.abc import Sequence
-from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
@@ -15,6 +14,7 @@ import msgspec
 from msgspec import inspect
 
 from tekton.gateway.errors import InvalidInputError, InvalidParameterError, MalformedRequestError
+from tekton.utils.tekton_ids import nearest_name
 
 _S = TypeVar("_S", bound=msgspec.Struct)
 
@@ -167,14 +167,14 @@ def _take_apart(message: str) -> tuple[str, list[str], str | None]:
 
 def _invalid(kind: Any, message: str) -> InvalidInputError:
     problem, steps, unknown = _take_apart(message)
-    nearest = _nearest(unknown, _names(inspect.type_info(kind), steps[:-1])) if unknown else None
+    nearest = nearest_name(unknown[:64], _names(inspect.type_info(kind), steps[:-1])) if unknown else None
     pointer = _pointer(steps)
     return InvalidInputError(pointer, f"{pointer or 'the document'}: {problem}", nearest)
 
 
 def _invalid_parameter(kind: type[msgspec.Struct], message: str) -> InvalidParameterError:
     problem, steps, unknown = _take_apart(message)
-    nearest = _nearest(unknown, _names(inspect.type_info(kind), [])) if unknown else None
+    nearest = nearest_name(unknown[:64], _names(inspect.type_info(kind), [])) if unknown else None
     problem = problem.replace(", got str", "").replace("unknown field", "unknown parameter")
     return InvalidParameterError(steps[0] if steps else "", problem, nearest)
 
@@ -183,10 +183,6 @@ def _pointer(steps: Sequence[str]) -> str:
     """A JSON pointer. It stops at a mapping: the decoder does not say under which key."""
     known = steps[: steps.index("...")] if "..." in steps else steps
     return "".join(f"/{step.replace('~', '~0').replace('/', '~1')}" for step in known)
-
-
-def _nearest(name: str, names: Sequence[str]) -> str | None:
-    return next(iter(get_close_matches(name[:64], names, 1)), None)
 
 
 def _names(kind: inspect.Type, steps: Sequence[str]) -> list[str]:

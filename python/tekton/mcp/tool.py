@@ -46,8 +46,10 @@ class Tool:
     ) -> "Tool":
         """The tool that *handler* is.
 
-        Raises InvalidIdError for a name that is none, and TypeError for parameters that cannot come from JSON.
+        Raises InvalidIdError for a name that is none, and TypeError for parameters that cannot come from JSON, for a
+        generator, and for what is no function.
         """
+        _check_callable(handler)
         name = name or str(getattr(handler, "__name__", ""))
         check_id(name, "/name", dots=True)
         documentation = inspect.getdoc(handler) or ""
@@ -68,6 +70,13 @@ class Tool:
             return await self.handler(**given)
         result = await asyncio.to_thread(self.handler, **given)
         return await result if inspect.isawaitable(result) else result
+
+
+def _check_callable(handler: Any) -> None:
+    if not callable(handler):
+        raise TypeError(f"{handler!r} is no function; a name is given as name={handler!r}")
+    if inspect.isasyncgenfunction(handler) or inspect.isgeneratorfunction(handler):
+        raise TypeError(f"{handler.__name__} yields, and a tool returns one value; a route can return an EventStream")
 
 
 def _arguments(handler: Callable[..., Any], name: str, descriptions: Mapping[str, str]) -> type[msgspec.Struct]:

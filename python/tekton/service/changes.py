@@ -16,11 +16,12 @@ from tekton.core.startup.start_plan import RESTARTING
 from tekton.core.startup_coordinator import EnhancedStartUpCoordinator
 from tekton.gateway.errors import UnavailableError
 from tekton.service.lineup import LineUp
-from tekton.service.reload import ReloadReport, applicable, compare_settings, compare_specs
+from tekton.service.reload import ReloadReport, applicable, compare_settings, compare_specs, refuse_lost_components
 from tekton.supervisor.supervisor import Supervisor
 from tekton.utils.tekton_config import ComponentSpec, TektonConfig
 from tekton.utils.tekton_errors import (
     ComponentConfiguredError,
+    ComponentError,
     ComponentExistsError,
     ComponentNotFoundError,
     ConfigurationError,
@@ -102,11 +103,13 @@ class Changes:
             self._refuse_stopped()
             lineup = self._lineup
             loaded = await asyncio.to_thread(self._load)
+            refuse_lost_components(lineup.config, loaded)
             lineup.refuse_clash(loaded)
             settings, needs_restart = compare_settings(lineup.config, loaded)
             config = lineup.prepared(applicable(lineup.config, loaded))
             # Not with the old configuration: what did not come off the last time is done now.
-            present = {name: spec for name, spec in self._supervisor.specs.items() if name not in lineup.adhoc.specs}
+            specs = self._supervisor.specs.items()
+            present = {name: lineup.unscaled(spec) for name, spec in specs if name not in lineup.adhoc.specs}
             added, removed, changed, kept = compare_specs(present, config.components)
             # Adopted from a control plane that had crashed before it came to this.
             outdated = [name for name in kept if self._supervisor.is_outdated(name)]
@@ -164,7 +167,8 @@ class Changes:
     async def delete(self, component_id: str) -> None:
         """Stop a component that was added, and forget it.
 
-        Raises ComponentConfiguredError, ComponentNotFoundError when there is no such component, and StorageError.
+        Raises ComponentConfiguredError, ComponentError for one that registered itself, ComponentNotFoundError when
+        there is no such component, and StorageError.
         """
         self._refuse_stopped()
         self._check_added(component_id)
@@ -178,6 +182,8 @@ class Changes:
         if component_id in self._lineup.config.components:
             raise ComponentConfiguredError(component_id)
         if component_id not in self._lineup.adhoc.specs:
+            if self._registry.find(component_id) is not None:
+                raise ComponentError(component_id, "it registered itself, and leaves by deregistering itself")
             raise ComponentNotFoundError(component_id, nearest_name(component_id, self._lineup.adhoc.specs))
 
     # Inside

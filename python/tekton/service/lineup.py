@@ -1,10 +1,13 @@
 """The line-up: which components there are and which of them start by themselves.
 
-Those of the configuration, and those that were added while the system runs. Only `changes.py` changes it.
+Those of the configuration, and those that were added while the system runs. Only `changes.py` changes it, and
+`system.py` what is `scaled`.
 """
 
 import dataclasses
 from collections.abc import Mapping
+
+import msgspec
 
 from tekton.service.adhoc import AdHoc
 from tekton.utils.config_components import ports_of, secrets_in
@@ -17,12 +20,15 @@ from tekton.utils.tekton_errors import ConfigurationError, Mistake
 class LineUp:
     """The components of *config*, of which *selection* starts by itself, and those in *adhoc*.
 
-    `config` is what holds now: its components wait only for those that they are to wait for.
+    `config` is what holds now: its components wait only for those that they are to wait for. `scaled` are the numbers
+    of replicas that somebody has asked for, by component, until its configuration changes.
     """
 
     def __init__(self, config: TektonConfig, selection: Selection, adhoc: AdHoc) -> None:
         self.adhoc = adhoc
         self._selection = selection
+        self.scaled: dict[str, int] = {}
+        self.config = config
         self.adopt(config)
 
     @property
@@ -30,9 +36,18 @@ class LineUp:
         """All of them by id."""
         return self.adhoc.specs | self.config.components
 
+    def unscaled(self, spec: ComponentSpec) -> ComponentSpec:
+        """*spec*, which runs, with the number of replicas that is configured, if somebody has asked for another."""
+        configured = self.config.components.get(spec.name)
+        if configured is None or self.scaled.get(spec.name) != spec.replicas:
+            return spec
+        return msgspec.structs.replace(spec, replicas=configured.replicas)
+
     def adopt(self, config: TektonConfig) -> None:
         """From now on *config* holds."""
-        self.config = self.prepared(config)
+        before, self.config = self.config.components, self.prepared(config)
+        unchanged = {name for name, spec in self.config.components.items() if before.get(name) == spec}
+        self.scaled = {name: number for name, number in self.scaled.items() if name in unchanged}
         self._selection = self._selection._replace(profiles=self.config.profiles)
         self._chosen = self._selection.names(self.config.components)
 

@@ -23,7 +23,7 @@ from tekton.core.component_lifecycle import ComponentRegistry
 from tekton.core.component_lifecycle.sqlite_store import SqliteStore
 from tekton.gateway.app import Gateway
 from tekton.gateway.auth import LocalPolicy
-from tekton.gateway.server import GatewayServer
+from tekton.gateway.server import GatewayServer, bind_port
 from tekton.gateway.sockets import ComponentSocket
 from tekton.process_exit import leave
 from tekton.service.adhoc import AdHoc, AdHocFile
@@ -32,6 +32,7 @@ from tekton.service.api.events import change_source
 from tekton.service.file_system import doubt
 from tekton.service.last_config import LastConfig
 from tekton.service.lineup import LineUp
+from tekton.service.reload import refuse_lost_components
 from tekton.service.rundir import ControlFile, RunDirectory
 from tekton.service.system import System
 from tekton.supervisor.guard_client import GuardClient
@@ -88,6 +89,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         failpoints.arm(armed_failpoints())
         config = load()
+        if (last := _last_config(options.data_dir)) is not None:
+            refuse_lost_components(last, config)
     except ConfigurationError as error:
         last = _last_config(options.data_dir)
         if last is None:
@@ -157,7 +160,7 @@ class ControlPlane:
         # Before anybody can ask for another one.
         await asyncio.to_thread(system.last_config.keep, self._config)
         self._system = system
-        self._server = server = self._make_server(system, run_directory)
+        self._server = server = self._make_server(system, run_directory, self._port(run_directory, guard))
         await system.start()
         await server.start()
         run_directory.announce(self._control_file(run_directory, server.port, system.started_at))
@@ -194,7 +197,19 @@ class ControlPlane:
             return await GuardClient.launch(self._config.data_dir, on_lost=self._guard_lost)
         return await GuardClient.connect(descriptor, on_lost=self._guard_lost)
 
-    def _make_server(self, system: System, run_directory: RunDirectory) -> GatewayServer:
+    def _port(self, run_directory: RunDirectory, guard: GuardClient) -> int:
+        """The port to listen on. Where any will do, who replaces a crashed control plane stays where that was known."""
+        last = run_directory.last_port() if self._config.port == 0 and guard.incarnation > 1 else 0
+        if not last:
+            return self._config.port
+        try:
+            for probe in bind_port([self._config.host], last):
+                probe.close()
+        except SupervisionError:
+            return 0
+        return last
+
+    def _make_server(self, system: System, run_directory: RunDirectory, port: int) -> GatewayServer:
         gateway = Gateway(
             all_routes(system),
             allowed_hosts=[self._config.host, *self._config.allowed_hosts],
@@ -202,7 +217,7 @@ class ControlPlane:
             policy=LocalPolicy(run_directory.prepare(), anonymous=self._config.enable_auth is not True),
             websocket=ComponentSocket(change_source(system), system.monitor.beat, system.has_credential),
         )
-        return GatewayServer(gateway, self._config.host, self._config.port, uds=run_directory.socket)
+        return GatewayServer(gateway, self._config.host, port, uds=run_directory.socket)
 
     def _url(self, port: int) -> str:
         host = "127.0.0.1" if self._config.host in ("0.0.0.0", "::") else self._config.host

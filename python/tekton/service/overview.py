@@ -185,10 +185,12 @@ class Overview:
         return "; ".join(filter(None, (note, plan.note if plan else None))) or None
 
     def _note(self, record: ComponentRecord, doubt: str | None) -> str | None:
+        if record.usable:
+            return doubt
         waiting = self.coordinator.waiting_for(record.component_id)
         if waiting:
             return f"waiting for {', '.join(waiting)}"
-        if doubt or record.usable:
+        if doubt:
             return doubt
         return self.coordinator.last_error(record.component_id) or self._unborn(record.component_id, record.state)
 

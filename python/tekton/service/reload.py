@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from tekton.utils.tekton_config import SETTINGS, ComponentSpec, TektonConfig
+from tekton.utils.tekton_errors import ConfigurationError, Mistake
 
 AT_ONCE: Final = frozenset(
     {
@@ -70,3 +71,15 @@ def applicable(old: TektonConfig, new: TektonConfig) -> TektonConfig:
     lasting = {one.attribute: getattr(old, one.attribute) for one in SETTINGS if one.attribute not in AT_ONCE}
     ports = new.ports | {name: old.ports[name] for name in ("tekton", "tekton_core")}
     return dataclasses.replace(new, ports=ports, **lasting)
+
+
+def refuse_lost_components(old: TektonConfig, new: TektonConfig) -> None:
+    """Raise ConfigurationError when the file with the components has gone since *old*, and *new* has none therefore.
+
+    Somebody who replaces a file may take it away first: that must not stop everything.
+    """
+    lost = old.files.components
+    if lost is not None and new.files.components is None:
+        problem = "it has gone, or is no regular file, since the components in it were started"
+        advice = 'bring it back; {"components": {}} in it ends all components'
+        raise ConfigurationError([Mistake(str(lost), 0, 0, "", problem, advice)])

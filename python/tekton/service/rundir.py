@@ -7,6 +7,7 @@ which names the process that serves now.
 import os
 import secrets
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -45,6 +46,13 @@ class RunDirectory:
         temporary = self._control_file.with_suffix(".new")
         temporary.write_bytes(msgspec.json.encode(control))
         temporary.rename(self._control_file)
+
+    def last_port(self) -> int:
+        """The port of the control plane that last announced itself and has not withdrawn; 0 when there is none."""
+        try:
+            return urlsplit(msgspec.json.decode(self._control_file.read_bytes(), type=ControlFile).url).port or 0
+        except (OSError, ValueError, msgspec.DecodeError):
+            return 0
 
     def withdraw(self) -> None:
         """Remove what `announce` wrote."""

@@ -227,6 +227,7 @@ class System:
     def scale(self, component_id: str, replicas: int) -> "asyncio.Task[TektonError | None]":
         """Have another number of replicas, as `operate`. It holds until the specification is changed."""
         spec = msgspec.structs.replace(self.supervisor.specs[component_id], replicas=replicas)
+        self.lineup.scaled[component_id] = replicas
         name = f"scale of {component_id}"
         return self._operations.spawn(self._verdict(self.supervisor.replace(spec), name), name)
 

@@ -377,7 +377,8 @@ class SupervisedComponent:
 
     def _early_end(self, child: ChildProcess) -> str:
         """Why it ended before it was ready; the last thing that it said tells most, or who has taken its port."""
-        last = next(iter(self.evidence(1)), "")
+        # Logs are for the owner; this is for everybody who may look.
+        last = scrub(next(iter(self.evidence(1)), ""))
         owner = describe_owner(self.port) if self.port is not None else None
         taken = f" (port {self.port} was taken meanwhile by {owner})" if owner else ""
         text = f"{child.exit} before it was ready{': ' if last else ''}{last}"

@@ -31,7 +31,7 @@ async def find_component(component_id: str, *, control_plane: ControlPlane | Non
     """The component with this id; None when there is none, or none that can be used.
 
     The control plane is that of the open `Discovery`, else that of the environment, unless it is given. Raises
-    TransportError when it does not answer.
+    TransportError when it does not answer, and InvalidIdError, which an open `Discovery` does not.
     """
     if control_plane is None and (discovery := open_discovery()) is not None:
         return await discovery.find_component(component_id)

@@ -30,6 +30,7 @@ from tekton.utils.control_plane import ControlPlane
 from tekton.utils.retries import Retries
 from tekton.utils.tekton_errors import ComponentNotFoundError, ProblemError, TransportError
 from tekton.utils.tekton_http import HttpClient
+from tekton.utils.tekton_ids import check_id
 from tekton.utils.tekton_websocket import Lost, Snapshot, WebSocketClient
 
 __all__ = ["Discovery", "ask_capability", "ask_instances", "open_discovery"]
@@ -293,7 +294,11 @@ def _constant(records: list[ComponentRecord]) -> Any:
 
 
 async def ask_instances(client: HttpClient, component_id: str) -> list[ComponentRecord]:
-    """All instances of a component, as the control plane knows them now; empty for one that it does not know."""
+    """All instances of a component, as the control plane knows them now; empty for one that it does not know.
+
+    Raises InvalidIdError.
+    """
+    check_id(component_id)
     try:
         found: Mapping[str, Any] = await client.request(
             "GET", f"/api/components/{quote(component_id, safe='')}/instances"
@@ -304,6 +309,10 @@ async def ask_instances(client: HttpClient, component_id: str) -> list[Component
 
 
 async def ask_capability(client: HttpClient, capability: str) -> list[ComponentRecord]:
-    """The instances that can be used for *capability*, READY ones first, as the control plane knows them now."""
+    """The instances that can be used for *capability*, READY ones first, as the control plane knows them now.
+
+    Raises InvalidIdError.
+    """
+    check_id(capability, "/capability", dots=True)
     found = await client.request("GET", f"/api/capabilities/{quote(capability, safe='')}/components")
     return msgspec.convert(found["items"], list[ComponentRecord])

@@ -80,6 +80,11 @@ class ConnectionPool:
         self._idle: dict[Origin, dict[Connection, asyncio.TimerHandle]] = {}
         self._busy: set[Connection] = set()
 
+    @property
+    def bound(self) -> bool:
+        """True when all connections lead to one Unix socket."""
+        return self._socket is not None
+
     @contextlib.asynccontextmanager
     async def exchange(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, connect_timeout: float = 3.0

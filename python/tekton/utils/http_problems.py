@@ -22,7 +22,7 @@ def error_from_answer(status: int, body: bytes) -> TektonError:
     if document is None:
         return ProblemError(status, "http_error", _snippet(status, body))
     code = _text(document, "code") or "http_error"
-    detail = _text(document, "detail") or _text(document, "title") or f"HTTP status {status}"
+    detail = _text(document, "detail") or _text(document, "title") or _snippet(status, body)
     hint = _text(document, "hint")
     error = _rebuilt(code, detail, document) or ProblemError(status, code, detail)
     error.args = (detail,)

@@ -54,7 +54,9 @@ class Connection:
     def reusable(self) -> bool:
         """True when another request can be sent on it."""
         ended = self._reader.at_eof() or self._writer.is_closing()
-        return self._complete and self._head.keeps_open and not ended
+        # What has come unasked would be taken for the next answer. (There is no other way to see it.)
+        unasked = self._reader._buffer  # type: ignore[attr-defined]
+        return self._complete and self._head.keeps_open and not ended and not unasked
 
     async def ask(self, method: str, request: bytes) -> Head:
         """Send a request and return the head of the answer.
@@ -73,7 +75,9 @@ class Connection:
         headers = self._head.headers
         if self._method == "HEAD" or self._head.status in _NO_BODY:
             body = self._counted(0)
-        elif headers.get("transfer-encoding", "").lower() == "chunked":
+        elif (coding := headers.get("transfer-encoding")) is not None:
+            if coding.lower() != "chunked":
+                raise MalformedAnswerError(f"a body with the coding {coding[:64]!r}, which was not asked for")
             body = self._chunked()
         elif "content-length" in headers:
             body = self._counted(_number(headers["content-length"], 10))
@@ -136,7 +140,7 @@ def _parse(head: bytes) -> Head:
 def _keeps_open(headers: Mapping[str, str]) -> bool:
     # Two lengths are one too many: nobody can say where the next answer begins.
     ambiguous = "transfer-encoding" in headers and "content-length" in headers
-    return not ambiguous and headers.get("connection", "").lower() != "close"
+    return not ambiguous and "close" not in headers.get("connection", "").lower()
 
 
 def _number(text: str, base: int) -> int:

@@ -109,7 +109,12 @@ class HttpClient:
         self._pool.close()
 
     def at(self, base_url: str) -> "HttpClient":
-        """A client of another server that shares the connections of this one, but not its credential."""
+        """A client of another server that shares the connections of this one, but not its credential.
+
+        Raises ValueError for a client of a Unix socket: all that its connections lead to is that.
+        """
+        if self._pool.bound:
+            raise ValueError("a client of a Unix socket has no connections to other servers")
         other = HttpClient(base_url, timeout=self._timeout, retries=self._retries)
         other._pool = self._pool
         return other

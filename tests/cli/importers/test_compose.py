@@ -123,6 +123,13 @@ def test_conditions_become_conditions(draft: Draft, loaded: Any) -> None:
     assert components["web"].on_dependency_failure == "restart"
 
 
+@pytest.mark.parametrize("test", [[], ["CMD"], ["NONE"], [""], ""])
+def test_a_healthcheck_that_asks_nothing_is_none(test: Any, tmp_path: Path) -> None:
+    services = {"db": {"image": "postgres", "healthcheck": {"test": test}}}
+
+    assert "ready" not in read_compose({"services": services}, tmp_path / "compose.yml").components["db"]
+
+
 def test_healthchecks_become_readiness(draft: Draft, loaded: Any) -> None:
     components = loaded(draft)
     ready = components["db"].ready

@@ -259,6 +259,47 @@ async def test_traffic_that_somebody_else_has_taken_away_is_not_given_back(inlin
 
 
 @virtual_time
+async def test_traffic_that_a_check_took_first_and_somebody_else_then_is_not_given_back(
+    inline_registry: ComponentRegistry,
+) -> None:
+    patient = Patient(inline_registry, failures=1, effect="withdraw")
+    await patient.start()
+    patient.finding = "no pulse"
+    await patient.coordinator.check_health("hermes")
+    patient.coordinator.direct_traffic("hermes", patient.instance, False, "drained on request")
+
+    patient.finding = None
+    await patient.coordinator.check_health("hermes")
+    assert not patient.serves
+
+    patient.coordinator.direct_traffic("hermes", patient.instance, True, "no longer drained")
+    assert patient.serves
+    patient.finding = "no pulse"
+    await patient.coordinator.check_health("hermes")
+    assert not patient.serves
+    await patient.coordinator.close()
+
+
+@virtual_time
+async def test_a_check_that_recovers_while_its_component_is_drained_for_a_stop_gives_nothing_back(
+    inline_registry: ComponentRegistry,
+) -> None:
+    patient = Patient(inline_registry, failures=1, interval=1, effect="withdraw")
+    config = ComponentConfig(start_func=succeed, stop_func=succeed, health=[patient.check], drain=10)
+    await patient.coordinator.start_components({"hermes": config})
+    patient.finding = "no pulse"
+    await patient.coordinator.check_health("hermes")
+    changes: list[Change] = []
+    inline_registry.feed.add_listener(changes.append)
+    patient.finding = None
+
+    await patient.coordinator.stop_component("hermes")
+
+    assert [change.kind for change in changes if change.kind == "serving"] == []
+    await patient.coordinator.close()
+
+
+@virtual_time
 async def test_what_was_found_before_a_restart_of_ours_can_be_revised(inline_registry: ComponentRegistry) -> None:
     patient = Patient(inline_registry, failures=1, effect="withdraw")
     await patient.start()

@@ -23,6 +23,8 @@ from tekton.utils.tekton_errors import TektonError
 
 GRAPHS = int(os.environ.get("TEKTON_GRAPHS", "1000"))
 SEED = int(os.environ.get("TEKTON_SEED", "0"))
+FAILED_BEFORE = (392_218, 489_872)
+"""Start functions called as a dependency failed; one that started what `stop_components` had stopped already."""
 TIMEOUT = 20.0
 MARGIN = 10.0
 FAULTS = ("plain", "raises", "refuses", "exits", "cancels itself", "hangs", "stubborn", "dies")
@@ -198,7 +200,7 @@ def quiet() -> Iterator[None]:
 
 def try_many(scenario: Scenario) -> None:
     """Run *scenario* on many systems, each on a loop of its own."""
-    for seed in range(SEED, SEED + GRAPHS):
+    for seed in (*FAILED_BEFORE, *range(SEED, SEED + GRAPHS)):
         try:
             virtual_time(scenario)(random.Random(seed))
         except BaseException:

@@ -9,6 +9,7 @@ import pytest
 
 from tekton.core.component_lifecycle import ComponentRegistry
 from tekton.core.lifecycle import ComponentRegistration, ComponentState
+from tekton.core.startup_coordinator import EnhancedStartUpCoordinator
 from tekton.gateway.request import Request
 from tekton.service.api.replicas import Drain, Drained, DrainQuery, Instances, Scale
 from tekton.service.system import System
@@ -27,6 +28,7 @@ class World:
                 System,
                 SimpleNamespace(
                     registry=registry,
+                    coordinator=EnhancedStartUpCoordinator(registry),
                     knows=lambda name: registry.find(name) is not None,
                     nearest=lambda _: None,
                     runs=lambda name: name == "worker",

@@ -66,7 +66,7 @@ def read_compose(document: object, path: Path) -> Draft:
     whole = table(document, str(path))
     services = table(whole.get("services"), "services")
     if not services:
-        raise ImportedError(f"{path}: there are no services in it")
+        raise ImportedError(f"{path}: it has no `services`, as a docker compose file would")
     draft.drop(
         path.name, whole, {**_REASONS, "volumes": "named volumes are made by docker when they are used"}, _KNOWN_ABOVE
     )
@@ -254,7 +254,7 @@ def _healthcheck(
     draft.drop(place, check, {}, _KNOWN_OF_HEALTHCHECK)
     test = check.get("test")
     words = [text(word) for word in test] if isinstance(test, list) else ["CMD-SHELL", text(test)]
-    if not check or check.get("disable") or words[0] == "NONE" or not words[-1]:
+    if not check or check.get("disable") or len(words) < 2 or words[0] == "NONE" or not words[-1]:
         return {}
     probe = _http_probe(" ".join(words[1:]), address) or {"exec": [*inside, *_check_command(words)]}
     probe["interval"] = seconds(check.get("start_interval", check.get("interval")))

@@ -217,6 +217,12 @@ class HealthMonitor:
                     group.create_task(self._ask(patient, course, strict=strict))
         return self.health(component_id)
 
+    def leave_traffic(self, component_id: str) -> None:
+        """Somebody else decides on its traffic now: what checks have taken away, they do not give back."""
+        patient = self._patients.get(component_id)
+        if patient is not None:
+            patient.withdrawn = False
+
     # Inside.
 
     def _on_change(self, change: Change) -> None:

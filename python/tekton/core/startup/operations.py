@@ -54,10 +54,10 @@ class Operations:
         self.units = Units(registry)
         self.signals = Signals()
         self.calls = UserCalls("start-up")
-        self.stopper = Stopper(registry, self.units, self.signals, self.calls)
+        self.health = HealthMonitor(registry, self._health_checks, self.calls, units=self.units, clock=clock)
+        self.stopper = Stopper(registry, self.units, self.signals, self.calls, self.health)
         self.places = Places(max_concurrent)
         self.failures = StartFailures()
-        self.health = HealthMonitor(registry, self._health_checks, self.calls, units=self.units, clock=clock)
         self._handlers = handlers
         self._clock = clock
         self._default_timeout = default_timeout
@@ -208,9 +208,13 @@ class Operations:
     def stop(self, handler: Handler) -> StopTask:
         """Stop the unit, its start included; the stop that is in progress, or a new one."""
         job = self._jobs.get(handler.unit)
-        if job is not None:
-            job.cancel(STOPPED)
+        self.cancel_start(handler.unit)
         return self._begin_stop(handler, STOPPED, job)
+
+    def cancel_start(self, unit: str) -> None:
+        """End the start of a unit, which is about to be stopped."""
+        if (job := self._jobs.get(unit)) is not None:
+            job.cancel(STOPPED)
 
     def _begin_stop(self, handler: Handler, reason: str, job: StartJob | None = None) -> StopTask:
         unit = handler.unit

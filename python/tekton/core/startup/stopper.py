@@ -16,6 +16,7 @@ from contextlib import suppress
 
 from tekton.core.calls import UserCalls, call, describe
 from tekton.core.component_lifecycle import ComponentRegistry
+from tekton.core.component_lifecycle.healthcheck import HealthMonitor
 from tekton.core.lifecycle import ComponentRecord, ComponentState
 from tekton.core.startup.signals import Signals
 from tekton.core.startup.start_plan import DRAINING, Handler
@@ -30,11 +31,14 @@ _logger = logging.getLogger("tekton.startup")
 class Stopper:
     """Stops components, and remembers who is owed a stop."""
 
-    def __init__(self, registry: ComponentRegistry, units: Units, signals: Signals, calls: UserCalls) -> None:
+    def __init__(
+        self, registry: ComponentRegistry, units: Units, signals: Signals, calls: UserCalls, health: HealthMonitor
+    ) -> None:
         self._registry = registry
         self._units = units
         self._signals = signals
         self._calls = calls
+        self._health = health
         self._owed: set[str] = set()
 
     def owe(self, unit: str) -> None:
@@ -72,6 +76,7 @@ class Stopper:
         usable = [record for record in self._units.instances(handler.unit) if record.usable]
         if not usable or not handler.drain:
             return
+        self._health.leave_traffic(handler.unit)
         with self._signals.watch([handler.unit]) as watch, suppress(TimeoutError):
             for record in usable:
                 self._registry.observe_serving(record.component_id, record.instance_uuid, False, DRAINING)

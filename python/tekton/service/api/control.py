@@ -1,12 +1,11 @@
 """Control: start, stop and restart components, explain them, and change which there are."""
 
-import asyncio
-
 import msgspec
 
 from tekton.gateway.errors import UnavailableError
 from tekton.gateway.request import Request, Response
 from tekton.gateway.router import Route
+from tekton.service.api.operations import OperationAnswer, WaitQuery, answer, known, supervised
 from tekton.service.explain import Explanation, without_evidence
 from tekton.service.reload import ReloadReport
 from tekton.service.system import Operation, System
@@ -26,20 +25,6 @@ from tekton.utils.tekton_errors import (
 
 _MOST_OF_A_SPEC = 4 * 1024 * 1024
 """Bytes: an environment may be large."""
-
-
-class OperationAnswer(msgspec.Struct, frozen=True):
-    """An operation that was accepted (202), or has been carried out (200 with `wait=1`)."""
-
-    operation: str
-    component_id: str
-    done: bool
-
-
-class WaitQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Whether to answer only when the operation is done."""
-
-    wait: bool = False
 
 
 class RestartQuery(WaitQuery, frozen=True, forbid_unknown_fields=True):
@@ -70,7 +55,7 @@ class Control:
     async def put_spec(self, request: Request) -> Response:
         component_id = request.params["component_id"]
         await self._system.changes.put(component_id, msgspec.json.encode(request.body))
-        return await self._carry_out(request, "start")
+        return await self._carry_out(request, "start", component_id)
 
     async def delete_spec(self, request: Request) -> OperationAnswer:
         component_id = request.params["component_id"]
@@ -78,33 +63,14 @@ class Control:
         return OperationAnswer("delete", component_id, done=True)
 
     async def why(self, request: Request) -> Explanation:
-        found = await self._system.overview.why(self._known(request))
+        found = await self._system.overview.why(known(self._system, request))
         return found if request.owner else without_evidence(found)
 
     async def _run(self, request: Request, operation: Operation) -> Response:
-        component_id = self._known(request)
-        if not self._system.runs(component_id):
-            raise ComponentError(component_id, "Tekton does not run its process; it registered itself")
-        return await self._carry_out(request, operation)
+        return await self._carry_out(request, operation, supervised(self._system, request))
 
-    async def _carry_out(self, request: Request, operation: Operation) -> Response:
-        component_id = request.params["component_id"]
-        task = self._system.operate(operation, component_id)
-        query: WaitQuery = request.query
-        if not query.wait:
-            return Response.json(OperationAnswer(operation, component_id, done=False), status=202)
-        await asyncio.wait([task])
-        if task.cancelled():
-            raise UnavailableError("the control plane is stopping")
-        if (failure := task.result()) is not None:
-            raise failure
-        return Response.json(OperationAnswer(operation, component_id, done=True))
-
-    def _known(self, request: Request) -> str:
-        component_id = request.params["component_id"]
-        if not self._system.knows(component_id):
-            raise ComponentNotFoundError(component_id, self._system.nearest(component_id))
-        return component_id
+    async def _carry_out(self, request: Request, operation: Operation, component_id: str) -> Response:
+        return await answer(request, operation, component_id, self._system.operate(operation, component_id))
 
 
 def routes(system: System) -> list[Route]:
@@ -171,7 +137,13 @@ def routes(system: System) -> list[Route]:
             summary="Stop a component that was added while the system runs, and forget it",
             permission="components:control",
             response=OperationAnswer,
-            errors=(ComponentConfiguredError, ComponentNotFoundError, StorageBusyError, StorageUnknownError),
+            errors=(
+                ComponentConfiguredError,
+                ComponentError,
+                ComponentNotFoundError,
+                StorageBusyError,
+                StorageUnknownError,
+            ),
         ),
         Route(
             "POST",

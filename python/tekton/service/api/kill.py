@@ -7,6 +7,7 @@ import msgspec
 
 from tekton.gateway.request import Request
 from tekton.gateway.router import Route
+from tekton.service.api.operations import supervised
 from tekton.service.system import System
 from tekton.utils.tekton_errors import ComponentError, ComponentNotFoundError
 
@@ -31,11 +32,7 @@ def routes(system: System) -> list[Route]:
     """The route that sends signals."""
 
     async def kill(request: Request) -> Signalled:
-        component_id = request.params["component_id"]
-        if not system.knows(component_id):
-            raise ComponentNotFoundError(component_id, system.nearest(component_id))
-        if not system.runs(component_id):
-            raise ComponentError(component_id, "Tekton does not run its process; it registered itself")
+        component_id = supervised(system, request)
         wanted: Signal = request.body
         pids = await system.supervisor.signal(component_id, signal.Signals[f"SIG{wanted.signal}"])
         if not pids:

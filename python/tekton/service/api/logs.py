@@ -14,7 +14,7 @@ from tekton.gateway.sse import EventStream, event
 from tekton.service.system import System
 from tekton.supervisor.log_lines import LineFilter
 from tekton.supervisor.logs import follow, tail
-from tekton.utils.tekton_errors import ComponentNotFoundError
+from tekton.utils.tekton_errors import ComponentError, ComponentNotFoundError
 
 _FOLLOW_BUDGET = 64 * 1024 * 1024
 """A log has no positions to come back to, so its followers are sent much more before they are asked to."""
@@ -52,7 +52,10 @@ def routes(system: System) -> list[Route]:
         if query.follow:
             return EventStream(_stream(path, query.tail, only), budget=_FOLLOW_BUDGET)
         # It may read, and look into, 16 MiB.
-        lines = await asyncio.to_thread(tail, path, query.tail, previous=query.previous, only=only)
+        try:
+            lines = await asyncio.to_thread(tail, path, query.tail, previous=query.previous, only=only)
+        except OSError as error:  # a directory in its place, a disk that fails
+            raise ComponentError(request.params["component_id"], f"its log cannot be read: {error}") from error
         return LogLines(str(path), lines)
 
     return [
@@ -64,7 +67,7 @@ def routes(system: System) -> list[Route]:
             permission="components:control",
             query=LogQuery,
             response=LogLines,
-            errors=(ComponentNotFoundError,),
+            errors=(ComponentNotFoundError, ComponentError),
         )
     ]
 

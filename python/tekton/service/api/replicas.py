@@ -1,6 +1,5 @@
 """Instances one by one: taking traffic away and giving it back, and how many replicas there are."""
 
-import asyncio
 from typing import Annotated
 
 import msgspec
@@ -8,7 +7,7 @@ import msgspec
 from tekton.gateway.errors import UnavailableError
 from tekton.gateway.request import Request, Response
 from tekton.gateway.router import Route
-from tekton.service.api.control import OperationAnswer, WaitQuery
+from tekton.service.api.operations import OperationAnswer, WaitQuery, answer, known, supervised
 from tekton.service.system import System
 from tekton.utils.tekton_errors import (
     ComponentError,
@@ -60,28 +59,17 @@ class Instances:
 
     async def drain(self, request: Request) -> Drained:
         body: Drain = request.body
-        return self._direct(self._known(request), body.instance_uuid, body.serving)
+        return self._direct(known(self._system, request), body.instance_uuid, body.serving)
 
     async def undo(self, request: Request) -> Drained:
         query: DrainQuery = request.query
-        return self._direct(self._known(request), query.instance_uuid, True)
+        return self._direct(known(self._system, request), query.instance_uuid, True)
 
     async def scale(self, request: Request) -> Response:
-        component_id = self._known(request)
-        if not self._system.runs(component_id):
-            raise ComponentError(component_id, "Tekton does not run its process; it registered itself")
+        component_id = supervised(self._system, request)
         wanted: Scale = request.body
         self._check_ports(component_id, wanted.replicas)
-        task = self._system.scale(component_id, wanted.replicas)
-        query: WaitQuery = request.query
-        if not query.wait:
-            return Response.json(OperationAnswer("scale", component_id, done=False), status=202)
-        await asyncio.wait([task])
-        if task.cancelled():
-            raise UnavailableError("the control plane is stopping")
-        if (failure := task.result()) is not None:
-            raise failure
-        return Response.json(OperationAnswer("scale", component_id, done=True))
+        return await answer(request, "scale", component_id, self._system.scale(component_id, wanted.replicas))
 
     def _direct(self, component_id: str, instance_uuid: str | None, serving: bool) -> Drained:
         registry = self._system.registry
@@ -92,7 +80,7 @@ class Instances:
         if not usable:
             raise ComponentError(component_id, "none of it can be used, so there is no traffic to direct")
         for one in usable:
-            registry.observe_serving(component_id, one, serving, _UNDONE if serving else DRAINED)
+            self._system.coordinator.direct_traffic(component_id, one, serving, _UNDONE if serving else DRAINED)
         return Drained(component_id, serving, usable)
 
     def _check_ports(self, component_id: str, replicas: int) -> None:
@@ -102,12 +90,6 @@ class Instances:
             if port > 65535 or port in taken:
                 holder = f"already that of {taken[port]}" if port in taken else "none that exists"
                 raise ComponentError(component_id, f"port {port} of replica {port - (first or 0)} is {holder}")
-
-    def _known(self, request: Request) -> str:
-        component_id = request.params["component_id"]
-        if not self._system.knows(component_id):
-            raise ComponentNotFoundError(component_id, self._system.nearest(component_id))
-        return component_id
 
 
 def routes(system: System) -> list[Route]:
