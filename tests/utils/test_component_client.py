@@ -17,6 +17,7 @@ from tekton.testing.control_plane import InMemoryControlPlane
 from tekton.utils.component_client import (
     ComponentClient,
     ControlPlane,
+    call_api,
     find_component,
     find_components_by_capability,
 )

@@ -39,7 +39,7 @@ from tekton.core.startup.places import Places, hold
 from tekton.core.startup.start_plan import CANCELLED, COMPLETED, RESTARTING, STOPPED
 from tekton.core.startup_coordinator import EnhancedStartUpCoordinator
 from tekton.core.units import component_of
-from tekton.utils.tekton_errors import DependencyError, StorageError, TektonError
+from tekton.utils.tekton_errors import ComponentError, DependencyError, StorageError, TektonError
 
 _WANTED = frozenset({STOPPED, CANCELLED, RESTARTING})
 _MOST_DOUBLINGS = 32
@@ -291,6 +291,8 @@ class Recovery:
             except DependencyError as error:
                 _logger.info("%s waits: %s", component_id, error, extra={"component": component_id})
             except TektonError as error:
+                if isinstance(error, ComponentError) and error.reason in _WANTED:
+                    return
                 # Most failures have been heard, as FAILED or from the coordinator.
                 if course.failures == failures and self._courses.get(component_id) is course:
                     _logger.warning("restart failed: %s", error, extra={"component": component_id})

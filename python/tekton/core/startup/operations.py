@@ -25,7 +25,7 @@ from tekton.core.startup.start_job import StartJob
 from tekton.core.startup.start_plan import RESTARTING, STOPPED, Handler
 from tekton.core.startup.stopper import Stopper
 from tekton.core.units import Units
-from tekton.utils.tekton_errors import TektonError
+from tekton.utils.tekton_errors import ComponentError, TektonError
 
 _NEWS_TO_NOBODY = frozenset({ComponentState.REGISTERING, ComponentState.INITIALIZING})
 """States that neither meet a dependency nor rule it out, nor end anything."""
@@ -196,7 +196,8 @@ class Operations:
             self.failures.forget(unit)
             _logger.info("%s is up", unit, extra=fields)
         else:
-            _logger.warning("start failed: %s", error, extra=fields)
+            wanted = isinstance(error, ComponentError) and error.reason == STOPPED
+            _logger.log(logging.INFO if wanted else logging.WARNING, "start failed: %s", error, extra=fields)
             if self._state(unit) not in USABLE:
                 self.failures.note(unit, error)
                 for listener in self._failure_listeners:
