@@ -106,6 +106,7 @@ def test_the_signals_of_the_command_are_those_of_the_api() -> None:
 
 def test_rm_takes_out_what_run_has_added(tekton: Any, plane: Any, double: Any) -> None:
     answer = {"operation": "delete", "component_id": "billing", "done": True}
+    plane.answers["GET /api/components/billing"] = (200, {"supervised": True})
     plane.answers["DELETE /api/components/billing/spec"] = (200, answer)
 
     result = tekton("rm", "billing")
@@ -115,6 +116,17 @@ def test_rm_takes_out_what_run_has_added(tekton: Any, plane: Any, double: Any) -
 
 def test_rm_leaves_what_is_configured(tekton: Any, plane: Any, double: Any) -> None:
     problem = {"code": "component_configured", "detail": "hermes stands in the configuration", "status": 409}
+    plane.answers["GET /api/components/hermes"] = (200, {"supervised": True})
     plane.answers["DELETE /api/components/hermes/spec"] = (409, problem)
 
     assert tekton("rm", "hermes").exit_code == 6
+
+
+def test_rm_forgets_what_registered_itself_and_has_ended(tekton: Any, plane: Any, double: Any) -> None:
+    items = [{"instance_uuid": "a", "state": "failed"}, {"instance_uuid": "b", "state": "ready"}]
+    plane.answers["GET /api/components/ledger"] = (200, {"supervised": False})
+    plane.answers["GET /api/components/ledger/instances"] = (200, {"items": items})
+    plane.answers["DELETE /api/components/ledger"] = (200, {})
+
+    assert tekton("rm", "ledger").stderr == "ledger  removed\n"
+    assert [path for method, path in plane.requests if method == "DELETE"] == ["/api/components/ledger?instance_uuid=a"]

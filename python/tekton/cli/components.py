@@ -128,12 +128,22 @@ def _kill(client: Client, name: str, signal_name: str) -> None:
 def rm(names: tuple[str, ...], target: Target) -> int:
     """Stop components that `tekton run` has added, and take them out.
 
-    What stands in the configuration is taken out there, followed by `tekton reload`.
+    Of one that registered itself, the instances that have ended are forgotten. What stands in the configuration is
+    taken out there, followed by `tekton reload`.
     """
     client = connect(target)
     return each(expand_running(client, names), lambda name: _remove(client, name))
 
 
 def _remove(client: Client, name: str) -> None:
-    client.delete(component_path(name, "spec"), timeout=None)
+    ended = [] if client.get(component_path(name))["supervised"] else _ended(client, name)
+    for instance in ended:
+        client.delete(f"{component_path(name)}?instance_uuid={instance}")
+    if not ended:
+        client.delete(component_path(name, "spec"), timeout=None)
     say(f"{name}  removed")
+
+
+def _ended(client: Client, name: str) -> list[str]:
+    instances = client.get(component_path(name, "instances"))["items"]
+    return [one["instance_uuid"] for one in instances if one["state"] in ("failed", "stopped")]
