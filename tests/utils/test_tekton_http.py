@@ -449,7 +449,7 @@ async def test_a_client_at_another_server_shares_connections_and_not_the_credent
     async with _server(tmp_path / "s", _echo) as url, HttpClient("http://127.0.0.1:1", credential="abc") as client:
         other = client.at(url)
         assert "authorization" not in (await other.request("GET", "/"))["headers"]
-        assert other._pool is client._pool
+        assert other._connections is client._connections
 
 
 def test_a_client_of_a_socket_cannot_be_turned_to_another_server() -> None:

@@ -16,6 +16,7 @@ from tekton.cli.client import connect, data_dir, load_config
 from tekton.cli.instance import Instance
 from tekton.cli.options import Target
 from tekton.cli.render import clean, plural, size
+from tekton.cli.unmet import unmet_dependencies
 from tekton.utils.tekton_errors import ConfigurationError, TektonError
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def all_checks(target: Target) -> Iterator[Check]:
     yield _space(directory)
     yield _control_plane(instance)
     if config is not None:
+        yield from _dependencies(config)
         yield from _ports(config, instance)
         yield from _commands(config)
 
@@ -176,6 +178,12 @@ def _ports(config: "TektonConfig", instance: Instance) -> Iterator[Check]:
         yield Check("port", "fail", f"port {wanted[name]} of {name} is in use by {owner}", advice)
     if not taken:
         yield Check("port", "ok", f"{plural(len(wanted), 'port')} free")
+
+
+def _dependencies(config: "TektonConfig") -> Iterator[Check]:
+    """What depends on something that is not configured; nothing where all is."""
+    for one in unmet_dependencies(config.components, config.components):
+        yield Check("dependency", "warn", one.text, one.advice)
 
 
 def _commands(config: "TektonConfig") -> Iterator[Check]:

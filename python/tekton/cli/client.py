@@ -8,6 +8,7 @@ port, somebody else's may listen.
 
 import http.client
 import json
+import selectors
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -28,6 +29,11 @@ if TYPE_CHECKING:
 
 ANSWER_TIMEOUT = 30.0
 """Seconds within which an ordinary request must be answered."""
+
+READ_TIMEOUT = 10.0
+"""Seconds within which a plain read must be answered."""
+
+_TELL_AFTER = 2.0
 
 _PIECE_BYTES = 64 * 1024
 
@@ -71,10 +77,9 @@ class Client:
         self._prefix = prefix
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._clock = clock
+        self._delay_told = False
 
-    def get(
-        self, path: str, query: Mapping[str, object] | None = None, *, timeout: float | None = ANSWER_TIMEOUT
-    ) -> Any:
+    def get(self, path: str, query: Mapping[str, object] | None = None, *, timeout: float | None = READ_TIMEOUT) -> Any:
         """The JSON answer to a GET request. *timeout* in seconds; None waits for ever."""
         return self._answer("GET", path, query, timeout)
 
@@ -162,16 +167,39 @@ class Client:
             connection.connect()
             opened = connection.sock
             connection.request(method, self._prefix + target, body, {**self._headers, **headers})
+            if timeout == READ_TIMEOUT:
+                self._tell_of_delay(opened)
             response = connection.getresponse()
             if response.status >= 400:
                 _refuse(response.status, response.read())
             yield _Exchange(opened, response)
         except TimeoutError as error:
-            raise NotInTimeError(self.address, timeout or 0.0) from error
+            late = NotInTimeError(self.address, timeout or 0.0)
+            late.hint = self._way_out()
+            raise late from error
         except (OSError, http.client.HTTPException, EventTooLargeError) as error:
             raise self._unreachable(error) from error
         finally:
             connection.close()
+
+    def _tell_of_delay(self, opened: socket.socket) -> None:
+        """Say, once, that the answer to a plain read is late."""
+        if self._instance is None or self._delay_told:
+            return
+        with selectors.DefaultSelector() as selector:
+            selector.register(opened, selectors.EVENT_READ)
+            if selector.select(_TELL_AFTER):
+                return
+        self._delay_told = True
+        say(f"the control plane does not answer yet; giving up after {READ_TIMEOUT:g} s")
+
+    def _way_out(self) -> str | None:
+        """What to do about a control plane that is there and does not answer; None when nothing is known of it."""
+        owner = None if self._instance is None else self._instance.owner_pid
+        if self._instance is None or owner is None:
+            return None
+        down = f"tekton down --data-dir {self._instance.data_dir}"
+        return f"{down} ends it" + (f", by way of its guard (process {owner})" if owner else "")
 
     def _unreachable(self, error: Exception) -> TransportError:
         reason = error.strerror if isinstance(error, OSError) else None

@@ -4,14 +4,14 @@ from collections.abc import Callable, Mapping
 
 import click
 
-from tekton.cli.client import Client, component_path, connect
+from tekton.cli.client import READ_TIMEOUT, Client, component_path, connect
 from tekton.cli.names import expand_running
 from tekton.cli.options import Target, duration, target_options
 from tekton.cli.problems import report
 from tekton.cli.render import elapsed, plural, say
 from tekton.cli.watch import Record
 from tekton.clock import SYSTEM_CLOCK
-from tekton.utils.tekton_errors import ComponentNotFoundError, TektonError
+from tekton.utils.tekton_errors import ComponentNotFoundError, TektonError, TransportError
 
 STATES = ("unknown", "registering", "initializing", "starting", "ready", "degraded", "failed", "stopping", "stopped")
 
@@ -72,9 +72,25 @@ def each(names: tuple[str, ...], act: Callable[[str], None]) -> int:
 
 def _operate(client: Client, verb: str, name: str, query: Mapping[str, object], timeout: float | None) -> None:
     since = SYSTEM_CLOCK.monotonic()
+    ran = verb == "start" and _runs(client, name, timeout)
     client.post(component_path(name, verb), query, timeout=timeout)
+    if ran:
+        say(f"{name}  already running")
+        return
     done = f"{_DONE[verb]} in {elapsed(SYSTEM_CLOCK.monotonic() - since)}" if "wait" in query else f"{verb} requested"
     say(f"{name}  {done}")
+
+
+def _runs(client: Client, name: str, timeout: float | None) -> bool:
+    """True when all of a component is up. A refusal is for the operation itself to tell."""
+    within = READ_TIMEOUT if timeout is None else min(timeout, READ_TIMEOUT)
+    try:
+        view = client.get(component_path(name), timeout=within)
+    except TransportError:
+        raise
+    except TektonError:
+        return False
+    return view["state"] in ("ready", "degraded") and view["ready_replicas"] >= view["replicas"]
 
 
 start = _operation("start", "Start components. What they depend on must be there, or on its way.")

@@ -10,6 +10,7 @@ from tekton.cli.client import load_config
 from tekton.cli.options import Target, output_options, target_options
 from tekton.cli.problems import FileProblemError
 from tekton.cli.render import Column, plural, say, table, to_json
+from tekton.cli.unmet import unmet_dependencies, warn_of
 
 if TYPE_CHECKING:
     from tekton.utils.tekton_config import ShownSetting, TektonConfig
@@ -36,9 +37,11 @@ def check(output: str, target: Target) -> None:
     """Report all mistakes.
 
     Each with file, line and column, and the nearest valid name; then the exit status is 8.
+    A dependency on what is not configured is a warning.
     """
     loaded = load_config(target.on_this_machine("config check"))
     files = [str(path) for path in loaded.files.paths()]
+    warn_of(unmet_dependencies(loaded.components, loaded.components))
     if output == "json":
         click.echo(to_json({"files": files, "components": list(loaded.components), "mistakes": []}, indent=2))
         return

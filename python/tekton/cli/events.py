@@ -143,6 +143,9 @@ def _plan(client: Client, failure: Entry) -> Iterator[Entry]:
 
 def _print(entry: Entry, output: str) -> None:
     if output == "jsonl":
-        click.echo(to_json({field: entry[field] for field in FIELDS}))
+        told = {field: entry[field] for field in FIELDS}
+        if entry["kind"] == "serving" and "record" in entry:
+            told["serving"] = entry["record"]["serving"]
+        click.echo(to_json(told))
     else:
         click.echo(line(entry))

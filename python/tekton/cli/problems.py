@@ -131,6 +131,11 @@ def say_problem(code: str, text: str, evidence: Sequence[str] = (), advice: str 
         say_help(advice)
 
 
+def say_warning(text: str) -> None:
+    """A doubt: it keeps nothing from being done."""
+    say(f"{click.style('warning', fg='yellow', bold=True)}: {harmless(text)}")
+
+
 def say_help(advice: str) -> None:
     """The next thing to do."""
     say(f"{click.style('help', bold=True)}: {harmless(advice)}")

@@ -17,6 +17,7 @@ from tekton.cli.names import expand
 from tekton.cli.options import Target, components_file_option, duration, target_options
 from tekton.cli.render import say
 from tekton.cli.session import Session, StopSignals
+from tekton.cli.unmet import unmet_dependencies, warn_of
 from tekton.utils.tekton_errors import ConfigurationError, Mistake, StorageLockedError
 
 if TYPE_CHECKING:
@@ -82,6 +83,9 @@ def up(
     selection = _selection(config, (*names, *only), no_deps, profiles)
     instance = Instance(config.data_dir)
     _refuse_if_owned(instance)
+    chosen = _chosen(config, selection)
+    if not quiet:
+        warn_of(unmet_dependencies(chosen.components, config.components))
     if auto_port:
         port = _free_port(config) or port
     given: dict[str, Sequence[object]] = {
@@ -95,7 +99,7 @@ def up(
     with StopSignals() as signals:
         session = Session(
             instance,
-            _chosen(config, selection),
+            chosen,
             [*_arguments(given), *(["--no-deps"] if no_deps else [])],
             detach=detach,
             quiet=quiet,

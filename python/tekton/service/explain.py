@@ -1,6 +1,7 @@
 """Why a component is in its state: what the coordinator, recovery, the logs and the history know, in one answer."""
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
@@ -83,6 +84,9 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     awaited_by: Sequence[str] = ()
 
 
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+
+
 def explain(
     why: Why,
     restart: RestartPlan | None,
@@ -142,8 +146,17 @@ def chain(why: Why, look_up: Callable[[str], Why | None]) -> list[tuple[str, Why
 
 
 def blockers(why: Why) -> list[str]:
-    """The dependencies that keep a component from where it is to be: the failed ones first."""
-    return list(dict.fromkeys([*why.failed_dependencies, *why.waiting_for]))
+    """The dependencies that keep a component from where it is to be: the failed ones first.
+
+    What has failed by itself is not told to have failed because of a dependency that is down as well: then the reason,
+    or the error of the last start, names it.
+    """
+    short_of = list(dict.fromkeys([*why.failed_dependencies, *why.waiting_for]))
+    told = " ".join(filter(None, (why.reason, why.last_error)))
+    if why.state is not ComponentState.FAILED or not told:
+        return short_of
+    words = set(_NAME.findall(told))
+    return [name for name in short_of if name in words]
 
 
 def affected_by(graph: Mapping[str, Sequence[str]], component_id: str) -> list[Affected]:

@@ -16,7 +16,6 @@ from tekton.core.recovery import Recovery
 from tekton.core.startup_coordinator import EnhancedStartUpCoordinator, Why
 from tekton.core.uptime import Uptime
 from tekton.service.explain import (
-    Affected,
     Cause,
     Explanation,
     RestartPlan,
@@ -131,7 +130,7 @@ class Overview:
         doubt = None if record is None else self._doubt(record)
         why = self.coordinator.explain(component_id)
         why = msgspec.structs.replace(why, health=(*why.health, *self.supervisor.probing(component_id)))
-        affected = affected_by(self.graph(), component_id)
+        affected = affected_by(self._needed_while_running(), component_id)
         return explain(
             why,
             self._restart_plan(component_id),
@@ -140,7 +139,7 @@ class Overview:
             doubt or self._unborn(component_id, why.state),
             causes=[self._cause(name, cause) for name, cause in chain(why, self._why_or_none)],
             affected=affected,
-            awaited_by=[one.component_id for one in affected if self._waits_for(one, component_id)],
+            awaited_by=[name for name in self._direct_dependents(component_id) if self._waits_for(name, component_id)],
         )
 
     def graph(self) -> dict[str, list[str]]:
@@ -165,8 +164,20 @@ class Overview:
             evidence=self.supervisor.evidence(component_id),
         )
 
-    def _waits_for(self, dependent: Affected, component_id: str) -> bool:
-        return dependent.through is None and component_id in self.coordinator.waiting_for(dependent.component_id)
+    def _needed_while_running(self) -> dict[str, list[str]]:
+        """The graph without those dependencies that need a component only to have completed once."""
+        return {name: [need for need in needs if not self._once(name, need)] for name, needs in self.graph().items()}
+
+    def _once(self, name: str, need: str) -> bool:
+        spec = self.supervisor.specs.get(name)
+        conditions = [one.condition for one in spec.dependencies if one.component == need] if spec else []
+        return conditions == ["completed"]
+
+    def _direct_dependents(self, component_id: str) -> list[str]:
+        return [name for name, needs in self.graph().items() if component_id in needs and name != component_id]
+
+    def _waits_for(self, dependent: str, component_id: str) -> bool:
+        return component_id in self.coordinator.waiting_for(dependent)
 
     def _restart_plan(self, component_id: str) -> RestartPlan | None:
         # Of several replicas, the one that is worst off.

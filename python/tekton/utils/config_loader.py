@@ -87,6 +87,11 @@ class _File:
         return value
 
 
+def _has_port(component: Node) -> bool:
+    port = component.value.get("port") if isinstance(component.value, dict) else None
+    return port is not None and port.value is not None
+
+
 class ConfigLoader:
     """One load. *overrides* are command-line values by setting; None means not given."""
 
@@ -98,6 +103,7 @@ class ConfigLoader:
         self._mistakes: list[Mistake] = []
         self._read: list[_File] = []
         self._ports: dict[str, AssignedPort] = {}
+        self._wrong_ports: set[str] = set()
         self._expander = Expander(self._variables)
 
     def load(self, named: Path | None) -> LoadedConfig:
@@ -166,7 +172,10 @@ class ConfigLoader:
         _, _, rest = pointer.partition("/components/")
         if not rest or pointer.startswith("/tekton"):
             return self._environ
-        port = self._port(rest.partition("/")[0])
+        name, _, key = rest.partition("/")
+        port = self._port(name)
+        if port is None and name in self._wrong_ports and key != "port":
+            port = 0  # that it is wrong is told there; that there is none would be a second mistake
         own = {} if port is None else {"PORT": str(port)}
         return {name: value for name, value in self._environ.items() if name != "PORT"} | own
 
@@ -235,7 +244,8 @@ class ConfigLoader:
         written = written_ports(components.checker.document, "components", components.checker)
         listed = written_ports(ports.checker.document, "ports", ports.checker)
         table = components.checker.document.find("/components")
-        names = table.value if table is not None and isinstance(table.value, dict) else ()
+        names = table.value if table is not None and isinstance(table.value, dict) else {}
+        self._wrong_ports = {name for name, node in names.items() if _has_port(node)} - written.keys()
         self._ports, mistakes = resolve_ports(self._environ, names, written, listed)
         self._mistakes += mistakes
         own = [listed[name] for name in CONTROL_PLANE if name in listed]

@@ -17,24 +17,26 @@ import contextlib
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from urllib.parse import quote, urlencode
 
 import msgspec
 
-from tekton.utils.http_pool import ConnectionPool, InvalidAddressError, NoConnectionError, Response
 from tekton.utils.http_problems import error_from_answer
-from tekton.utils.http_wire import MalformedAnswerError
 from tekton.utils.retries import IDEMPOTENT, PASSING, Retries
 from tekton.utils.server_sent_events import EventStreamParser, EventTooLargeError, ServerSentEvent
 from tekton.utils.tekton_config import component_base_url
 from tekton.utils.tekton_errors import ConfigurationError, Mistake, TransportError
 from tekton.utils.tekton_ids import did_you_mean
 
+if TYPE_CHECKING:
+    import aiohttp
+
 _KINDS = {"api": False, "ws": True, "events": False}
 """The kinds of endpoints, each a path prefix; True for those that speak WebSocket."""
 
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
+_PIECE = 64 * 1024
 
 CONNECT_TIMEOUT = 3.0
 """Seconds within which a connection to an address must come about, or less where the request has less."""
@@ -94,7 +96,7 @@ class HttpClient:
             self._headers["Authorization"] = f"Bearer {credential}"
         self._timeout = timeout
         self._retries = retries
-        self._pool = ConnectionPool(None if socket is None else str(socket), KEEP_ALIVE)
+        self._connections = _Connections(None if socket is None else str(socket))
 
     async def __aenter__(self) -> Self:
         return self
@@ -106,17 +108,17 @@ class HttpClient:
 
     async def close(self) -> None:
         """Close the connections. The client opens new ones if it is used again."""
-        self._pool.close()
+        await self._connections.close()
 
     def at(self, base_url: str) -> "HttpClient":
         """A client of another server that shares the connections of this one, but not its credential.
 
         Raises ValueError for a client of a Unix socket: all that its connections lead to is that.
         """
-        if self._pool.bound:
+        if self._connections.socket is not None:
             raise ValueError("a client of a Unix socket has no connections to other servers")
         other = HttpClient(base_url, timeout=self._timeout, retries=self._retries)
-        other._pool = self._pool
+        other._connections = self._connections
         return other
 
     async def request(
@@ -178,10 +180,14 @@ class HttpClient:
         with _translated(url, limit):
             async with (
                 asyncio.timeout(limit),
-                self._pool.exchange(method, url, headers, body, CONNECT_TIMEOUT) as response,
+                self._connections.session().request(
+                    method, url, data=body, headers=headers, allow_redirects=False
+                ) as response,
             ):
                 received = await _read(response, url)
-                return Answer(response.status, dict(response.headers), received)
+                return Answer(
+                    response.status, {name.lower(): text for name, text in response.headers.items()}, received
+                )
 
     async def stream_events(
         self, path: str, last_event_id: str | None = None, *, query: Mapping[str, str | int | float] | None = None
@@ -196,20 +202,49 @@ class HttpClient:
         if last_event_id is not None:
             headers["Last-Event-ID"] = last_event_id
         parser = EventStreamParser()
-        async with contextlib.AsyncExitStack() as stack:
-            stack.enter_context(_translated(url, self._timeout))
+        with _translated(url, self._timeout):
             async with asyncio.timeout(self._timeout):
-                response = await stack.enter_async_context(self._pool.exchange("GET", url, headers, None))
-            if response.status != 200:
-                raise error_from_answer(response.status, await _read(response, url))
-            async for piece in response.pieces():
-                for event in parser.feed(piece):
-                    yield event
+                response = await self._connections.session().get(url, headers=headers, allow_redirects=False)
+            async with response:
+                if response.status != 200:
+                    raise error_from_answer(response.status, await _read(response, url))
+                async for piece in response.content.iter_any():
+                    for event in parser.feed(piece):
+                        yield event
 
     def _url(self, path: str, query: Mapping[str, str | int | float] | None) -> str:
         if not path.startswith("/"):
             raise ValueError(f"a path begins with '/': {path!r}")
         return f"{self.base_url}{path}" + (f"?{urlencode(query)}" if query else "")
+
+
+class _Connections:
+    """Those of a client, opened when needed. With *socket* they all lead to that Unix socket, whatever a URL says."""
+
+    def __init__(self, socket: str | None) -> None:
+        self.socket = socket
+        self._session: aiohttp.ClientSession | None = None
+
+    def session(self) -> "aiohttp.ClientSession":
+        import aiohttp
+
+        if self._session is None:
+            connector = (
+                aiohttp.TCPConnector(keepalive_timeout=KEEP_ALIVE)
+                if self.socket is None
+                else aiohttp.UnixConnector(self.socket, keepalive_timeout=KEEP_ALIVE)
+            )
+            self._session = aiohttp.ClientSession(
+                connector=connector,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT),
+            )
+        return self._session
+
+    async def close(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
 
 
 def decoded(answer: Answer, url: str) -> Any:
@@ -244,9 +279,9 @@ def _encoded(json: object, headers: dict[str, str]) -> tuple[bytes | None, dict[
     return msgspec.json.encode(json), {"Content-Type": "application/json", **headers}
 
 
-async def _read(response: Response, url: str) -> bytes:
+async def _read(response: "aiohttp.ClientResponse", url: str) -> bytes:
     received = bytearray()
-    async for piece in response.pieces():
+    async for piece in response.content.iter_chunked(_PIECE):
         received += piece
         if len(received) > MAX_ANSWER_BYTES:
             raise TransportError(url, f"the answer is larger than {MAX_ANSWER_BYTES // 2**20} MiB")
@@ -256,20 +291,22 @@ async def _read(response: Response, url: str) -> bytes:
 @contextlib.contextmanager
 def _translated(url: str, timeout: float) -> Iterator[None]:
     """Everything that kept an answer from arriving becomes a `TransportError`."""
+    import aiohttp
+
     try:
         yield
-    except NoConnectionError as error:
-        raise NotConnectedError(url, _why_not_connected(error.__cause__)) from error
+    except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+        raise NotConnectedError(url, _why_not_connected(error)) from error
     except TimeoutError as error:
         raise TransportError(url, f"no answer within {timeout:g} s") from error
-    except (EOFError, ConnectionError) as error:
+    except (aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError, ConnectionError) as error:
         raise TransportError(url, "the connection was closed before the answer was complete") from error
-    except (OSError, InvalidAddressError, MalformedAnswerError, EventTooLargeError) as error:
+    except (aiohttp.ClientError, OSError, EventTooLargeError) as error:
         raise TransportError(url, str(error) or type(error).__name__) from error
 
 
-def _why_not_connected(cause: BaseException | None) -> str:
-    match cause:
+def _why_not_connected(error: "aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError") -> str:
+    match cause := getattr(error, "os_error", error):
         case ConnectionRefusedError():
             return "connection refused"
         case FileNotFoundError():
