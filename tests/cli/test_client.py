@@ -289,3 +289,24 @@ def test_a_stream_ends_at_its_deadline_though_the_server_still_talks(data_dir: P
 
 def test_a_name_that_is_no_text_has_a_path_too() -> None:
     assert component_path("a\udc9b/..", "why") == "/api/components/a%9B%2F../why"
+
+
+def test_a_plain_read_that_hangs_is_told_of_and_ends_with_the_way_out(
+    tekton: Any, plane: Any, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tekton.cli.client._TELL_AFTER", 0.05)
+    monkeypatch.setattr("tekton.cli.client.READ_TIMEOUT", 0.2)
+    monkeypatch.setitem(Client.get.__kwdefaults__, "timeout", 0.2)
+    (data_dir / "run" / "guard.json").write_text('{"pid": 4712}')
+    plane.delay = 20.0
+    with (data_dir / "run" / "guard.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+
+        result = tekton("ps")
+
+    assert result.exit_code == 4
+    assert result.stderr.splitlines() == [
+        "the control plane does not answer yet; giving up after 0.2 s",
+        f"error[timed_out]: {data_dir}/run/control.sock: gave up after 0.2 s (waiting for an answer)",
+        f"help: tekton down --data-dir {data_dir} ends it, by way of its guard (process 4712)",
+    ]

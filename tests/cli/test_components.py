@@ -10,14 +10,15 @@ from tekton.service.api.kill import SignalName
 
 @pytest.mark.parametrize(("verb", "done"), [("start", "started"), ("stop", "stopped"), ("restart", "restarted")])
 def test_an_operation_waits_until_it_is_done(tekton: Any, plane: Any, double: Any, verb: str, done: str) -> None:
-    plane.components = [double.view("hermes"), double.view("engram")]
+    plane.components = [double.view("hermes", "stopped"), double.view("engram", "stopped")]
 
     result = tekton(verb, "hermes", "engram")
 
     assert result.exit_code == 0
     assert result.stdout == ""
     assert [line.split(" in ")[0] for line in result.stderr.splitlines()] == [f"hermes  {done}", f"engram  {done}"]
-    assert plane.requests == [("POST", f"/api/components/{name}/{verb}?wait=1") for name in ("hermes", "engram")]
+    posted = [request for request in plane.requests if request[0] == "POST"]
+    assert posted == [("POST", f"/api/components/{name}/{verb}?wait=1") for name in ("hermes", "engram")]
 
 
 def test_an_operation_can_be_asked_for_without_waiting(tekton: Any, plane: Any, double: Any) -> None:
@@ -54,7 +55,7 @@ def test_a_refusal_becomes_an_exit_status(
 
 
 def test_a_failed_operation_does_not_keep_the_others_from_theirs(tekton: Any, plane: Any, double: Any) -> None:
-    plane.components = [double.view("hermes")]
+    plane.components = [double.view("hermes", "stopped")]
 
     result = tekton("start", "typo", "hermes")
 
@@ -130,3 +131,10 @@ def test_rm_forgets_what_registered_itself_and_has_ended(tekton: Any, plane: Any
 
     assert tekton("rm", "ledger").stderr == "ledger  removed\n"
     assert [path for method, path in plane.requests if method == "DELETE"] == ["/api/components/ledger?instance_uuid=a"]
+
+
+def test_what_runs_is_not_said_to_be_started(tekton: Any, plane: Any, double: Any) -> None:
+    plane.components = [double.view("hermes"), double.view("worker", replicas=2)]
+
+    assert tekton("start", "hermes").stderr == "hermes  already running\n"
+    assert tekton("start", "worker").stderr.startswith("worker  started in ")

@@ -117,3 +117,22 @@ def test_a_broken_components_file_keeps_nobody_from_the_control_plane(project: P
     result = CliRunner().invoke(cli, ["down"], prog_name="tekton")
 
     assert (result.exit_code, result.stderr) == (0, f"nothing runs in {project / 'data'}\n")
+
+
+def test_a_dependency_on_what_is_not_configured_is_a_warning(project: Path) -> None:
+    web = {"command": ["web"], "dependencies": ["databse"]}
+    (project / "components.json").write_text(json.dumps({"components": {"web": web, "database": {"command": ["d"]}}}))
+
+    result = config("check")
+
+    assert result.exit_code == 0
+    assert result.stdout.startswith("ok: 2 components")
+    assert result.stderr.splitlines() == [
+        "warning: web depends on 'databse', which is not configured",
+        "help: did you mean 'database'? Otherwise it has to register itself",
+    ]
+
+
+def test_a_key_that_is_like_nothing_gets_no_suggestion(project: Path) -> None:
+    assert "did you mean" not in config("show", "nothere").stderr
+    assert "did you mean 'tekton.port'?" in config("show", "tekton.prot").stderr

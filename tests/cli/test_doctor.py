@@ -156,3 +156,10 @@ def test_another_version_that_runs_is_a_warning(tekton: Any, plane: Any, data_di
 
     with held(data_dir / "LOCK", "4712\n"):
         assert "warn  control plane   runs version 9.9.9, this is " in tekton("doctor").stdout
+
+
+def test_a_dependency_on_what_is_not_configured_is_a_warning(project: Path) -> None:
+    configure(project, {"web": {"command": ["python3", "-c", ""], "dependencies": ["ghost"]}})
+
+    assert doctor().exit_code == 0
+    assert found("warn")["dependency"] == "web depends on 'ghost', which is not configured"

@@ -1,13 +1,17 @@
 """events: what happened, and what is happening."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import click
 import pytest
 
+from tekton.cli.client import connect
 from tekton.cli.events import FIELDS, line
+from tekton.cli.options import Target
 from tekton.cli.render import clock_time
+from tekton.cli.unit_names import UnitNames
 
 
 @pytest.fixture
@@ -182,3 +186,39 @@ def test_a_change_of_traffic_is_told_in_words(double: Any) -> None:
 def test_only_events_of_a_kind_can_be_shown(tekton: Any, past: Any) -> None:
     assert tekton("events", "--kind", "deregistered").stdout == ""
     assert len(tekton("events", "--kind", "state", "--kind", "registered").stdout.splitlines()) == 4
+
+
+def test_a_change_of_traffic_has_its_direction_for_machines(
+    tekton: Any, past: Any, double: Any, impatient: None
+) -> None:
+    drained = double.change(5, "hermes", "ready", "ready", kind="serving", after={"serving": False})
+    past.on_stream = [lambda: (past.publish(drained), past.leave())]
+
+    (told,) = tekton("events", "-f", "-o", "jsonl").stdout.splitlines()
+
+    assert json.loads(told)["serving"] is False
+
+
+def test_of_a_component_with_replicas_the_unit_is_named(tekton: Any, past: Any, double: Any) -> None:
+    uuids = [f"{number}{double.INSTANCE[1:]}1" for number in (1, 2, 3)]
+    views = [{"instance_uuid": uuid, "replica": replica} for replica, uuid in enumerate(uuids[:2])]
+    past.answers["GET /api/components/hermes/instances"] = (200, {"items": views})
+    past.components = [double.view("hermes", replicas=3)]
+    changes = [double.change(at, "hermes", "starting", "ready", instance_uuid=uuid) for at, uuid in enumerate(uuids)]
+    past.histories["hermes"] = [{name: change[name] for name in FIELDS} for change in changes]
+
+    told = tekton("events", "hermes").stdout.splitlines()
+
+    assert [line.split("  ")[1].strip() for line in told] == ["hermes", "hermes.1", "hermes (30000000)"]
+
+
+def test_the_unit_is_named_of_what_is_happening_too(plane: Any, double: Any, data_dir: Path) -> None:
+    views = [{"instance_uuid": f"{double.INSTANCE}1", "replica": 1}]
+    plane.answers["GET /api/components/hermes/instances"] = (200, {"items": views})
+    units = UnitNames(connect(Target(data_dir)))
+
+    alone, one_of_two = (
+        double.change(5, "hermes", "starting", "ready", after={"max_instances": count}) for count in (1, 2)
+    )
+
+    assert (units.of(alone), units.of(one_of_two)) == ("hermes", "hermes.1")

@@ -46,3 +46,7 @@ def test_an_error_without_advice_of_its_own_points_to_its_explanation(tekton: An
     plane.answers["GET /api/system"] = double.problem(500, "internal", "an error on our side")
 
     assert tekton("ps").stderr.endswith("help: tekton explain internal\n")
+
+
+def test_where_to_read_on_is_a_path(tekton: Any) -> None:
+    assert "docs/reference/configuration.md" in " ".join(tekton("explain", "config_invalid").stdout.split())

@@ -160,3 +160,21 @@ def test_lines_of_ten_megabytes_and_binary_do_not_flood_the_terminal(tekton: Any
     assert len(shown) < 10_000
     assert shown.endswith("\nend\n")
     assert not set(map(chr, range(32))) - {"\n", "\t"} & set(shown)
+
+
+def test_what_is_configured_and_never_ran_has_not_been_started(tekton: Any, data_dir: Path, tmp_path: Path) -> None:
+    (data_dir / "logs" / "hermes.log").write_text("one\n")
+    (tmp_path / "components.json").write_text('{"components": {"web": {"command": ["web"]}}}')
+
+    result = tekton("logs", "web")
+
+    assert (result.exit_code, result.stderr) == (5, "web has not been started yet\n")
+    assert "no component 'wbe'" in tekton("logs", "wbe").stderr
+
+
+def test_what_the_control_plane_has_never_run_has_not_been_started(tekton: Any, plane: Any, double: Any) -> None:
+    plane.components = [double.view("gpu", "unknown"), double.view("web", "unknown")]
+    plane.logs = {"gpu": [], "web": ["of the last run"]}
+
+    assert tekton("logs", "gpu").stderr == "gpu has not been started yet\n"
+    assert tekton("logs", "web").stdout == "of the last run\n"

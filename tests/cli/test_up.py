@@ -221,7 +221,7 @@ def test_a_control_plane_that_cannot_start_is_explained_by_its_log(up: Start, tm
 
     assert run.end() == 6
     assert run.said == [
-        "error[in_use]: the data directory or the port is in use (exit code 75)",
+        "error[in_use]: port 8010 is in use by python (4711)",
         "  CRITICAL tekton.service: port 8010 is in use by python (4711)",
         f"help: tekton up --auto-port takes another port; read {tmp_path}/data/logs/tekton.log",
     ]

@@ -157,3 +157,18 @@ def test_signals_reach_only_what_tekton_runs(running: Any) -> None:
     assert running.request("POST", "/api/components/migrate/kill", {})[0] == 409
     assert running.request("POST", "/api/components/hermes/kill", {"signal": "BANG"})[0] == 422
     assert running.request("POST", "/api/components/ghost/kill", {})[0] == 404
+
+
+def test_what_has_completed_is_needed_by_nobody_any_more(tekton: Any) -> None:
+    tekton.configure(
+        {
+            "seed": {"command": ["true"], "restart": {"policy": "no"}},
+            "api": {"command": SERVICE, "dependencies": [{"component": "seed", "condition": "completed"}]},
+            "web": {"command": SERVICE, "dependencies": ["api"]},
+        }
+    )
+    tekton.up()
+    tekton.until("web", "ready")
+
+    assert tekton.get("/api/components/seed/why")["affected"] == []
+    assert [one["component_id"] for one in tekton.get("/api/components/api/why")["affected"]] == ["web"]

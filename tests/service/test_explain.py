@@ -1,5 +1,7 @@
 """Explaining: what is behind a state, and what hangs on a component."""
 
+import msgspec
+
 from tekton.core.lifecycle import ComponentState
 from tekton.core.startup_coordinator import Why
 from tekton.service.explain import MOST_CAUSES, Affected, RestartPlan, affected_by, chain, explain
@@ -78,3 +80,14 @@ def test_a_list_says_when_the_next_restart_comes_or_that_none_does() -> None:
     assert RestartPlan(5, 5, None, gave_up=True).note == "gave up after 5 restarts"
     assert RestartPlan(1, 1, None, gave_up=True).note == "gave up after 1 restart"
     assert RestartPlan(1, 5, None, gave_up=False).note is None
+
+
+def test_what_failed_by_itself_has_no_cause_though_a_dependency_is_down() -> None:
+    down = {"store": why("store")}
+    own = msgspec.structs.replace(why("api", failed=("store",)), reason="liveness: status 503")
+    theirs = msgspec.structs.replace(
+        why("api", failed=("store",)), last_error="api cannot start: store failed (exit 1)"
+    )
+
+    assert chain(own, down.get) == []
+    assert [name for name, _ in chain(theirs, down.get)] == ["store"]

@@ -350,3 +350,10 @@ def test_missing_and_circular_dependencies_are_not_mistakes_of_the_configuration
     spec = _component(folder, '{"command": ["a"], "dependencies": ["app", "nowhere"]}')
 
     assert [dependency.component for dependency in spec.dependencies] == ["app", "nowhere"]
+
+
+def test_a_wrong_port_is_one_mistake_though_the_command_needs_it(folder: Any) -> None:
+    mistakes = _mistakes(folder, '{"command": ["serve", "${PORT}"], "port": "high"}')
+
+    assert len(mistakes) == 1
+    assert "components.app.port" in str(mistakes[0])

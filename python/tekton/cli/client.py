@@ -174,9 +174,7 @@ class Client:
                 _refuse(response.status, response.read())
             yield _Exchange(opened, response)
         except TimeoutError as error:
-            late = NotInTimeError(self.address, timeout or 0.0)
-            late.hint = self._way_out()
-            raise late from error
+            raise self._late(timeout) from error
         except (OSError, http.client.HTTPException, EventTooLargeError) as error:
             raise self._unreachable(error) from error
         finally:
@@ -191,7 +189,13 @@ class Client:
             if selector.select(_TELL_AFTER):
                 return
         self._delay_told = True
+        opened.settimeout(max(READ_TIMEOUT - _TELL_AFTER, 0.001))
         say(f"the control plane does not answer yet; giving up after {READ_TIMEOUT:g} s")
+
+    def _late(self, timeout: float | None) -> NotInTimeError:
+        error = NotInTimeError(self.address, timeout or 0.0)
+        error.hint = self._way_out()
+        return error
 
     def _way_out(self) -> str | None:
         """What to do about a control plane that is there and does not answer; None when nothing is known of it."""

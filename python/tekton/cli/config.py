@@ -130,7 +130,7 @@ def _refuse_unknown(names: tuple[str, ...], loaded: "TektonConfig") -> None:
     for name in names:
         if not any(_is_below(row, name) for row in known):
             sections = {row.rpartition(".")[0] for row in known}
-            advice = did_you_mean(name, [*known, *sections])
+            advice = did_you_mean(name, [*known, *sections], closeness=0.75)
             raise click.UsageError(f"no setting {name!r}" + (f"; {advice}" if advice else ""))
 
 

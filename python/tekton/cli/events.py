@@ -16,6 +16,7 @@ from tekton.cli.components import unknown_component
 from tekton.cli.names import expand
 from tekton.cli.options import Target, duration, output_options, target_options
 from tekton.cli.render import clean, clock_time, elapsed, happening, say, to_json
+from tekton.cli.unit_names import UnitNames
 from tekton.cli.watch import watch
 from tekton.clock import SYSTEM_CLOCK
 from tekton.utils.tekton_errors import ComponentNotFoundError, TektonError
@@ -80,19 +81,24 @@ def events(
     if output == "json":
         click.echo(to_json({"events": list(chosen)}, indent=2))
         return
+    replicated = [view["component_id"] for view in system["components"] if view.get("replicas", 1) > 1]
+    units = UnitNames(client, replicated)
     for entry in chosen:
-        _print(entry, output)
+        _print(entry, output, units)
 
 
 def _of_kinds(entries: Iterable[Entry], kinds: tuple[str, ...]) -> Iterator[Entry]:
     return (entry for entry in entries if not kinds or entry["kind"] in kinds)
 
 
-def line(entry: Entry) -> str:
-    """One event for people: `10:44:01.002  billing       ready → failed  process exited: signal 9`."""
+def line(entry: Entry, name: str | None = None) -> str:
+    """One event for people: `10:44:01.002  billing       ready → failed  process exited: signal 9`.
+
+    *name* is that of the unit, where it is not just the component.
+    """
     what = happening(entry)
     reason = f"  {clean(entry['reason'])}" if entry["reason"] not in (None, entry["state"], _WANTED) else ""
-    return f"{clock_time(entry['at'])}  {entry['component_id']:<{_NAME_WIDTH}}  {what}{reason}"
+    return f"{clock_time(entry['at'])}  {name or entry['component_id']:<{_NAME_WIDTH}}  {what}{reason}"
 
 
 def _past(client: Client, names: Iterable[str], count: int, earliest: float) -> list[Entry]:
@@ -141,11 +147,11 @@ def _plan(client: Client, failure: Entry) -> Iterator[Entry]:
         yield {**failure, "kind": "restart_planned", "previous": None, "reason": when}
 
 
-def _print(entry: Entry, output: str) -> None:
+def _print(entry: Entry, output: str, units: UnitNames) -> None:
     if output == "jsonl":
         told = {field: entry[field] for field in FIELDS}
         if entry["kind"] == "serving" and "record" in entry:
             told["serving"] = entry["record"]["serving"]
         click.echo(to_json(told))
     else:
-        click.echo(line(entry))
+        click.echo(line(entry, units.of(entry)))

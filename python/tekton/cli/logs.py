@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 import click
 
-from tekton.cli.client import Client, component_path, connect, data_dir
+from tekton.cli.client import Client, component_path, connect, data_dir, load_config
 from tekton.cli.components import unknown_component
 from tekton.cli.instance import Instance
 from tekton.cli.log_view import machine_readable, merged, readable
@@ -26,7 +26,7 @@ from tekton.clock import SYSTEM_CLOCK
 from tekton.core.units import component_of, unit_name
 from tekton.supervisor.log_lines import LEVELS, LineFilter
 from tekton.supervisor.logs import tail
-from tekton.utils.tekton_errors import ComponentNotFoundError, TektonError, TransportError
+from tekton.utils.tekton_errors import ComponentNotFoundError, ConfigurationError, TektonError, TransportError
 
 CONTROL_PLANE = "tekton"
 """The name under which the log of the control plane itself is known."""
@@ -78,6 +78,10 @@ class LogSource(Protocol):
         """The last lines; None when the unit has no log."""
         ...
 
+    def never_started(self, unit: str) -> bool:
+        """True when a unit without a log has none because it has not been started."""
+        ...
+
     def follow(self, unit: str, asked: Asked) -> Iterator[str]:
         """The last lines, and those to come, for ever."""
         ...
@@ -88,9 +92,11 @@ class ControlPlaneLogs:
 
     def __init__(self, client: Client) -> None:
         self._client = client
+        self._unborn: set[str] = set()
 
     def units(self) -> dict[str, list[str]]:
         views = self._client.get("/api/system")["components"]
+        self._unborn = {view["component_id"] for view in views if view["state"] == "unknown"}
         return {
             view["component_id"]: [
                 unit_name(view["component_id"], number) for number in range(max(view.get("replicas", 1), 1))
@@ -106,7 +112,10 @@ class ControlPlaneLogs:
             lines: list[str] = self._client.get(_path(unit), asked.query() | _replica(unit))["lines"]
         except ComponentNotFoundError:
             return None
-        return lines
+        return lines if lines or not self.never_started(unit) else None
+
+    def never_started(self, unit: str) -> bool:
+        return component_of(unit) in self._unborn
 
     def follow(self, unit: str, asked: Asked) -> Iterator[str]:
         wanted = asked
@@ -139,6 +148,9 @@ class LogFiles:
     def tail(self, unit: str, asked: Asked) -> list[str] | None:
         log = self._instance.log_of(unit)
         return tail(log, asked.lines, previous=asked.previous, only=asked.only) if log.exists() else None
+
+    def never_started(self, unit: str) -> bool:  # noqa: ARG002 - of every unit without a file
+        return True
 
     def follow(self, unit: str, asked: Asked) -> Iterator[str]:
         return follow_file(self._instance.log_of(unit), asked.lines, asked.only)
@@ -191,7 +203,7 @@ def logs(
         raise click.UsageError("what was printed before the last start has an end: leave out --follow")
     source = _source(target, names)
     names = source.expand(names)
-    chosen = _chosen(names, source.units())
+    chosen = _chosen(names, (_configured(target, source) if names else {}) | source.units())
     earliest = None if since is None else SYSTEM_CLOCK.time() - since
     default = _FEW if since is None else _MOST
     asked = Asked(default if count is None else count, level, earliest, previous)
@@ -203,8 +215,24 @@ def logs(
         shown(unit, text)
     silent = [unit for unit, lines in found.items() if lines is None]
     for unit in silent:
-        say(f"{unit} has no log{'' if unit == CONTROL_PLANE else ': Tekton does not run its process'}")
+        say(f"{unit} {_why_silent(unit, source)}")
     return NOT_FOUND if names and silent == chosen else 0
+
+
+def _why_silent(unit: str, source: LogSource) -> str:
+    if unit == CONTROL_PLANE:
+        return "has no log"
+    return "has not been started yet" if source.never_started(unit) else "has no log: Tekton does not run its process"
+
+
+def _configured(target: Target, source: LogSource) -> dict[str, list[str]]:
+    """The components that could have a log, had they been started: a control plane knows them itself."""
+    if not isinstance(source, LogFiles):
+        return {}
+    try:
+        return {name: [name] for name in load_config(target).components}
+    except ConfigurationError:
+        return {}  # it has nothing to do with the logs that are there
 
 
 def _chosen(names: tuple[str, ...], units: dict[str, list[str]]) -> list[str]:

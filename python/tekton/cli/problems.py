@@ -4,6 +4,7 @@ error[component_not_found]: no component 'rhetr'
 help: did you mean 'rhetor'?
 """
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,10 @@ class ControlPlaneError(TektonError):
         self.evidence = list(evidence)
         self.code = _CODES.get(exit_code, self.code)
         self.hint = "; ".join(filter(None, (_ADVICE.get(exit_code), f"read {log}")))
+        holder = next((found[1] for line in evidence if (found := _IN_USE.search(line))), None)
+        if exit_code == 75 and holder is not None:
+            super().__init__(holder)
+            return
         how = f"signal {-exit_code}" if exit_code < 0 else f"exit code {exit_code}"
         super().__init__(f"{_REASONS.get(exit_code, 'the control plane has ended')} ({how})")
 
@@ -97,6 +102,7 @@ _REASONS = {
     78: "the stored data cannot be used",
     137: "the guard was killed, and everything with it",
 }
+_IN_USE = re.compile(r'((?:port \d+|/[^"]+) is in use by [^"]+)')
 _ADVICE = {
     75: "tekton up --auto-port takes another port",
     78: "tekton restore BACKUP puts a backup in its place",

@@ -12,7 +12,8 @@ from tekton.cli.notes import NoteOf, Notes
 from tekton.cli.progress import Progress, Row
 from tekton.cli.render import GUTTER, clean, elapsed, say
 from tekton.cli.terminal import is_live
-from tekton.cli.watch import News
+from tekton.cli.unit_names import UnitNames
+from tekton.cli.watch import News, Record
 from tekton.clock import SYSTEM_CLOCK, Clock
 from tekton.utils.tekton_errors import TektonError
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from tekton.cli.client import Client
+
+NameOf = Callable[[Record], str | None]
 
 _STYLES = {"ready": "green", "degraded": "yellow", "failed": "red", "stopping": "yellow", "stopped": "bright_black"}
 
@@ -43,13 +46,16 @@ class Show(Protocol):
 class Lines:
     """One line per transition; and on a terminal what comes after the tree."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: Progress, name_of: NameOf | None = None) -> None:
+        """*name_of* tells the unit that a change is about."""
         self._progress = progress
+        self._name_of = name_of or (lambda _change: None)
 
     def update(self, piece: News) -> None:
         if piece.change is not None:
             row = self._progress.rows.get(piece.change["component_id"])
-            say(line(piece.change) + (_details(row) if row is not None and row.usable else ""))
+            details = _details(row) if row is not None and row.usable else ""
+            say(line(piece.change, self._name_of(piece.change)) + details)
 
     def announce(self, text: str) -> None:
         over_echo = "\r" if sys.stderr.isatty() else ""  # the terminal has just shown ^C there
@@ -88,6 +94,7 @@ class Tree:
         *,
         note_of: NoteOf = lambda _name, _state: None,
         ended: Callable[[], None] = lambda: None,
+        name_of: NameOf | None = None,
     ) -> None:
         from rich.console import Console
         from rich.live import Live
@@ -99,6 +106,7 @@ class Tree:
         self._clock = clock
         self._note_of = note_of
         self._ended = ended
+        self._name_of = name_of
         self._lines: Lines | None = None
         self._caption = ""
         self._spinner = Spinner("dots", style="cyan")
@@ -116,7 +124,7 @@ class Tree:
 
     def finish(self) -> None:
         if self._lines is None:
-            self._lines = Lines(self._progress)
+            self._lines = Lines(self._progress, self._name_of)
             self._ended()
             self._live.stop()
 
@@ -165,9 +173,9 @@ def choose(progress: Progress, client: "Client", *, quiet: bool, plain: bool = F
     if quiet:
         return Quiet()
     if plain or not is_live(sys.stderr):
-        return Lines(progress)
+        return Lines(progress, UnitNames(client).of)
     notes = Notes(client)
-    return Tree(progress, note_of=notes.of, ended=notes.stop)
+    return Tree(progress, note_of=notes.of, ended=notes.stop, name_of=UnitNames(client).of)
 
 
 def critical_path(client: "Client") -> str:

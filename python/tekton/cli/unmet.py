@@ -47,4 +47,6 @@ def warn_of(unmet: Iterable[Unmet]) -> None:
 
 
 def _advice(missing: str, known: Iterable[str]) -> str:
-    return f"{did_you_mean(missing, known) or 'add it to components.json?'} Otherwise it has to register itself"
+    question = did_you_mean(missing, known)
+    alone = "it has to register itself"
+    return f"{question} Otherwise {alone}" if question else f"add it to components.json; otherwise {alone}"

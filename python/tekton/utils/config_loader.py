@@ -39,7 +39,7 @@ from tekton.utils.config_schema import (
     Setting,
 )
 from tekton.utils.config_values import InvalidValueError, parse_text
-from tekton.utils.json_document import Document
+from tekton.utils.json_document import Document, Node
 from tekton.utils.redaction import redact
 from tekton.utils.tekton_errors import ConfigurationError, Mistake
 from tekton.utils.tekton_ids import did_you_mean

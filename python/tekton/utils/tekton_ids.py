@@ -30,15 +30,15 @@ def check_id(value: str, field: str = "/component_id", *, dots: bool = False) ->
     return value
 
 
-def nearest_name(value: str, names: Iterable[str]) -> str | None:
+def nearest_name(value: str, names: Iterable[str], closeness: float = 0.6) -> str | None:
     """The one of *names* that *value* was probably meant to be, or None when none is close."""
     import difflib
 
-    matches = difflib.get_close_matches(value, list(names), n=1)
+    matches = difflib.get_close_matches(value, list(names), n=1, cutoff=closeness)
     return matches[0] if matches else None
 
 
-def did_you_mean(value: str, names: Iterable[str]) -> str | None:
+def did_you_mean(value: str, names: Iterable[str], closeness: float = 0.6) -> str | None:
     """The question "did you mean 'x'?" for the nearest of *names*, or None."""
-    nearest = nearest_name(value, names)
+    nearest = nearest_name(value, names, closeness)
     return f"did you mean {nearest!r}?" if nearest else None
