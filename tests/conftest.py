@@ -1,6 +1,7 @@
 """Fixtures that more than one folder uses."""
 
 import shutil
+import signal
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -9,6 +10,11 @@ from pathlib import Path
 import pytest
 
 from tekton.core.component_lifecycle import ComponentRegistry
+
+# What a shell ignores for programs in the background, and what a launcher may have blocked: those tested would inherit.
+signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD})
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture

@@ -14,6 +14,10 @@ Json = dict[str, Any]
 AT = 1_700_000_000.0
 INSTANCE = "00000000-0000-4000-8000-00000000000"
 
+_PING = b": ping\n\n"
+# A reader that is interrupted right before it blocks notices when something comes, as with the real control plane.
+_PING_EVERY = 0.5
+
 
 def record(name: str, state: str = "ready", **fields: Any) -> Json:
     """A ComponentRecord."""
@@ -226,21 +230,23 @@ class ControlPlane:
             yield f"id: {since}\nevent: snapshot\ndata: {json.dumps(records)}\n\n".encode()
         if self.on_stream:
             self.on_stream.pop(0)()
-        while batch := self._next_changes(since, mine):
+        while (batch := self._next_changes(since, mine)) is not None:
+            if not batch:
+                yield _PING
             for item in batch:
                 since = item["revision"]
                 yield f"id: {since}\nevent: change\ndata: {json.dumps(item)}\n\n".encode()
         yield b'event: bye\ndata: {"reason": "stopping", "retry": 1.0}\n\n'
 
-    def _next_changes(self, since: int, connection: int) -> list[Json]:
-        """The changes after *since*, as soon as there are any; none when the connection ends before."""
+    def _next_changes(self, since: int, connection: int) -> list[Json] | None:
+        """The changes after *since*, as soon as there are any; none after a while, None when the connection ends."""
 
         def after() -> list[Json]:
             return [item for item in self._changes if item["revision"] > since]
 
         with self._news:
-            self._news.wait_for(lambda: self._ended(connection) or after())
-            return after()
+            self._news.wait_for(lambda: self._ended(connection) or after(), _PING_EVERY)
+            return after() or (None if self._ended(connection) else [])
 
     def lines(self, name: str, count: int) -> Iterator[bytes]:
         """The event stream of a log."""
@@ -249,16 +255,18 @@ class ControlPlane:
             yield f"data: {json.dumps({'line': line})}\n\n".encode()
         if self.on_log_stream:
             self.on_log_stream.pop(0)()
-        while batch := self._next_lines(position, mine):
+        while (batch := self._next_lines(position, mine)) is not None:
+            if not batch:
+                yield _PING
             position += len(batch)
             for owner, line in batch:
                 if owner == name:
                     yield f"data: {json.dumps({'line': line})}\n\n".encode()
 
-    def _next_lines(self, position: int, connection: int) -> list[tuple[str, str]]:
+    def _next_lines(self, position: int, connection: int) -> list[tuple[str, str]] | None:
         with self._news:
-            self._news.wait_for(lambda: self._ended(connection) or len(self._new_lines) > position)
-            return self._new_lines[position:]
+            self._news.wait_for(lambda: self._ended(connection) or len(self._new_lines) > position, _PING_EVERY)
+            return self._new_lines[position:] or (None if self._ended(connection) else [])
 
     def _ended(self, connection: int) -> bool:
         return self._closing or self._connections != connection
@@ -312,7 +320,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         try:
             with self.control_plane.streaming():
-                self._chunk(b": ping\n\n")
+                self._chunk(_PING)
                 for event in events:
                     self._chunk(event)
                 self._chunk(b"")

@@ -18,10 +18,6 @@ from typing import Any, Self, TypeVar
 import psutil
 import pytest
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # A shell ignores it for what it runs in the background; the programs that are tested here would inherit that.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-
 PATIENCE = 20.0
 ROOT = Path(__file__).resolve().parent.parent.parent
 

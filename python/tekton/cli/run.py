@@ -172,7 +172,7 @@ def run(
     if detach:
         return _detached(client, component_id, entry, timeout)
     from tekton.cli.run_session import RunSession
-    from tekton.cli.session import StopSignals
+    from tekton.cli.stop_signals import StopSignals
 
     with StopSignals() as signals:
         session = RunSession(client, component_id, entry, Instance(data_dir(target)).log_of(component_id))

@@ -58,7 +58,7 @@ class RunSession:
         self._asked = 0
 
     def request_stop(self) -> None:
-        """Stop it in order; when asked once more, kill it. May be called from a signal handler."""
+        """Stop it in order; when asked once more, kill it. May be called from another thread."""
         self._heard.put(_Heard("stop"))
 
     def run(self) -> int:

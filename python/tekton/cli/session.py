@@ -4,10 +4,8 @@ Whatever happens to us short of being killed, a system that was started in the f
 """
 
 import signal
-import sys
-from collections.abc import Callable, Sequence
-from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from tekton.cli.client import Client, UnixConnection, component_path
 from tekton.cli.instance import Instance
@@ -29,40 +27,6 @@ CONTROL_TIMEOUT = 30.0
 _TELL_AFTER = 3.0
 _LOOK_EVERY = 0.02
 _IN_USE = 75
-
-
-class StopSignals:
-    """While entered, SIGINT, SIGTERM and SIGHUP call whoever listens, in the main thread; none of them is lost."""
-
-    def __init__(self) -> None:
-        self._pending = 0
-        self._listener: Callable[[], None] | None = None
-        self._previous: dict[int, Any] = {}
-
-    def __enter__(self) -> Self:
-        wanted = [signal.SIGINT, signal.SIGTERM] + ([signal.SIGHUP] if sys.platform != "win32" else [])
-        # What is ignored was ignored on purpose, by nohup or by a shell that runs us in the background.
-        heeded = [signum for signum in wanted if signal.getsignal(signum) is not signal.SIG_IGN]
-        self._previous = {signum: signal.signal(signum, self._on_signal) for signum in heeded}
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for signum, handler in self._previous.items():
-            signal.signal(signum, handler)
-
-    def listen(self, listener: Callable[[], None]) -> None:
-        """Call *listener* for every signal from now on, and for those that came before."""
-        self._listener = listener
-        for _ in range(self._pending):
-            listener()
-
-    def _on_signal(self, _signum: int, _frame: FrameType | None) -> None:
-        if self._listener is None:
-            self._pending += 1
-        else:
-            self._listener()
 
 
 class Session:
@@ -99,7 +63,7 @@ class Session:
         self._show = choose(self._progress, self._client, quiet=quiet, plain=plain)
 
     def request_stop(self) -> None:
-        """Stop in order; when asked once more, kill. May be called from a signal handler."""
+        """Stop in order; when asked once more, kill. May be called from another thread."""
         self._asked += 1
         self._guard.stop()
         self._show.announce("stopping (once more kills)" if self._asked == 1 else "killing what is left")

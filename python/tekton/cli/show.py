@@ -35,7 +35,7 @@ class Show(Protocol):
         ...
 
     def announce(self, text: str) -> None:
-        """Say *text*, from a signal handler: nothing that is buffered or locked may be touched."""
+        """Say *text*, from another thread: nothing that is buffered or locked may be touched."""
         ...
 
     def finish(self) -> None:

@@ -16,7 +16,8 @@ from tekton.cli.instance import Instance
 from tekton.cli.names import expand
 from tekton.cli.options import Target, components_file_option, duration, target_options
 from tekton.cli.render import say
-from tekton.cli.session import Session, StopSignals
+from tekton.cli.session import Session
+from tekton.cli.stop_signals import StopSignals
 from tekton.cli.unmet import unmet_dependencies, warn_of
 from tekton.utils.tekton_errors import ConfigurationError, Mistake, StorageLockedError
 
