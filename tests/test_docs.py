@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tekton.cli.app import VERBS, cli
@@ -27,7 +28,9 @@ ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 PACKAGE = ROOT / "python" / "tekton"
 README = ROOT / "README.md"
-PAGES = sorted([*ROOT.glob("*.md"), *DOCS.glob("**/*.md")])
+PAGES = sorted(page for where in ("", "docs/**/", "examples/**/") for page in ROOT.glob(f"{where}*.md"))
+RUN_ELSEWHERE = {"sh", "console", "crontab"}
+"""The blocks of these languages are typed in e2e/test_documented_pages.py."""
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -98,6 +101,22 @@ def test_a_json_block_is_json_and_loads_when_it_is_a_configuration_file(text: st
         assert set(config.components) == set(document["components"])
 
 
+@each_page
+def test_the_language_of_a_block_is_one_that_is_checked(page: Path) -> None:
+    languages = set(re.findall(r"^[ \t]*```([\w-]+)", page.read_text(), re.MULTILINE))
+
+    assert languages <= {"python", "json", "text"} | RUN_ELSEWHERE
+
+
+@pytest.mark.parametrize("page", [README, DOCS / "reference" / "configuration.md"], ids=page_id)
+def test_the_json_of_a_page_about_configuration_is_configuration(page: Path) -> None:
+    keys = [set(json.loads(text)) for text in blocks(page, "json")]
+    files = [{field.encode_name for field in msgspec.structs.fields(kind)} for kind in FILE_TYPES.values()]
+
+    assert keys
+    assert all(names and any(names <= known for known in files) for names in keys)
+
+
 async def test_the_component_of_the_readme_answers_and_is_registered(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -123,22 +142,6 @@ async def test_the_component_of_the_readme_answers_and_is_registered(
     assert record is not None
     assert record.capabilities == ("translate",)
     assert capsys.readouterr().out == "['polyglot']\n{'result': 'hallo'}\n"
-
-
-async def test_the_three_calls_of_the_readme_register_a_component() -> None:
-    script = next(text for text in blocks(README, "sh") if "curl" in text)
-    commands = [shlex.split(line, comments=True) for line in script.replace("\\\n", "").splitlines()]
-    calls = [(next(word for word in words if "/api/" in word), json.loads(words[-1])) for words in commands]
-
-    answers: list[Any] = []
-    async with InMemoryControlPlane() as plane, plane.address.client() as client:
-        for url, body in calls:
-            if answers:
-                body["instance_uuid"] = answers[0]["component"]["instance_uuid"]
-            answers.append(await client.request("POST", url.removeprefix("localhost:8010"), body))
-
-    _, ready, heartbeat = answers
-    assert (ready["state"], heartbeat["known"]) == ("ready", True)
 
 
 # Links, commands, files
@@ -168,23 +171,17 @@ def test_a_page_is_in_the_index(page: Path) -> None:
     assert page == index or f"({page.relative_to(DOCS)})" in index.read_text()
 
 
-def commands(page: Path) -> list[str]:
-    """What is to be typed: the lines of shell blocks, and what stands in backticks."""
-    lines = [line for text in blocks(page, "sh") for line in text.replace("\\\n", "").splitlines()]
-    return [*lines, *in_backticks(prose(page))]
-
-
 @each_page
 def test_a_make_target_that_is_named_exists(page: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
-    for command in commands(page):
+    for command in [*blocks(page, "sh"), *in_backticks(prose(page))]:
         assert set(re.findall(r"\bmake ([a-z][a-z-]*)", command)) <= targets, command
 
 
 @each_page
 def test_a_tekton_command_that_is_named_can_be_given(page: Path) -> None:
-    for line in commands(page):
+    for line in in_backticks(prose(page)):
         if not line.startswith("tekton "):
             continue
         verb, *arguments = shlex.split(line, comments=True)[1:]
@@ -197,7 +194,7 @@ def test_a_tekton_command_that_is_named_can_be_given(page: Path) -> None:
 
 @each_page
 def test_a_file_that_is_named_exists(page: Path) -> None:
-    folders = (ROOT / "python", ROOT / "tests", ROOT / "benches", DOCS)
+    folders = (ROOT / "python", ROOT / "tests", ROOT / "benches", ROOT / "examples", DOCS)
     known = [*ROOT.glob("*.md"), *(path for folder in folders for path in folder.rglob("*.*"))]
     named = [text for text in in_backticks(prose(page)) if re.fullmatch(r"[a-z_/]*[a-z_]\.(?:py|pyi|md)", text)]
 
