@@ -48,3 +48,18 @@ def test_on_a_terminal_there_is_a_tree_while_it_starts(terminal: Any, plane: Any
     run.until("Ctrl-C leaves it running")
 
     assert run.interrupt() == 0
+
+
+def test_of_a_component_with_replicas_the_replica_is_named(background: Any, plane: Any, double: Any) -> None:
+    plane.components = [double.view("worker", replicas=2, max_instances=2)]
+    views = [{"instance_uuid": f"{double.INSTANCE}1", "replica": 1}]
+    plane.answers["GET /api/components/worker/instances"] = (200, {"items": views})
+    run = background("attach")
+    assert run.said() == "  1 component: 1 ready"
+    run.said()
+
+    # Its name was asked for before: the control plane may be about to leave.
+    plane.answers["GET /api/components/worker/instances"] = double.problem(503, "unavailable", "stopping")
+    plane.publish(double.change(2, "worker", "ready", "stopping", after={"max_instances": 2}))
+
+    assert run.said().split()[1:] == ["worker.1", "ready", "→", "stopping"]

@@ -138,3 +138,48 @@ def test_what_runs_is_not_said_to_be_started(tekton: Any, plane: Any, double: An
 
     assert tekton("start", "hermes").stderr == "hermes  already running\n"
     assert tekton("start", "worker").stderr.startswith("worker  started in ")
+
+
+# By force.
+
+
+@pytest.mark.parametrize(("verb", "done"), [("start", "started"), ("restart", "restarted")])
+def test_a_forced_start_says_what_it_has_passed_over(
+    tekton: Any, plane: Any, double: Any, verb: str, done: str
+) -> None:
+    plane.components = [double.view("hermes", "stopped")]
+    plane.whys["hermes"] = double.why("hermes", forced_past=["engram", "ghost"])
+
+    result = tekton(verb, "--force", "hermes")
+
+    assert result.exit_code == 0
+    first, second = result.stderr.splitlines()
+    assert first == "hermes  passed over: engram, ghost"
+    assert second.startswith(f"hermes  {done} in ")
+    assert ("POST", f"/api/components/hermes/{verb}?wait=1&force=1") in plane.requests
+
+
+def test_it_says_so_of_one_that_fails_too(tekton: Any, plane: Any, double: Any) -> None:
+    plane.components = [double.view("hermes", "stopped")]
+    plane.whys["hermes"] = double.why("hermes", "failed", forced_past=["engram"])
+    plane.answers["POST /api/components/hermes/start"] = double.problem(409, "component_failed", "exit code 1")
+
+    result = tekton("start", "--force", "hermes")
+
+    assert result.exit_code == 1
+    assert result.stderr.startswith("hermes  passed over: engram\nerror[component_failed]: exit code 1\n")
+
+
+def test_a_forced_start_of_what_lacks_nothing_or_runs_says_nothing_more(tekton: Any, plane: Any, double: Any) -> None:
+    plane.components = [double.view("hermes", "stopped"), double.view("engram")]
+    plane.whys["engram"] = double.why("engram", forced_past=["ghost"])
+
+    result = tekton("start", "--force", "hermes", "engram")
+
+    first, second = result.stderr.splitlines()
+    assert first.startswith("hermes  started in ")
+    assert second == "engram  already running"
+
+
+def test_a_stop_cannot_be_forced(tekton: Any, plane: Any) -> None:
+    assert tekton("stop", "--force", "hermes").exit_code == 2

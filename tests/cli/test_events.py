@@ -222,3 +222,16 @@ def test_the_unit_is_named_of_what_is_happening_too(plane: Any, double: Any, dat
     )
 
     assert (units.of(alone), units.of(one_of_two)) == ("hermes", "hermes.1")
+
+
+def test_a_template_names_the_replica_too(tekton: Any, past: Any, double: Any) -> None:
+    uuid = f"{double.INSTANCE}1"
+    past.answers["GET /api/components/hermes/instances"] = (200, {"items": [{"instance_uuid": uuid, "replica": 1}]})
+    past.components = [double.view("hermes", replicas=2)]
+    change = double.change(3, "hermes", "starting", "ready")
+    past.histories["hermes"] = [{name: change[name] for name in FIELDS}]
+
+    told = tekton("events", "hermes", "-o", "template={name} ({component_id}): {state} {revision}").stdout
+
+    assert told == "hermes.1 (hermes): ready 3\n"
+    assert tekton("events", "-o", "template={when}").exit_code == 2

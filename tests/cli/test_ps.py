@@ -190,3 +190,34 @@ def test_wide_leaves_nothing_out_on_a_narrow_terminal(terminal: Any, five: Any) 
 
     assert "text,chat     fallback: local_llm\n" in shown
     assert "exit code 137; retry in 8 s\n" in shown
+
+
+# As one likes it.
+
+
+def test_ps_prints_a_line_of_ones_own_for_each_component(tekton: Any, five: Any) -> None:
+    result = tekton("ps", "rhetor", "hermes", "-o", "template={name:<8}{state:>9} {pid} {capabilities}")
+
+    assert result.stdout == "rhetor   degraded 102 text,chat\nhermes      ready 100 \n"
+    assert result.stderr == ""
+
+
+def test_ps_goes_on_with_such_lines_when_it_watches(background: Any, five: Any, double: Any) -> None:
+    run = background("ps", "-w", "engram", "-o", "template={component_id}={state}")
+    assert run.line() == "engram=ready"
+    five.publish(double.change(2, "engram", "ready", "failed"))
+
+    assert run.line() == "engram=failed"
+
+
+def test_a_mistyped_field_is_a_mistake_in_the_command(tekton: Any, plane: Any) -> None:
+    result = tekton("ps", "-o", "template={nmae}")
+
+    assert result.exit_code == 2
+    assert "Invalid value for '-o' / '--output': no field 'nmae'; did you mean 'name'?" in result.stderr
+    assert plane.requests == []
+
+
+def test_a_template_may_name_whatever_json_has(tekton: Any, five: Any) -> None:
+    for field in five.components[0]:
+        assert tekton("ps", "hermes", "-o", f"template={{{field}}}").exit_code == 0, field

@@ -124,6 +124,13 @@ def test_why_says_when_restarts_were_given_up(tekton: Any, plane: Any, double: A
     assert "  restart     given up after 5 of 5" in tekton("why", "hermes").stdout.splitlines()
 
 
+def test_why_says_when_it_is_forgotten(tekton: Any, plane: Any, double: Any, now: None) -> None:
+    plane.components = [double.view("hermes")]
+    plane.whys["hermes"] = double.why("hermes", "failed", reason="no heartbeat for 30 s", forget_in=130.0)
+
+    assert "  forgotten   in 2m, unless it comes back" in tekton("why", "hermes").stdout.splitlines()
+
+
 def test_why_of_a_healthy_component_says_what_breaks_without_it(
     tekton: Any, plane: Any, double: Any, now: None
 ) -> None:
@@ -210,3 +217,39 @@ def test_why_does_not_name_hundreds_of_dependents(tekton: Any, plane: Any, doubl
 
     names = ", ".join(f"c{number}" for number in range(12))
     assert tekton("why", "hermes").stdout.splitlines()[1] == f"  if it stops {names} and 88 more"
+
+
+# Replicas and force.
+
+
+def test_the_history_names_the_replica(tekton: Any, plane: Any, double: Any, now: None) -> None:
+    uuids = [f"{number}{double.INSTANCE[1:]}1" for number in (1, 2, 3)]
+    plane.components = [double.view("worker", replicas=2)]
+    views = [{"instance_uuid": uuid, "replica": replica} for replica, uuid in enumerate(uuids[:2])]
+    plane.answers["GET /api/components/worker/instances"] = (200, {"items": views})
+    changes = [double.change(0, "worker", "starting", "ready", instance_uuid=uuid) for uuid in uuids]
+    plane.whys["worker"] = double.why("worker", history=changes)
+
+    assert tekton("why", "worker").stdout.splitlines()[2:] == [
+        "Last transitions",
+        "  22:13:20.000  worker             10s ago  starting → ready",
+        "  22:13:20.000  worker.1           10s ago  starting → ready",
+        "  22:13:20.000  worker (30000000)  10s ago  starting → ready",
+    ]
+
+
+def test_why_says_what_a_start_was_forced_past(tekton: Any, plane: Any, double: Any, now: None) -> None:
+    plane.components = [double.view("a")]
+    plane.whys["a"] = double.why("a", "failed", reason="exit code 1", forced_past=["hermes", "ghost"])
+
+    assert tekton("why", "a").stdout.splitlines() == [
+        "a is failed (10s ago): exit code 1",
+        "  by force    started past hermes, ghost, which could not be used",
+    ]
+
+
+def test_why_does_not_say_it_twice(tekton: Any, plane: Any, double: Any, now: None) -> None:
+    plane.components = [double.view("a")]
+    plane.whys["a"] = double.why("a", reason="started by force past ghost", forced_past=["ghost"])
+
+    assert tekton("why", "a").stdout == "a is ready (10s ago): started by force past ghost\n"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tekton.core.lifecycle import Change, ComponentState
-from tekton.utils.tekton_errors import ComponentError
+from tekton.utils.tekton_errors import ComponentError, DependencyError
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs the guard")
 
@@ -80,6 +80,23 @@ async def test_a_replica_that_fails_to_start_is_named_and_does_not_keep_the_othe
     assert made.state("web") is READY
     view = made.supervisor.view("web")
     assert view.note == "2 of 3 replicas can be used"
+
+
+async def test_all_replicas_are_started_past_what_they_depend_on_or_rolled(plane: MakePlane) -> None:
+    made = await plane(web={"command": FOREVER, "replicas": 2, "dependencies": ["db"]}, db={"command": FOREVER})
+    with pytest.raises(DependencyError):
+        await made.supervisor.replicas.start("web")
+
+    await made.supervisor.replicas.start("web", force=True)
+    before = pids(made)
+    with pytest.raises(ComponentError, match="replica 0 did not come back"):
+        await made.supervisor.replicas.roll("web")
+    assert pids(made) == before
+    await made.supervisor.replicas.roll("web", force=True)
+
+    assert [set(before) & set(pids(made)), set(before.values()) & set(pids(made).values())] == [{0, 1}, set()]
+    assert made.coordinator.explain("web").forced_past == ("db",)
+    assert made.state("db") is None
 
 
 async def test_a_replica_that_is_killed_comes_back_alone(plane: MakePlane, until: Any) -> None:

@@ -9,6 +9,7 @@ from tekton.cli.problems import DONE
 from tekton.cli.progress import Expected, Progress
 from tekton.cli.render import counts, say
 from tekton.cli.show import Show, choose
+from tekton.cli.unit_names import UnitNames
 from tekton.cli.watch import watch
 from tekton.utils.tekton_errors import TransportError
 
@@ -28,9 +29,10 @@ def attach(no_progress: bool, target: Target) -> int:
         Expected(view["component_id"], tuple(view["dependencies"]), view["port"]) for view in system["components"]
     ]
     progress = Progress(expected, system["started_at"])
-    show = choose(progress, client, quiet=False, plain=no_progress)
+    units = UnitNames(client)
+    show = choose(progress, client, quiet=False, plain=no_progress, units=units)
     try:
-        _follow(client, progress, show)
+        _follow(client, progress, show, units)
     except KeyboardInterrupt:
         show.finish()
         say("detached: the system runs on; tekton down stops it")
@@ -43,10 +45,11 @@ def attach(no_progress: bool, target: Target) -> int:
     return DONE
 
 
-def _follow(client: Client, progress: Progress, show: Show) -> None:
+def _follow(client: Client, progress: Progress, show: Show, units: UnitNames) -> None:
     """Tell what happens, for as long as the control plane does."""
     settled = False
     for piece in watch(client):
+        units.learn(piece.records)
         progress.apply(piece)
         show.update(piece)
         if not settled and progress.settled:

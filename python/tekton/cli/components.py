@@ -1,6 +1,7 @@
 """The verbs that act on components: start, stop, restart, kill, rm."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 import click
 
@@ -36,7 +37,7 @@ def unknown_component(name: str, known: list[str]) -> ComponentNotFoundError:
 _DONE = {"start": "started", "stop": "stopped", "restart": "restarted"}
 
 
-def _operation(verb: str, summary: str, *, rolls: bool = False) -> click.Command:
+def _operation(verb: str, summary: str, *, starts: bool = False, rolls: bool = False) -> click.Command:
     @click.command(name=verb, help=summary)
     @click.argument("names", metavar="NAME...", nargs=-1, required=True)
     @click.option("--no-wait", is_flag=True, help="Ask for it and return at once.")
@@ -45,12 +46,22 @@ def _operation(verb: str, summary: str, *, rolls: bool = False) -> click.Command
     )
     @target_options
     def operate(
-        names: tuple[str, ...], no_wait: bool, timeout: float | None, target: Target, rolling: bool = False
+        names: tuple[str, ...],
+        no_wait: bool,
+        timeout: float | None,
+        target: Target,
+        *,
+        force: bool = False,
+        rolling: bool = False,
     ) -> int:
         client = connect(target)
-        query = ({} if no_wait else {"wait": 1}) | ({"rolling": 1} if rolling else {})
+        asked = {"wait": not no_wait, "force": force, "rolling": rolling}
+        query = {name: 1 for name, wanted in asked.items() if wanted}
         return each(expand_running(client, names), lambda name: _operate(client, verb, name, query, timeout))
 
+    if starts:
+        help_text = "Although what they depend on cannot be used. Says what is passed over."
+        click.option("--force", is_flag=True, help=help_text)(operate)
     if rolls:
         help_text = "One replica at a time, the next when the one before is ready again."
         click.option("--rolling", is_flag=True, help=help_text)(operate)
@@ -73,12 +84,24 @@ def each(names: tuple[str, ...], act: Callable[[str], None]) -> int:
 def _operate(client: Client, verb: str, name: str, query: Mapping[str, object], timeout: float | None) -> None:
     since = SYSTEM_CLOCK.monotonic()
     ran = verb == "start" and _runs(client, name, timeout)
-    client.post(component_path(name, verb), query, timeout=timeout)
+    try:
+        client.post(component_path(name, verb), query, timeout=timeout)
+    finally:
+        if "force" in query and not ran:
+            _tell_passed_over(client, name)
     if ran:
         say(f"{name}  already running")
         return
     done = f"{_DONE[verb]} in {elapsed(SYSTEM_CLOCK.monotonic() - since)}" if "wait" in query else f"{verb} requested"
     say(f"{name}  {done}")
+
+
+def _tell_passed_over(client: Client, name: str) -> None:
+    """Say what a start was forced past, however it has ended."""
+    with suppress(TektonError):
+        passed_over = client.get(component_path(name, "why")).get("forced_past")
+        if passed_over:
+            say(f"{name}  passed over: {', '.join(passed_over)}")
 
 
 def _runs(client: Client, name: str, timeout: float | None) -> bool:
@@ -93,9 +116,9 @@ def _runs(client: Client, name: str, timeout: float | None) -> bool:
     return view["state"] in ("ready", "degraded") and view["ready_replicas"] >= view["replicas"]
 
 
-start = _operation("start", "Start components. What they depend on must be there, or on its way.")
+start = _operation("start", "Start components. What they depend on must be there, or on its way.", starts=True)
 stop = _operation("stop", "Stop components. They are not restarted until they are started again.")
-restart = _operation("restart", "Stop components and start them again.", rolls=True)
+restart = _operation("restart", "Stop components and start them again.", starts=True, rolls=True)
 
 
 def _signal(_context: click.Context, _parameter: click.Parameter, value: str) -> str:

@@ -12,6 +12,7 @@ from tekton.cli.instance import Instance
 from tekton.cli.options import Target, duration, target_options
 from tekton.cli.problems import NotInTimeError
 from tekton.cli.render import elapsed, say
+from tekton.cli.unit_names import UnitNames
 from tekton.cli.watch import may_pass, news, pause
 from tekton.clock import SYSTEM_CLOCK
 from tekton.supervisor import procfs
@@ -83,14 +84,16 @@ def _answers(target: Target, timeout: float) -> bool:
 def _ask_to_stop(target: Target, deadline: float) -> None:
     """Ask the control plane to stop, and tell what it does until it says no more."""
     client = connect(target)
+    units = UnitNames(client)
     asked = False
     try:
         for piece in news(client, deadline=deadline):
             if piece.kind == "snapshot":
                 asked = True
+                units.learn(piece.records)
                 client.post("/api/system/stop")
             elif piece.change is not None:
-                say(line(piece.change))
+                say(line(piece.change, units.of(piece.change)))
     except TransportError as error:
         # Once it was asked, that it ends is what we want, however it does: perhaps before it has answered.
         if not asked or error.code != "unreachable":

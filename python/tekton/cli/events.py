@@ -16,6 +16,7 @@ from tekton.cli.components import unknown_component
 from tekton.cli.names import expand
 from tekton.cli.options import Target, duration, output_options, target_options
 from tekton.cli.render import clean, clock_time, elapsed, happening, say, to_json
+from tekton.cli.template import Template
 from tekton.cli.unit_names import UnitNames
 from tekton.cli.watch import watch
 from tekton.clock import SYSTEM_CLOCK
@@ -46,7 +47,7 @@ _NAME_WIDTH = 12
     help="How many past events. Default: 100; with -f alone, none.",
 )
 @click.option("--kind", "kinds", type=click.Choice(KINDS), multiple=True, help="Only events of this kind.")
-@output_options("table", "json", "jsonl")
+@output_options("table", "json", "jsonl", fields=lambda: ("name", *FIELDS))
 @target_options
 def events(
     *,
@@ -55,7 +56,7 @@ def events(
     since: float | None,
     count: int | None,
     kinds: tuple[str, ...],
-    output: str,
+    output: str | Template,
     target: Target,
 ) -> None:
     """Show what happened, or what is happening."""
@@ -147,8 +148,10 @@ def _plan(client: Client, failure: Entry) -> Iterator[Entry]:
         yield {**failure, "kind": "restart_planned", "previous": None, "reason": when}
 
 
-def _print(entry: Entry, output: str, units: UnitNames) -> None:
-    if output == "jsonl":
+def _print(entry: Entry, output: str | Template, units: UnitNames) -> None:
+    if isinstance(output, Template):
+        click.echo(output.fill({**entry, "name": units.of(entry)}))
+    elif output == "jsonl":
         told = {field: entry[field] for field in FIELDS}
         if entry["kind"] == "serving" and "record" in entry:
             told["serving"] = entry["record"]["serving"]

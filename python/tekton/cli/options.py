@@ -3,11 +3,14 @@
 import functools
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from tekton.cli.template import Template
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -97,17 +100,39 @@ components_file_option = click.option(
 """The word that people know from compose; it says the same as `--config`."""
 
 
-def output_options(*formats: str) -> Callable[[_F], _F]:
-    """Add `-o/--output` with these *formats*, the first by default, and `--json`; the function receives `output`."""
+_TEMPLATE = "template="
+
+
+class _Format(click.Choice[str]):
+    """One of *formats*, or a template over *fields*, which are asked for when one is given."""
+
+    def __init__(self, formats: Sequence[str], fields: Callable[[], Sequence[str]]) -> None:
+        super().__init__([*formats, _TEMPLATE])
+        self._fields = fields
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, str) and value.startswith(_TEMPLATE):
+            from tekton.cli.template import Template
+
+            return Template(value.removeprefix(_TEMPLATE), self._fields())
+        return super().convert(value, param, ctx)
+
+
+def output_options(*formats: str, fields: Callable[[], Sequence[str]] | None = None) -> Callable[[_F], _F]:
+    """Add `-o/--output` with these *formats*, the first by default, and `--json`; the function receives `output`.
+
+    With *fields*, which are those of an item of its list, `output` may be a `Template`, too.
+    """
+    choice = click.Choice(formats) if fields is None else _Format(formats, fields)
+    text = "The format." if fields is None else "The format; template='{name} {state}' is a line like that for each."
 
     def add(function: _F) -> _F:
         @functools.wraps(function)
-        def with_output(*args: Any, output: str, as_json: bool, **kwargs: Any) -> Any:
+        def with_output(*args: Any, output: "str | Template", as_json: bool, **kwargs: Any) -> Any:
             return function(*args, output="json" if as_json else output, **kwargs)
 
-        choice = click.Choice(formats)
         options = (
-            click.option("-o", "--output", type=choice, default=formats[0], show_default=True, help="The format."),
+            click.option("-o", "--output", type=choice, default=formats[0], show_default=True, help=text),
             click.option("--json", "as_json", is_flag=True, help="The same as -o json."),
         )
         decorated: _F = _decorate(with_output, options)

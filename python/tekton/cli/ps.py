@@ -14,14 +14,15 @@ from tekton.cli.render import (
     Column,
     clean,
     counts,
+    item_line,
     paint_state,
     print_items,
     share,
     short_duration,
     short_size,
     table,
-    to_json,
 )
+from tekton.cli.template import Template
 from tekton.cli.terminal import Picture, is_live
 from tekton.cli.watch import Record, polled, watch
 from tekton.utils.tekton_errors import ComponentNotFoundError
@@ -44,6 +45,7 @@ _COLUMNS = (
     Column("PORT", spare=1),
     Column("NOTE"),
 )
+_TABLES = ("table", "wide")
 _WIDE = (
     *(Column(column.title, column.numeric) for column in _COLUMNS[:-1]),
     Column("PID"),
@@ -54,15 +56,27 @@ _WIDE = (
 )
 
 
+def _fields() -> Sequence[str]:
+    from tekton.service.views import ComponentView
+
+    return ("name", *ComponentView.__struct_fields__)
+
+
 @click.command()
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @click.option("--state", "states", type=click.Choice(STATES), multiple=True, help="Only those in this state.")
 @click.option("--type", "kind", metavar="TYPE", help="Only those of this type.")
 @click.option("-w", "--watch", "follow", is_flag=True, help="Go on: redraw on a terminal, else append what changes.")
-@output_options("table", "wide", "json", "jsonl", "name")
+@output_options("table", "wide", "json", "jsonl", "name", fields=_fields)
 @target_options
 def ps(
-    *, names: tuple[str, ...], states: tuple[str, ...], kind: str | None, follow: bool, output: str, target: Target
+    *,
+    names: tuple[str, ...],
+    states: tuple[str, ...],
+    kind: str | None,
+    follow: bool,
+    output: str | Template,
+    target: Target,
 ) -> None:
     """List the components and their states."""
     if follow and output in ("json", "name"):
@@ -73,11 +87,11 @@ def ps(
         chosen = [pick(views, name) for name in _named(names, views)] if names else views
         return [view for view in chosen if (not states or view["state"] in states) and kind in (None, _type(view))]
 
-    if follow and output != "jsonl" and is_live(sys.stdout):
+    if follow and output in _TABLES and is_live(sys.stdout):
         _redraw(client, wanted, output)
     system = client.get("/api/system")
     system["components"] = wanted(system["components"])
-    if output in ("table", "wide"):
+    if output in _TABLES:
         lines = _table(system["components"], output)
         for line in lines:
             click.echo(line)
@@ -106,7 +120,7 @@ def state_cell(view: Record) -> str:
     return paint_state(f"{view['state']}{replicas}", view["state"])
 
 
-def _table(views: list[Record], output: str) -> list[str]:
+def _table(views: list[Record], output: str | Template) -> list[str]:
     columns, row = (_WIDE, _wide_row) if output == "wide" else (_COLUMNS, _row)
     return table(columns, [row(view) for view in views], fit=output != "wide")
 
@@ -144,7 +158,7 @@ def _type(view: Record) -> str:
 # Going on
 
 
-def _redraw(client: Client, wanted: Callable[[list[Record]], list[Record]], output: str) -> None:
+def _redraw(client: Client, wanted: Callable[[list[Record]], list[Record]], output: str | Template) -> None:
     context = click.get_current_context()
     with Picture(sys.stdout, color=context.color is not False) as picture:
         for system in polled(client, "/api/system", LOOK_EVERY):
@@ -152,13 +166,15 @@ def _redraw(client: Client, wanted: Callable[[list[Record]], list[Record]], outp
             picture.draw([*_table(views, output), "", footer(views)])
 
 
-def _append(client: Client, wanted: Callable[[list[Record]], list[Record]], output: str, system: Record) -> None:
+def _append(
+    client: Client, wanted: Callable[[list[Record]], list[Record]], output: str | Template, system: Record
+) -> None:
     """Tell of every change of what is *wanted*, below what was printed."""
-    layout = _Layout(_table(system["components"], output)[0]) if output != "jsonl" else None
+    layout = _Layout(_table(system["components"], output)[0]) if output in _TABLES else None
     for view in _changed(client, system["revision"]):
         for chosen in _among(wanted, system["components"], view):
             if layout is None:
-                click.echo(to_json(chosen))
+                click.echo(item_line(output, chosen))
             else:
                 click.echo(layout.line((_wide_row if output == "wide" else _row)(chosen)))
 

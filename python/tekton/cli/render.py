@@ -8,11 +8,14 @@ where the output is not a terminal.
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from tekton.cli.terminal import width_of
+
+if TYPE_CHECKING:
+    from tekton.cli.template import Template
 
 GUTTER = "  "
 
@@ -216,13 +219,20 @@ def to_json(value: object, *, indent: int | None = None) -> str:
     return json.dumps(value, ensure_ascii=False, indent=indent)
 
 
-def print_items(output: str, document: Mapping[str, Any], key: str, *, name: str = "component_id") -> None:
-    """Print a list for machines: `json` the whole *document*, `jsonl` an item a line, `name` just the names."""
+def print_items(output: "str | Template", document: Mapping[str, Any], key: str, *, name: str = "component_id") -> None:
+    """Print a list for machines: `json` the whole *document*, others an item a line, as `item_line` does."""
     if output == "json":
         click.echo(to_json(document, indent=2))
         return
     for item in document[key]:
-        click.echo(to_json(item) if output == "jsonl" else item[name])
+        click.echo(item_line(output, item, name=name))
+
+
+def item_line(output: "str | Template", item: Mapping[str, Any], *, name: str = "component_id") -> str:
+    """One item for machines: `jsonl` all of it, `name` its *name*, a template what that says."""
+    if not isinstance(output, str):
+        return output.fill({"name": item[name], **item})
+    return to_json(item) if output == "jsonl" else str(item[name])
 
 
 def say(text: str = "") -> None:

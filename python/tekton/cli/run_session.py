@@ -18,6 +18,7 @@ from tekton.cli.events import line
 from tekton.cli.problems import DONE, FAILED, INTERRUPTED
 from tekton.cli.render import say
 from tekton.cli.run import tell_failure
+from tekton.cli.unit_names import UnitNames
 from tekton.cli.watch import Record, watch
 from tekton.supervisor.logs import tail_and_cursor
 from tekton.utils.tekton_errors import (
@@ -47,6 +48,7 @@ class RunSession:
 
     def __init__(self, client: Client, name: str, entry: dict[str, Any], log: Path) -> None:
         self._client = client
+        self._units = UnitNames(client)
         self._name = name
         self._entry = entry
         self._advice = f"all that it has printed is in {log}"
@@ -82,7 +84,8 @@ class RunSession:
     def _deal_with(self, heard: _Heard) -> int | None:
         match heard:
             case _Heard("change", change=dict(change)):
-                self._tell(lambda: say(line(change)))
+                name = self._units.of(change)
+                self._tell(lambda: say(line(change, name)))
                 return self._end_with(change["state"], change["reason"])
             case _Heard("missed"):
                 return self._end_with(*self._state())

@@ -168,14 +168,20 @@ class Tree:
         return "" if row.usable or row.ended else clean(self._note_of(row.name, row.state) or "")
 
 
-def choose(progress: Progress, client: "Client", *, quiet: bool, plain: bool = False) -> Show:
-    """The way to show *progress* that fits stderr; *plain*: lines even on a terminal."""
+def choose(
+    progress: Progress, client: "Client", *, quiet: bool, plain: bool = False, units: UnitNames | None = None
+) -> Show:
+    """The way to show *progress* that fits stderr; *plain*: lines even on a terminal.
+
+    *units* are the names of replicas, where some are known already.
+    """
     if quiet:
         return Quiet()
+    name_of = (units or UnitNames(client)).of
     if plain or not is_live(sys.stderr):
-        return Lines(progress, UnitNames(client).of)
+        return Lines(progress, name_of)
     notes = Notes(client)
-    return Tree(progress, note_of=notes.of, ended=notes.stop, name_of=UnitNames(client).of)
+    return Tree(progress, note_of=notes.of, ended=notes.stop, name_of=name_of)
 
 
 def critical_path(client: "Client") -> str:

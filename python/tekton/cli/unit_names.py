@@ -22,9 +22,9 @@ class UnitNames:
         self._units: dict[tuple[str, str], str] = {}
 
     def of(self, entry: dict[str, Any]) -> str:
-        """The unit that a change, or an entry of the history, is about; without a number, its instance."""
+        """The unit that a change, a record, or an entry of the history is about; without a number, its instance."""
         name: str = entry["component_id"]
-        if entry.get("record", {}).get("max_instances", 1) > 1:
+        if entry.get("record", entry).get("max_instances", 1) > 1:
             self._replicated.add(name)
         if name not in self._replicated:
             return name
@@ -32,6 +32,11 @@ class UnitNames:
         if (name, instance) not in self._units:
             self._ask(name)
         return self._units.setdefault((name, instance), f"{name} ({instance[:_SHORT]})")
+
+    def learn(self, records: Iterable[dict[str, Any]]) -> None:
+        """Ask about these instances now: when they are told of, there may be nobody to ask."""
+        for record in records:
+            self.of(record)
 
     def _ask(self, name: str) -> None:
         try:

@@ -22,13 +22,16 @@ from tekton.cli.render import (
     table,
     to_json,
 )
+from tekton.cli.unit_names import UnitNames
 from tekton.clock import SYSTEM_CLOCK
 
 Why = dict[str, Any]
 
 _HISTORY = 8  # a restart is seven
 _COLUMNS = (Column("AT"), Column("WHEN"), Column("CHANGE"), Column("REASON"))
+_UNIT_COLUMNS = (_COLUMNS[0], Column("UNIT"), *_COLUMNS[1:])
 _LABEL = 12
+_FORCED = "started by force past "  # the reason of what is ready says it already
 _MOST_NAMES = 12
 
 
@@ -42,17 +45,19 @@ def why(name: str, output: str, target: Target) -> None:
     Shows what it waits for or which failure stopped it, down to the first cause; what its probes say and when it is
     restarted; its last transitions and the last lines of its log; and what breaks if it stops.
     """
-    found: Why = connect(target).get(component_path(name, "why"))
+    client = connect(target)
+    found: Why = client.get(component_path(name, "why"))
     if output == "json":
         click.echo(to_json(found, indent=2))
         return
-    for line in explain(found, SYSTEM_CLOCK.time()):
+    replicated = bool(found["history"]) and client.get(component_path(name))["replicas"] > 1
+    for line in explain(found, SYSTEM_CLOCK.time(), UnitNames(client, [name]) if replicated else None):
         click.echo(line)
     _advise(found)
 
 
-def explain(found: Why, now: float) -> Iterator[str]:
-    """The explanation, line by line. *now* in wall-clock seconds."""
+def explain(found: Why, now: float, units: UnitNames | None = None) -> Iterator[str]:
+    """The explanation, line by line. *now* in wall-clock seconds; with *units*, the history names its replicas."""
     causes = {cause["component_id"]: cause for cause in found["causes"]}
     yield from _tree(found, causes, now)
     yield from _dependents(found)
@@ -62,8 +67,8 @@ def explain(found: Why, now: float) -> Iterator[str]:
         yield from (f"  {clean(line)}" for line in root["evidence"])
     if found["history"]:
         yield "\nLast transitions"
-        rows = [_history_row(entry, now) for entry in found["history"][:_HISTORY]]
-        yield from (f"  {line}" for line in table(_COLUMNS, rows)[1:])
+        rows = [_history_row(entry, now, units) for entry in found["history"][:_HISTORY]]
+        yield from (f"  {line}" for line in table(_COLUMNS if units is None else _UNIT_COLUMNS, rows)[1:])
 
 
 def first_cause(found: Why) -> Why:
@@ -77,7 +82,7 @@ def first_cause(found: Why) -> Why:
 
 def _tree(found: Why, causes: dict[str, Why], now: float) -> Iterator[str]:
     yield _sentence(found, now)
-    facts = [*_probes(found), *_restart(found["restart"])]
+    facts = [*_probes(found), *_restart(found["restart"]), *_forgotten(found)]
     yield from (f"  {label:<{_LABEL}}{text}" for label, text in facts)
     told: set[str] = set()
     blockers = dict.fromkeys([*found["failed_dependencies"], *found["waiting_for"]])
@@ -125,6 +130,8 @@ def _probes(found: Why) -> Iterator[tuple[str, str]]:
         age = f" ({ago(check['age'])}{took})" if check["age"] is not None else ""
         label = "probe" if check["role"] == "check" else check["role"]
         yield label, f"{clean(check['name'])}: {verdict}{age}{f': {clean(finding)}' if finding else ''}"
+    if found.get("forced_past") and not (found["reason"] or "").startswith(_FORCED):
+        yield "by force", f"started past {', '.join(found['forced_past'])}, which could not be used"
     if found.get("cycle"):
         yield "cycle", " -> ".join([*found["cycle"], found["cycle"][0]])
     for name in found.get("leaked", ()):
@@ -141,6 +148,11 @@ def _restart(plan: Why | None) -> Iterator[tuple[str, str]]:
         yield "restart", f"attempt {count}"
     else:
         yield "restart", f"attempt {count} in {short_duration(plan['next_in'])}"
+
+
+def _forgotten(found: Why) -> Iterator[tuple[str, str]]:
+    if found.get("forget_in") is not None:
+        yield "forgotten", f"in {short_duration(found['forget_in'])}, unless it comes back"
 
 
 def _dependents(found: Why) -> Iterator[str]:
@@ -161,8 +173,9 @@ def _affected(one: Why) -> str:
     return f"{name} (through {one['through']})" if one["through"] else name
 
 
-def _history_row(entry: dict[str, Any], now: float) -> list[str]:
-    return [clock_time(entry["at"]), ago(now - entry["at"]), happening(entry), clean(entry["reason"] or "")]
+def _history_row(entry: dict[str, Any], now: float, units: UnitNames | None) -> list[str]:
+    unit = [] if units is None else [units.of(entry)]
+    return [clock_time(entry["at"]), *unit, ago(now - entry["at"]), happening(entry), clean(entry["reason"] or "")]
 
 
 def _advise(found: Why) -> None:

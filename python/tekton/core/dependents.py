@@ -7,7 +7,7 @@ By default nothing: most components cope, or fail by themselves. A policy asks f
   counted; who has failed by itself meanwhile is left to Recovery.
 
 Only direct dependencies count. Whoever is restarted is a dependency that cannot be used for a while, and so the next
-ones follow; as dependencies have no circles among what runs, that ends.
+ones follow. That ends: in dependencies there are no circles, or, where a start was forced, nobody in one is restarted.
 """
 
 from collections.abc import Callable, Iterable

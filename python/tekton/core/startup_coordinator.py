@@ -15,6 +15,9 @@ Rules:
 * A start function may start other components, or wait for them in the registry. Starts that then wait for one another
   are found within a second, and all of them fail.
 * A restart does not stop what runs before its dependencies can be used.
+* A start that is forced passes over the dependencies that cannot be used, whether they are unknown, have ended, are on
+  their way, or go round in circles; nothing else is passed over. Its next start, an automatic restart included, goes by
+  the rules again.
 * A component with replicas is several units (`units.py`), each of which is started and stopped by itself. Where a
   method takes a `component_id` that is the name of a unit: for `worker` it does what it says to replica 0. `units`
   knows which others there are.
@@ -225,11 +228,14 @@ class EnhancedStartUpCoordinator:
         start_func: StartFunction | None = None,
         dependencies: Iterable[str | Dependency] | None = None,
         timeout: float | None = None,
+        *,
+        force: bool = False,
     ) -> StartResult:
         """Start a component and wait until it is READY; `(True, None)` at once when it is usable already.
 
         *start_func* and *dependencies* are remembered; what is not given is taken from the registered handler.
-        *timeout* (seconds) covers everything, waiting for dependencies included. Raises DependencyError,
+        *timeout* (seconds) covers everything, waiting for dependencies included. *force* passes over dependencies that
+        cannot be used, also of a start in progress that waits for them; `explain` tells of it. Raises DependencyError,
         ComponentError, StartTimeoutError, and the storage errors; the component is then FAILED, or was never
         registered.
         """
@@ -239,7 +245,7 @@ class EnhancedStartUpCoordinator:
         if dependencies is not None:
             config["dependencies"] = tuple(dependencies)
         handler = self._remember({component_id: config})[component_id]
-        return await self._start(handler, timeout)
+        return await self._start(handler, timeout, force=force)
 
     async def start_component_degraded(self, component_id: str, start_func: StartFunction) -> StartResult:
         """Start a component in a reduced way: it ends DEGRADED, and its dependencies are not waited for.
@@ -251,15 +257,15 @@ class EnhancedStartUpCoordinator:
         handler = self._known(component_id).configured(config)
         return await self._start(handler, target=ComponentState.DEGRADED, alone=True)
 
-    async def restart_component(self, component_id: str, *, afresh: bool = False) -> StartResult:
+    async def restart_component(self, component_id: str, *, afresh: bool = False, force: bool = False) -> StartResult:
         """Stop a component if it is live, and start it as its handler says now.
 
-        When a dependency cannot be used, what runs is left running and DependencyError is raised. Joins a start that
-        is in progress, or takes its place if *afresh*, which then fails. Raises as `start_component`, and
+        When a dependency cannot be used, what runs is left running and DependencyError is raised, unless *force*. Joins
+        a start that is in progress, or takes its place if *afresh*, which then fails. Raises as `start_component`, and
         ComponentNotFoundError.
         """
         self._check_known(component_id)
-        return await self._start(self._known(component_id), restart=True, afresh=afresh)
+        return await self._start(self._known(component_id), restart=True, afresh=afresh, force=force)
 
     async def start_components(
         self,
@@ -343,15 +349,18 @@ class EnhancedStartUpCoordinator:
         alone: bool = False,
         restart: bool = False,
         afresh: bool = False,
+        force: bool = False,
     ) -> StartResult:
         self._operations.listen()
         component_id = handler.unit
         if not restart and self._operations.is_up(component_id):
             return _SUCCESS
-        if not alone and (cycle := self._view.cycle_error(component_id)):
+        if not (alone or force) and (cycle := self._view.cycle_error(component_id)):
             self._operations.refuse(component_id, cycle)
             raise cycle
-        job = self._operations.start(handler, timeout, target=target, alone=alone, restart=restart, afresh=afresh)
+        job = self._operations.start(
+            handler, timeout, target=target, alone=alone, restart=restart, afresh=afresh, force=force
+        )
         await self._operations.join([job])
         if job.error is not None:
             raise job.error

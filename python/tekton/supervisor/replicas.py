@@ -9,6 +9,7 @@ can be used again, and ends with the first that cannot. A later one for the same
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from weakref import WeakValueDictionary
 
 from tekton.core.startup_coordinator import EnhancedStartUpCoordinator
@@ -28,23 +29,25 @@ class Replicas:
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._newest: dict[str, object] = {}
 
-    async def start(self, component_id: str) -> None:
-        """Start all replicas that are not up."""
-        await self._each(component_id, self._coordinator.start_component)
+    async def start(self, component_id: str, *, force: bool = False) -> None:
+        """Start all replicas that are not up; with *force*, past dependencies that cannot be used."""
+        await self._each(component_id, partial(self._coordinator.start_component, force=force))
 
     async def stop(self, component_id: str) -> None:
         """Stop all replicas."""
         await self._each(component_id, self._coordinator.stop_component)
 
-    async def restart(self, component_id: str) -> None:
-        """Restart all replicas at once: for a while there is none."""
-        await self._each(component_id, self._coordinator.restart_component)
+    async def restart(self, component_id: str, *, force: bool = False) -> None:
+        """Restart all replicas at once: for a while there is none. *force* as for `start`."""
+        await self._each(component_id, partial(self._coordinator.restart_component, force=force))
 
-    async def roll(self, component_id: str, units: Iterable[str] | None = None, *, afresh: bool = False) -> None:
+    async def roll(
+        self, component_id: str, units: Iterable[str] | None = None, *, afresh: bool = False, force: bool = False
+    ) -> None:
         """Restart *units* of the component (None: all) one at a time; of one replica, a plain restart.
 
-        *afresh*: replicas that are being started are begun anew at once, as they are configured now. Raises
-        ComponentError that names the replica that did not come back; the rest stays as it was.
+        *afresh*: replicas that are being started are begun anew at once, as they are configured now. *force* as for
+        `start`. Raises ComponentError that names the replica that did not come back; the rest stays as it was.
         """
         ours = self._newest[component_id] = object()
         left = list(self._units.of(component_id) if units is None else units)
@@ -57,15 +60,15 @@ class Replicas:
                 if self._newest.get(component_id) is not ours:
                     raise ComponentError(component_id, "a later rolling restart has taken over")
                 if unit in self._units.of(component_id):
-                    await self._renew(unit, component_id)
+                    await self._renew(unit, component_id, force=force)
 
     def forget(self, component_id: str) -> None:
         """The component is not there any more; a rolling restart of it ends."""
         self._newest.pop(component_id, None)
 
-    async def _renew(self, unit: str, component_id: str, *, afresh: bool = False) -> None:
+    async def _renew(self, unit: str, component_id: str, *, afresh: bool = False, force: bool = False) -> None:
         try:
-            await self._coordinator.restart_component(unit, afresh=afresh)
+            await self._coordinator.restart_component(unit, afresh=afresh, force=force)
         except TektonError as error:
             if len(self._units.of(component_id)) == 1:
                 raise

@@ -39,7 +39,15 @@ class World:
         self.handlers: dict[str, Handler] = {}
         self.failures = StartFailures()
         self.in_flight: set[str] = set()
-        self.view = DependencyView(registry, self.handlers, self.failures, Units(registry), self.in_flight.__contains__)
+        self.passed_over: dict[str, list[str]] = {}
+        self.view = DependencyView(
+            registry,
+            self.handlers,
+            self.failures,
+            Units(registry),
+            self.in_flight.__contains__,
+            passed_over=lambda unit: self.passed_over.get(unit, ()),
+        )
 
     def handle(self, name: str, *dependencies: str | Dependency) -> Handler:
         self.handlers[name] = Handler(name, dependencies=as_dependencies(dependencies))
@@ -309,6 +317,22 @@ async def test_a_usable_component_is_short_of_nothing(world: World) -> None:
     assert world.view.explain("app", None).failed_dependencies == ()
 
 
+async def test_unmet_are_those_that_are_on_their_way_and_those_that_are_not(world: World) -> None:
+    await world.register("engram", READY)
+    world.in_flight.add("hermes")
+
+    assert world.view.unmet(world.handle("app", "engram", "hermes", "nobody")) == ["hermes", "nobody"]
+
+
+def test_a_start_is_not_short_of_what_it_was_forced_past(world: World) -> None:
+    world.in_flight |= {"app", "hermes"}
+    world.handle("app", "hermes", "engram", "nobody")
+    world.passed_over["app"] = ["hermes", "nobody"]
+
+    assert world.view.waiting_for("app") == []
+    assert world.view.explain("app", None).failed_dependencies == ("engram",)
+
+
 def test_the_last_error_is_that_of_the_last_start_and_none_while_another_goes_on(world: World) -> None:
     assert world.view.last_error("app") is None
     world.failures.note("app", ComponentError("app", "boom"))
@@ -330,6 +354,8 @@ async def test_why_has_everything_about_a_component(world: World) -> None:
     record = world.registry.find("app")
     assert record is not None
 
+    world.passed_over["app"] = ["nobody"]
+
     why = world.view.explain("app", "waiting", leaked=["start function"], health=[health])
 
     expected: dict[str, Any] = {
@@ -345,6 +371,7 @@ async def test_why_has_everything_about_a_component(world: World) -> None:
         "last_error": "app: boom",
         "leaked": ("start function",),
         "health": (health,),
+        "forced_past": ("nobody",),
     }
     assert {name: getattr(why, name) for name in why.__struct_fields__} == expected
 
@@ -355,4 +382,4 @@ def test_why_has_little_to_say_of_a_component_that_nobody_knows(world: World) ->
     assert why.component_id == "nobody"
     assert (why.state, why.reason, why.since, why.phase, why.last_error) == (None, None, None, None, None)
     assert (why.waiting_for, why.failed_dependencies, why.cycle, why.dependents) == ((), (), (), ())
-    assert (why.leaked, why.health) == ((), ())
+    assert (why.leaked, why.health, why.forced_past) == ((), (), ())

@@ -109,6 +109,27 @@ def test_a_caller_cancelled_at_any_point_leaves_nothing_that_nobody_owns(
     assert at_every_step(scenario) > 50
 
 
+def test_a_start_that_is_forced_at_any_point_comes_up_once(new_inline_registry: Make) -> None:
+    async def scenario() -> bool:
+        system = System(new_inline_registry())
+        forced: list[asyncio.Future[StartResult]] = []
+        caller = asyncio.ensure_future(system.coordinator.start_components(system.configs()))
+        asyncio.get_running_loop().arm(  # type: ignore[attr-defined]
+            lambda: forced.append(asyncio.ensure_future(system.coordinator.start_component("b", force=True)))
+        )
+        async with asyncio.timeout(1000):
+            assert set((await caller).values()) == {UP}
+            assert set(await asyncio.gather(*forced)) <= {UP}
+        await system.registry.flush()
+        system.check()
+        states = [entry.state for entry in await system.registry.get_history("b", 100)]
+        assert states.count(READY) == states.count(STARTING) == 1
+        await system.coordinator.close()
+        return bool(forced)
+
+    assert at_every_step(scenario) > 50
+
+
 def test_a_start_that_is_stopped_at_any_point_runs_no_more(new_inline_registry: Make) -> None:
     async def scenario() -> bool:
         system = System(new_inline_registry())

@@ -1,6 +1,7 @@
 """How the dependencies of components stand: met, on their way, failed, or going round in circles."""
 
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Final
 
 from tekton import _native
@@ -17,7 +18,8 @@ from tekton.utils.tekton_errors import DependencyError
 class DependencyView:
     """Reads the registry and what the coordinator knows; changes neither.
 
-    *in_flight* tells which units are being started. A dependency is met by any unit of its component.
+    *in_flight* tells which units are being started, *passed_over* which dependencies the last start of a unit was
+    forced past. A dependency is met by any unit of its component.
     """
 
     def __init__(
@@ -27,12 +29,15 @@ class DependencyView:
         failures: StartFailures,
         units: Units,
         in_flight: Callable[[str], bool],
+        *,
+        passed_over: Callable[[str], Collection[str]],
     ) -> None:
         self._registry = registry
         self._handlers = handlers
         self._failures = failures
         self._units = units
         self._in_flight = in_flight
+        self._passed_over = passed_over
 
     def graph(self) -> dict[str, list[str]]:
         """Component or unit -> ids it depends on, of everything known; handlers count before registrations."""
@@ -61,6 +66,14 @@ class DependencyView:
         if failed:
             raise DependencyError(handler.unit, list(failed), "; ".join(failed.values()))
         return [name for name, standing in standings if standing.verdict == "awaited"]
+
+    def unmet(self, handler: Handler) -> list[str]:
+        """The dependencies that are not met, on their way or not."""
+        return [need.component for need in handler.dependencies if self.standing(need).verdict != "met"]
+
+    def _forced_past(self, component_id: str) -> list[str]:
+        """The dependencies that the last start of a component, or of any of its replicas, was forced past."""
+        return list(dict.fromkeys(chain.from_iterable(map(self._passed_over, self._units.of(component_id)))))
 
     def cycle_error(self, component_id: str) -> DependencyError | None:
         """The error for a component that is part of a dependency cycle, else None. O(what it depends on)."""
@@ -109,6 +122,7 @@ class DependencyView:
             last_error=self.last_error(component_id),
             leaked=tuple(leaked),
             health=tuple(health),
+            forced_past=tuple(self._forced_past(component_id)),
         )
 
     def _short_of(self, component_id: str, verdict: str) -> list[str]:
@@ -116,7 +130,10 @@ class DependencyView:
         if record is not None and record.usable:
             return []
         needs = self._needs(self._handlers.get(component_id), record)
-        return [need.component for need in needs if self.standing(need).verdict == verdict]
+        # A start that was forced past a dependency is not short of it.
+        done_without = self._passed_over(component_id) if self._in_flight(component_id) else ()
+        names = (need.component for need in needs if self.standing(need).verdict == verdict)
+        return [name for name in names if name not in done_without]
 
     def _best(self, component_id: str) -> ComponentRecord | None:
         """The best instance: of a component, whichever replica it is, or of a further replica by its name."""

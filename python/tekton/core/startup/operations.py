@@ -7,7 +7,7 @@ wanted. A stop in progress is shared too, and is not cancelled by anybody.
 
 import asyncio
 import logging
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 
 from tekton.background import BackgroundGroup
 from tekton.clock import Clock
@@ -63,9 +63,17 @@ class Operations:
         self._default_timeout = default_timeout
         self._jobs: dict[str, StartJob] = {}
         self._stops: dict[str, StopTask] = {}
+        self._passed_over: dict[str, Collection[str]] = {}
         self._failure_listeners: list[FailureListener] = []
         self._deadlocks = DeadlockWatch(self._jobs)
-        self.view = DependencyView(registry, handlers, self.failures, self.units, self.in_flight)
+        self.view = DependencyView(
+            registry,
+            handlers,
+            self.failures,
+            self.units,
+            self.in_flight,
+            passed_over=self._dependencies_passed_over,
+        )
         self._group = BackgroundGroup("start-up")
         self._unlisten: Callable[[], None] | None = None
 
@@ -119,15 +127,19 @@ class Operations:
         alone: bool = False,
         restart: bool = False,
         afresh: bool = False,
+        force: bool = False,
     ) -> StartJob:
         """The start of the unit that is in progress, or a new one (see `StartJob`); it must be joined.
 
-        *afresh*: a start in progress, which goes by what was known before, is broken off for the new one.
+        *afresh*: a start in progress, which goes by what was known before, is broken off for the new one. *force*: it
+        passes over the dependencies that are not met, whoever has begun it.
         """
         unit = handler.unit
         current = self._jobs.get(unit)
         if current is not None and not current.closing:
             if not afresh:
+                if force:
+                    current.force()
                 return current
             current.cancel(RESTARTING)
         if timeout is None:
@@ -139,6 +151,9 @@ class Operations:
             self, handler, timeout, target=target, patient=patient, alone=alone, restart=restart, after=after
         )
         self._jobs[unit] = job
+        self._passed_over.pop(unit, None)
+        if force:
+            job.force()
         job.task = self._group.spawn(job.run(), unit)
         self._deadlocks.begin()
         began = self._clock.monotonic()
@@ -190,6 +205,8 @@ class Operations:
         unit = job.unit
         if self._jobs.get(unit) is job:
             del self._jobs[unit]
+            if job.passed_over:
+                self._passed_over[unit] = job.passed_over
         error = job.error
         fields = {"component": unit, "seconds": round(self._clock.monotonic() - began, 3)}
         if error is None:
@@ -229,20 +246,28 @@ class Operations:
     async def _stop(self, handler: Handler, reason: str, job: StartJob | None) -> TektonError | None:
         if job is not None:
             await asyncio.wait({job.task})
-        self.failures.forget(handler.unit)
+        self._forget_start(handler.unit)
         return await self.stopper.stop(handler, reason)
 
     def forget(self, unit: str) -> None:
         """The unit, which is stopped, is not there any more."""
-        self.failures.forget(unit)
+        self._forget_start(unit)
         self.stopper.settle(unit)
         self.health.replace_checks(unit)
+
+    def _forget_start(self, unit: str) -> None:
+        self.failures.forget(unit)
+        self._passed_over.pop(unit, None)
 
     # What start jobs ask for.
 
     def awaited(self, handler: Handler, among: Container[str] | None = None) -> list[str]:
         """The dependencies of *handler* that are on their way. Raises DependencyError when one has failed."""
         return self.view.awaited(handler, among)
+
+    def unmet(self, handler: Handler) -> list[str]:
+        """The dependencies of *handler* that are not met, on their way or not."""
+        return self.view.unmet(handler)
 
     async def make_way(self, handler: Handler, *, restart: bool) -> None:
         """Let a stop in progress end; stop what still runs of the component (*restart*: even if it is usable).
@@ -268,6 +293,10 @@ class Operations:
         handler = self._handlers.get(unit)
         return () if handler is None else handler.health
 
+    def _dependencies_passed_over(self, unit: str) -> Collection[str]:
+        job = self._jobs.get(unit)
+        return self._passed_over.get(unit, ()) if job is None else job.passed_over
+
     def _state(self, unit: str) -> ComponentState | None:
         record = self.units.find(unit)
         return None if record is None else record.state
@@ -276,6 +305,8 @@ class Operations:
         unit = self.units.unit_of(change.component_id, change.instance_uuid)
         if change.record.usable:
             self.failures.forget(unit)
+        if change.state is ComponentState.STOPPED or change.kind == "deregistered":
+            self._passed_over.pop(unit, None)
         if change.state not in _NEWS_TO_NOBODY or change.kind == "deregistered":
             self._notify(unit, change.component_id)
 

@@ -7,11 +7,14 @@ The steps: wait until the dependencies are met; register, unless the component h
 STARTING; wait for the conditions of admission; with a place among the simultaneous starts, and the dependencies still
 met, call the start function and wait for the readiness conditions (`start_work.py`); READY. A start ends early when its
 instance is FAILED meanwhile by whoever noticed, and well when it has COMPLETED meanwhile.
+
+A *forced* start does not wait for dependencies, but notes which ones it has passed over. All else is as in any other.
 """
 
 import asyncio
 import logging
 from collections.abc import Container, Iterator
+from contextlib import suppress
 from typing import Any, Protocol
 
 from tekton.core.calls import UserCalls, describe
@@ -20,7 +23,7 @@ from tekton.core.component_lifecycle.readiness import NotReadyError
 from tekton.core.lifecycle import ENDED, ComponentRecord, ComponentRegistration, ComponentState
 from tekton.core.startup.places import Places, lent
 from tekton.core.startup.signals import Signals, Watch
-from tekton.core.startup.start_plan import CANCELLED, STOPPED, Handler, is_met
+from tekton.core.startup.start_plan import CANCELLED, FORCED, STOPPED, Handler, is_met
 from tekton.core.startup.start_work import StartWork, Wait
 from tekton.core.startup.stopper import Stopper
 from tekton.core.units import Units
@@ -55,6 +58,10 @@ class Surroundings(Protocol):
         """The dependencies that are on their way; raises DependencyError when one has failed."""
         ...
 
+    def unmet(self, handler: Handler) -> list[str]:
+        """The dependencies that are not met, on their way or not."""
+        ...
+
     def coming_up(self, component_id: str) -> bool:
         """True while jobs are starting the component, or a replica of it."""
         ...
@@ -69,7 +76,7 @@ class StartJob:
 
     *patient*: the timeout does not run while dependencies are being started by other jobs, which have timeouts of
     their own. *alone*: dependencies are not looked at. `callers` are those who wait for it: components whose start
-    functions do, and None for each other one.
+    functions do, and None for each other one. `passed_over` are the dependencies that it was forced past.
     """
 
     def __init__(
@@ -89,12 +96,14 @@ class StartJob:
         self.component_id = handler.component_id
         self.closing = False
         self.callers: list[str | None] = []
+        self.passed_over: dict[str, None] = {}
         self._around = around
         self._registry = around.registry
         self._timeout = timeout
         self._target = target
         self._patient = patient
         self._alone = alone
+        self._forced = False
         self._restart = restart
         self._after = after
         self._phase = "dependencies"
@@ -116,6 +125,13 @@ class StartJob:
             self.closing = True
             self._cancelled_because = error
             self.task.cancel()
+
+    def force(self) -> None:
+        """Go on without those dependencies that are not met; if it waits for them, at once."""
+        if self._work is None or not self._work.begun:
+            self._forced = True
+            self._awaited()
+            self._around.signals.notify(self.unit)
 
     @property
     def phase(self) -> str:
@@ -191,7 +207,8 @@ class StartJob:
     async def _dependencies(self, deadline: asyncio.Timeout) -> None:
         """Wait until the dependencies are met. Raises DependencyError as soon as one cannot be."""
         self._phase = "dependencies"
-        with self._around.signals.watch(self.handler.needs) as watch:
+        # It is told of itself when it is forced.
+        with self._around.signals.watch([*self.handler.needs, self.unit]) as watch:
             self._awaited_names = dict.fromkeys(self._awaited())
             try:
                 await self._all_met(watch, deadline)
@@ -201,7 +218,7 @@ class StartJob:
             self._pause(deadline, False)
 
     async def _all_met(self, watch: Watch, deadline: asyncio.Timeout) -> None:
-        while self._awaited_names:
+        while self._awaited_names and not self._forced:
             self._phase = ", ".join(self._awaited_names)
             if self._patient:
                 self._pause(deadline, any(self._around.coming_up(name) for name in self._awaited_names))
@@ -212,7 +229,12 @@ class StartJob:
             self._awaited_names |= dict.fromkeys(self._awaited(changed))
 
     def _awaited(self, among: Container[str] | None = None) -> list[str]:
-        return [] if self._alone else self._around.awaited(self.handler, among)
+        if self._alone:
+            return []
+        if self._forced:
+            self.passed_over |= dict.fromkeys(self._around.unmet(self.handler))
+            return []
+        return self._around.awaited(self.handler, among)
 
     def _pause(self, deadline: asyncio.Timeout, paused: bool) -> None:
         """Stop the timeout, or let it begin anew if it was stopped."""
@@ -339,8 +361,12 @@ class StartJob:
         key = (live.component_id, live.instance_uuid)
         if self._target is ComponentState.DEGRADED:
             await self._registry.set_state(*key, self._target, "started in degraded mode")
-        else:
-            await self._registry.make_ready(*key)
+            return
+        if self.passed_over:
+            # Whoever else makes it ready at this moment has no reason to tell.
+            with suppress(IllegalTransitionError):
+                await self._registry.set_state(*key, self._target, f"{FORCED}{', '.join(self.passed_over)}")
+        await self._registry.make_ready(*key)
 
     async def _give_up(self, error: TektonError) -> None:
         """Leave nothing behind: FAILED, the start function ended or abandoned, the stop function called if owed."""

@@ -31,6 +31,9 @@ RESTARTING = "restarting"
 DRAINING = "draining"
 """Why a component that is about to be stopped does not serve."""
 
+FORCED = "started by force past "
+"""How the reason of a component begins that is READY although dependencies could not be used."""
+
 DEFAULT_STOP_TIMEOUT = 30.0
 
 
@@ -118,6 +121,7 @@ class Why(msgspec.Struct, frozen=True, kw_only=True):
     component is part of, `dependents` what depends on it, directly or not, nearest first. `since` is wall-clock
     seconds, `last_error` what the last start failed with. `leaked` is what was abandoned of it and still runs in this
     process, such as a start function that ignores its cancellation. `health` is what its health checks say.
+    `forced_past` are the dependencies that its last start was forced past, until it is stopped or started anew.
     """
 
     component_id: str
@@ -132,6 +136,7 @@ class Why(msgspec.Struct, frozen=True, kw_only=True):
     last_error: str | None
     leaked: tuple[str, ...] = ()
     health: tuple[Health, ...] = ()
+    forced_past: tuple[str, ...] = ()
 
 
 class Standing(NamedTuple):

@@ -1,0 +1,44 @@
+"""down, against a control plane elsewhere; with a guard it is in test_up.py."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture
+def elsewhere(double: Any) -> Iterator[tuple[Any, str]]:
+    """A control plane on a TCP port, and its URL."""
+    plane = double.ControlPlane()
+    double.serve(plane, ("127.0.0.1", 0))
+    yield plane, f"http://127.0.0.1:{plane.server.server_address[1]}"
+    plane.leave()
+
+
+def test_the_replica_is_named_that_stops_even_when_nobody_can_be_asked_any_more(
+    tekton: Any, elsewhere: tuple[Any, str], double: Any
+) -> None:
+    plane, url = elsewhere
+    uuids = [f"{number}{double.INSTANCE[1:]}1" for number in (1, 2)]
+    plane.components = [double.record("worker", instance_uuid=uuid, max_instances=2) for uuid in uuids]
+    views = [{"instance_uuid": uuid, "replica": replica} for replica, uuid in enumerate(uuids)]
+    plane.answers["GET /api/components/worker/instances"] = (200, {"items": views})
+
+    def stop() -> None:
+        plane.answers["GET /api/components/worker/instances"] = double.problem(503, "unavailable", "stopping")
+        for revision, uuid in enumerate(reversed(uuids), 1):
+            fields = {"instance_uuid": uuid, "max_instances": 2}
+            plane.publish(double.change(revision, "worker", "ready", "stopping", after=fields))
+        plane.leave(drain=True)
+
+    plane.on_stop = stop
+
+    result = tekton("down", "--url", url)
+
+    assert result.exit_code == 0
+    *told, last = result.stderr.splitlines()
+    assert [line.split()[1:] for line in told] == [
+        ["worker.1", "ready", "→", "stopping"],
+        ["worker", "ready", "→", "stopping"],
+    ]
+    assert last.startswith("stopped in ")
