@@ -214,3 +214,24 @@ async def test_component_discovery(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert names["response"] == {"stored": True}
     assert [component.component_id for component in names["memory_components"]] == ["engram"]
     assert called == ["POST /api/memory/store", "GET /..."]
+
+
+@pytest.fixture
+def configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TEKTON_DATA_DIR", str(tmp_path / "data"))
+
+
+@pytest.mark.usefixtures("configured")
+async def test_authentication(tmp_path: Path) -> None:
+    names = await run("Authentication", tmp_path)
+
+    assert (names["is_valid"], names["component_id"], names["role"]) == (True, "example_component", "component")
+    assert names["claims"]["iss"] == "tekton"
+
+
+@pytest.mark.usefixtures("configured")
+async def test_authorization(tmp_path: Path) -> None:
+    names = await run("Authorization", tmp_path)
+
+    assert [names[name] for name in ("can_register", "can_read_metrics", "can_manage_components")] == [True] * 3

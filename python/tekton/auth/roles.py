@@ -1,0 +1,169 @@
+"""What can be permitted, and which roles permit it.
+
+`PERMISSIONS` is the one list of permissions: routes, roles, `check_permission` and docs/reference/auth.md share it.
+The rules:
+
+* What no role grants is denied; an unknown role, permission or action grants nothing.
+* A role holds everywhere ("all"), for the principal's own component ("own"), or for components whose ids match
+  patterns in which `*` stands for any characters.
+* Such a limit applies to the permissions in `SCOPED`, which are about one component. The rest is about the system as a
+  whole, which everybody who may see it sees alike.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from types import MappingProxyType
+from typing import Final, Literal
+
+from tekton.utils.tekton_ids import nearest_name
+
+PERMISSIONS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "components:read": "See components, their states, dependencies, capabilities and events.",
+        "components:register": "Register a component and deregister it.",
+        "components:heartbeat": "Send heartbeats of a component, report its state, mark it ready.",
+        "components:control": "Start, stop, restart, kill, drain and scale components.",
+        "components:configure": "Define what a component runs, which is to run any command.",
+        "logs:read": "Read the output of components.",
+        "metrics:read": "Read the metrics.",
+        "system:control": "Stop the whole system, reload its configuration, back it up.",
+        "auth:manage": "Create, list and revoke tokens and API keys; bind roles to subjects; rotate keys.",
+        "audit:read": "Read the audit log.",
+    }
+)
+SCOPED: Final = frozenset(
+    {"components:register", "components:heartbeat", "components:control", "components:configure", "logs:read"}
+)
+"""The permissions that are about one component, so that a role may hold them for some components only."""
+
+ACTIONS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "register_component": "components:register",
+        "unregister_component": "components:register",
+        "send_heartbeat": "components:heartbeat",
+        "update_state": "components:heartbeat",
+        "mark_component_ready": "components:heartbeat",
+        "read_components": "components:read",
+        "manage_components": "components:control",
+        "configure_components": "components:configure",
+        "read_logs": "logs:read",
+        "read_metrics": "metrics:read",
+        "manage_system": "system:control",
+        "manage_auth": "auth:manage",
+        "read_audit": "audit:read",
+    }
+)
+"""Other names of permissions: those of actions. Several actions may be one permission."""
+
+Scope = Literal["all", "own"] | tuple[str, ...]
+
+_PATTERN: Final = re.compile(r"[a-z0-9_*-]{1,128}")
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """What a role permits, and for which components. Raises ValueError for what is no permission or no pattern."""
+
+    permissions: frozenset[str]
+    scope: Scope = "all"
+
+    def __post_init__(self) -> None:
+        for permission in self.permissions:
+            if permission not in PERMISSIONS:
+                raise ValueError(f"{permission!r} is no permission{_nearest(permission, PERMISSIONS)}")
+        for pattern in self.scope if isinstance(self.scope, tuple) else ():
+            if _PATTERN.fullmatch(pattern) is None:
+                raise ValueError(f"{pattern!r} can match no component")
+
+
+@dataclass(frozen=True, slots=True)
+class Grants:
+    """All that one principal may do. `NO_GRANTS` is nothing."""
+
+    everywhere: frozenset[str] = frozenset()
+    own: frozenset[tuple[str, str]] = frozenset()
+    """(permission, exact name of a component or of one of its units)"""
+    matching: tuple[tuple[str, str], ...] = ()
+    """(permission, pattern of component ids)"""
+
+    def allows(self, permission: str, component_id: str | None = None) -> bool:
+        """Whether *permission* is granted for that component or unit; for all of them where none is named.
+
+        O(1) for what is granted everywhere or for the own component, else O(patterns).
+        """
+        if permission in self.everywhere:
+            return True
+        if component_id is None:
+            return False
+        return (permission, component_id) in self.own or self._matches(permission, component_id)
+
+    def allows_some(self, permission: str) -> bool:
+        """Whether *permission* is granted for one component at least. Which one has still to be checked."""
+        return permission in self.everywhere or any(granted == permission for granted, _ in (*self.own, *self.matching))
+
+    def _matches(self, permission: str, component_id: str) -> bool:
+        # A pattern that matches a component matches each of its replicas: `worker` does so for the unit `worker.2`.
+        name = component_id.partition(".")[0]
+        return any(granted == permission and fnmatchcase(name, pattern) for granted, pattern in self.matching)
+
+
+NO_GRANTS: Final = Grants()
+
+_READ: Final = frozenset({"components:read", "metrics:read"})
+_SPEAK: Final = frozenset({"components:register", "components:heartbeat"})
+_MONITOR: Final = _READ | {"logs:read"}
+
+ROLES: Final[Mapping[str, Role]] = MappingProxyType(
+    {
+        # That anonymous callers speak for themselves only is seen to by the instance that each write has to name.
+        "anonymous": Role(_READ | _SPEAK),
+        "component": Role(_READ | _SPEAK, "own"),
+        "monitor": Role(_MONITOR),
+        "operator": Role(_MONITOR | {"components:control", "system:control"}),
+        "admin": Role(frozenset(PERMISSIONS)),
+    }
+)
+"""The roles that are always there. None of them can be redefined."""
+
+
+class RoleTable:
+    """The roles of an installation: those of `ROLES`, and *custom* ones.
+
+    Raises ValueError when a custom role has the name of one that is there already.
+    """
+
+    def __init__(self, custom: Mapping[str, Role] = MappingProxyType({})) -> None:
+        if taken := sorted(ROLES.keys() & custom.keys()):
+            raise ValueError(f"the role {taken[0]!r} is built in")
+        self.roles: Final[Mapping[str, Role]] = MappingProxyType({**ROLES, **custom})
+
+    def grants(self, roles: Iterable[str], component_id: str | None = None) -> Grants:
+        """What *roles* together permit to a principal that may speak for *component_id* (or for a unit of one)."""
+        everywhere: set[str] = set()
+        own: set[tuple[str, str]] = set()
+        matching: dict[tuple[str, str], None] = {}
+        for role in (self.roles[name] for name in roles if name in self.roles):
+            limited = role.permissions & SCOPED if role.scope != "all" else frozenset()
+            everywhere |= role.permissions - limited
+            if role.scope == "own":
+                own.update((permission, name) for permission in limited for name in _names(component_id))
+            elif role.scope != "all":
+                matching.update(((permission, pattern), None) for permission in limited for pattern in role.scope)
+        return Grants(frozenset(everywhere), frozenset(own), tuple(matching))
+
+
+def permission_of(action: str) -> str | None:
+    """The permission that *action* names, by its own name or by that of an action; None when there is none."""
+    return action if action in PERMISSIONS else ACTIONS.get(action)
+
+
+def _names(component_id: str | None) -> tuple[str, ...]:
+    """Under which names a principal speaks: a replica has its own, and that of its component in the registry."""
+    return () if component_id is None else (component_id, component_id.partition(".")[0])
+
+
+def _nearest(name: str, names: Iterable[str]) -> str:
+    nearest = nearest_name(name, names)
+    return f"; did you mean {nearest!r}?" if nearest else ""
