@@ -202,7 +202,7 @@ class ComponentTable:
 
 @final
 class TimerWheel:
-    """One-shot timers: start timeouts, backoff, breaker resets. (Heartbeats have the leases of `ComponentTable`.)
+    """One-shot timers, such as those of `tekton.core.forgetting`. (Heartbeats have the leases of `ComponentTable`.)
 
     Instants are ticks (int, below 2**64) whose length is the caller's business; the wheel begins at tick 0 and moves
     only by `advance`. A timer carries any object and gives it back when it is due, at exactly its tick. Numbers outside

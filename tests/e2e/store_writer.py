@@ -1,4 +1,7 @@
-"""Commits batches until it is killed, and says so: `try <batch>` before and `done` after each commit."""
+"""Commits batches until it is killed, and says so: `try <batch>` before and `done` after each commit.
+
+Each change comes with an entry of the audit log, and some with a document or the key of a request.
+"""
 
 import sys
 from pathlib import Path
@@ -6,8 +9,12 @@ from random import Random
 
 import msgspec
 
+from tekton.core.attribution import Attribution
+from tekton.core.audit.entry import draft
+from tekton.core.component_lifecycle.documents import DocumentChange
 from tekton.core.component_lifecycle.sqlite_store import SqliteStore
-from tekton.core.component_lifecycle.store import HistoryEntry, Mutation
+from tekton.core.component_lifecycle.store import HistoryEntry, Mutation, Papers
+from tekton.core.idempotency import KeyRow
 from tekton.core.lifecycle import ComponentState
 
 
@@ -22,6 +29,17 @@ def mutation(revision: int, rng: Random) -> Mutation:
     return Mutation(revision, 1.0, kind, component, "one", msgspec.json.encode(entry).decode(), record)
 
 
+def papers(batch: list[Mutation], rng: Random) -> Papers:
+    """An entry for each change, which names its revision; intents and outcomes among them."""
+    said = [draft(1.0, Attribution("ann"), "commit", one.component_id, detail=str(one.revision)) for one in batch]
+    said[0].outcome = rng.choice(("intent", "done"))
+    bodies = [rng.choice((None, str(one.revision).encode())) for one in batch]
+    documents = [DocumentChange("key", one.component_id, body) for one, body in zip(batch, bodies, strict=True)]
+    keys = [KeyRow(one.component_id, "ann", str(one.revision), 1.0, rng.choice((None, "[]"))) for one in batch]
+    forgotten = [f"component-{rng.randrange(20)}"]
+    return Papers(said, documents if rng.random() < 0.5 else [], keys if rng.random() < 0.5 else [], forgotten)
+
+
 def main(directory: Path, seed: int, history_limit: int) -> None:
     rng = Random(seed)
     store = SqliteStore(directory, history_limit=history_limit)
@@ -30,9 +48,10 @@ def main(directory: Path, seed: int, history_limit: int) -> None:
     while True:
         batch = [mutation(revision + number, rng) for number in range(1, rng.choice((2, 2, 5, 40)))]
         revision = batch[-1].revision
-        say.write(b"try " + msgspec.json.encode(batch) + b"\n")
+        beside = papers(batch, rng)
+        say.write(b"try " + msgspec.json.encode((batch, beside)) + b"\n")
         say.flush()
-        store.commit(batch)
+        store.commit(batch, beside)
         say.write(b"done\n")
         say.flush()
         if rng.random() < 0.2:

@@ -19,13 +19,26 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
+from typing import NamedTuple
 
 import apsw
 import msgspec
 
+from tekton.core.attribution import Attribution
+from tekton.core.audit.entry import AuditEntry, AuditHead, Draft, Outcome, draft
+from tekton.core.audit.query import AuditQuery
 from tekton.core.component_lifecycle import database, log_keeper
+from tekton.core.component_lifecycle.documents import DocumentChange
 from tekton.core.component_lifecycle.sqlite_store import SqliteStore
-from tekton.core.component_lifecycle.store import HistoryEntry, MemoryStore, Mutation
+from tekton.core.component_lifecycle.store import (
+    NO_PAPERS,
+    HistoryEntry,
+    MemoryStore,
+    Mutation,
+    Papers,
+    RegistryStore,
+)
+from tekton.core.idempotency import KeyRow, KnownKey
 from tekton.core.lifecycle import ComponentState
 from tekton.testing.powercut import SECTOR, PowerCutDisk
 from tekton.utils.tekton_errors import StorageCorruptError, StorageError
@@ -40,7 +53,28 @@ UPGRADE = """
 """
 """A migration that touches every page and changes nothing that can be read."""
 
-State = tuple[list[str], list[list[HistoryEntry]]]
+AUDIT_LIMIT = 100
+
+Batch = tuple[list[Mutation], Papers]
+
+
+class State(NamedTuple):
+    """All that can be read."""
+
+    records: list[str]
+    histories: list[list[HistoryEntry]]
+    documents: dict[str, dict[str, bytes]]
+    audit: list[AuditEntry]
+    head: AuditHead
+    open_intents: list[AuditEntry]
+    keys: list[tuple[KnownKey, str | None]]
+
+    def as_trimmed(self, other: "State") -> "State":
+        """This, without those old entries of the audit log that *other* does not have either, if it has enough."""
+        kept = len(other.audit) if len(other.audit) >= AUDIT_LIMIT else len(self.audit)
+        oldest = self.audit[:kept][-1].seq if self.audit else 0
+        intents = [entry for entry in self.open_intents if entry.seq >= oldest]
+        return self._replace(audit=self.audit[:kept], open_intents=intents)
 
 
 class ViolationError(Exception):
@@ -54,8 +88,8 @@ class Life:
         self.disk = disk
         self.directory = directory
         self.rng = Random(seed)
-        self.acknowledged: list[list[Mutation]] = []
-        self.underway: list[Mutation] = []
+        self.acknowledged: list[Batch] = []
+        self.underway: Batch = ([], NO_PAPERS)
         self.revision = 0
         self.witnesses: list[bytes] = []
         self.migrations = [*database.MIGRATIONS]
@@ -89,13 +123,16 @@ class Life:
         for _ in range(self.rng.randrange(1, 80)):
             self.doing = "committing"
             self.underway = self.make_batch()
-            store.commit(self.underway)
+            store.commit(*self.underway)
             self.acknowledged.append(self.underway)
-            self.underway = []
+            self.underway = ([], NO_PAPERS)
             self.witnesses.append(self.witness())
             if self.rng.random() < 0.2:
                 self.doing = "checkpointing"
                 store.tidy()
+            if self.rng.random() < 0.05:
+                self.doing = "trimming"
+                store.trim_audit(store.audit_head.seq)
 
     def lose_power(self, *, keep_witness: bool) -> None:
         """Of the witness, whose writes are not synced, each sector may be as it was at any time since the opening."""
@@ -107,29 +144,48 @@ class Life:
     def verify(self) -> None:
         """Open the store and compare. Raises StorageCorruptError when the store found a loss itself."""
         store = self.make_store()
-        loaded = store.open()
-        found = (loaded.records, [store.history(name(n), 1000, None) for n in range(COMPONENTS)])
-        store.close()
+        found = state(store)
         without, complete = self.expected(self.acknowledged), self.expected([*self.acknowledged, self.underway])
-        if found not in (without, complete):
+        if found not in (without.as_trimmed(found), complete.as_trimmed(found)):
             raise ViolationError(f"neither {len(self.acknowledged)} batches nor those and the one under way")
-        if found == complete:
+        if found == complete.as_trimmed(found):
             self.acknowledged.append(self.underway)
-        self.underway = []
+        self.underway = ([], NO_PAPERS)
+        entered = sum(len(papers.audit) for _, papers in self.acknowledged)
+        if not found.head.seq == entered == sum(len(batch) for batch, _ in self.acknowledged):
+            raise ViolationError(f"{found.head.seq} entries of the audit log for {entered} changes")
 
-    def expected(self, batches: Sequence[Sequence[Mutation]]) -> State:
+    def expected(self, batches: Sequence[Batch]) -> State:
         model = MemoryStore(HISTORY_LIMIT)
         model.open()
-        for batch in batches:
-            model.commit(batch)
+        for batch, papers in batches:
+            model.commit(batch, papers)
         model.close()
-        records = model.open().records
-        return records, [model.history(name(n), 1000, None) for n in range(COMPONENTS)]
+        return state(model)
 
-    def make_batch(self) -> list[Mutation]:
+    def make_batch(self) -> Batch:
         batch = [self.make_mutation() for _ in range(self.rng.choice((1, 1, 2, 3, 8, 20)))]
         self.rng.shuffle(batch)
-        return batch
+        return batch, Papers([self.make_entry(one) for one in batch], self.make_documents(), *self.make_keys())
+
+    def make_entry(self, mutation: Mutation) -> Draft:
+        """One for each change."""
+        outcome: Outcome = "intent" if self.rng.random() < 0.1 else "done"
+        by = Attribution("ann", "token", "x" * self.rng.choice((0, 10, 900)))
+        return draft(1.0, by, "commit", mutation.component_id, outcome=outcome, detail=str(mutation.revision))
+
+    def make_documents(self) -> list[DocumentChange]:
+        bodies = (None, b"short", bytes(6000))
+        number = self.rng.choice((0, 0, 1, 3))
+        return [DocumentChange("key", name(self.rng.randrange(5)), self.rng.choice(bodies)) for _ in range(number)]
+
+    def make_keys(self) -> tuple[list[KeyRow], list[str]]:
+        """Rows of requests, with large answers and without, and some whose time is over."""
+        answers = (None, "[200]", "x" * 6000)
+        number = self.rng.choice((0, 0, 1, 3))
+        ids = [name(self.rng.randrange(8)) for _ in range(number)]
+        rows = [KeyRow(one, "ann", str(self.revision), float(self.revision), self.rng.choice(answers)) for one in ids]
+        return rows, [name(self.rng.randrange(8)) for _ in range(number // 2)]
 
     def make_mutation(self) -> Mutation:
         self.revision += self.rng.choice((1, 1, 1, 50))
@@ -148,7 +204,11 @@ class Life:
         # What a cut has left of the copy that is made before a migration.
         self.disk.files.pop(str(self.directory / f"tekton.db.v{len(database.MIGRATIONS)}.new"), None)
         return SqliteStore(
-            self.directory, history_limit=HISTORY_LIMIT, exclusive=True, migrations=tuple(self.migrations)
+            self.directory,
+            history_limit=HISTORY_LIMIT,
+            audit_limit=AUDIT_LIMIT,
+            exclusive=True,
+            migrations=tuple(self.migrations),
         )
 
     def is_upgraded(self) -> bool:
@@ -158,6 +218,18 @@ class Life:
 
     def witness(self) -> bytes:
         return (self.directory / "witness").read_bytes()
+
+
+def state(store: RegistryStore) -> State:
+    """What a store holds; it is opened for that."""
+    loaded = store.open()
+    try:
+        histories = [store.history(name(number), 1000, None) for number in range(COMPONENTS)]
+        audit = store.read_audit(AuditQuery(), 10_000, None).entries
+        keys = [(key, store.kept_answer(key.id)) for key in loaded.keys]
+        return State(loaded.records, histories, loaded.documents, audit, store.audit_head, loaded.open_intents, keys)
+    finally:
+        store.close()
 
 
 def vacuum_into(connection: apsw.Connection, path: Path) -> None:

@@ -10,12 +10,13 @@ import unicodedata
 from copy import copy
 from enum import Enum
 from functools import lru_cache
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from tekton import _native
 from tekton.utils import tekton_ids
+from tekton.utils.endpoints import endpoint_problem
 from tekton.utils.random_uuid import random_uuid
 from tekton.utils.tekton_errors import InvalidRegistrationError
 
@@ -102,23 +103,37 @@ def new_instance_uuid() -> str:
     return random_uuid()
 
 
+MAX_FORGET_AFTER = 315_360_000.0
+"""Ten years, in seconds."""
+_CANONICAL_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+
+def _shown(**schema: Any) -> msgspec.Meta:
+    """What the JSON schema says; `check_registration` checks it, and says more of what is wrong."""
+    return msgspec.Meta(extra_json_schema=schema)
+
+
 class ComponentRegistration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a component says about itself when it registers.
 
-    Lists are kept as tuples, each name once. `endpoint` is the base URL under which the component is reached,
-    `max_instances` how many live instances of the id may exist at once.
+    Lists are kept as tuples, each name once. `endpoint` is the base URL (http or https) under which it is reached,
+    `max_instances` how many live instances of the id may exist at once. `forget_after` is for how many seconds an
+    instance that has FAILED or STOPPED stays in the registry (`core/forgetting.py`); None: until somebody removes it.
     """
 
-    component_id: str
+    component_id: Annotated[str, _shown(pattern=f"^{tekton_ids.ID_PATTERN}$")]
     component_name: str = ""
     component_type: str = "service"
     version: str = "0.0.0"
     capabilities: tuple[str, ...] = ()
     dependencies: tuple[str, ...] = ()
-    instance_uuid: str = msgspec.field(default_factory=new_instance_uuid)
+    instance_uuid: Annotated[str, _shown(pattern=f"^{_CANONICAL_UUID.pattern}$")] = msgspec.field(
+        default_factory=new_instance_uuid
+    )
     endpoint: str | None = None
-    max_instances: int = 1
+    max_instances: Annotated[int, _shown(minimum=1, maximum=10_000)] = 1
     metadata: dict[str, Any] = {}
+    forget_after: Annotated[float, _shown(minimum=0, maximum=MAX_FORGET_AFTER)] | None = None
 
     def __post_init__(self) -> None:
         # Callers pass lists; a frozen value must not change behind the registry's back. A name counts once.
@@ -132,8 +147,6 @@ MAX_NAMES = 256
 MAX_METADATA_BYTES = 64 * 1024
 MAX_METADATA_DEPTH = 64
 _MAX_TEXT = 256
-_MAX_ENDPOINT = 2048
-_CANONICAL_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _FEW = 8
 """So many names are probably those of other components too: what was found out about them is remembered."""
 
@@ -165,6 +178,8 @@ def _check_values(registration: ComponentRegistration) -> None:
     _check_texts(registration)
     if registration.max_instances < 1 or registration.max_instances > 10_000:
         raise InvalidRegistrationError("/max_instances", "must be between 1 and 10000")
+    if registration.forget_after is not None and not 0 <= registration.forget_after <= MAX_FORGET_AFTER:
+        raise InvalidRegistrationError("/forget_after", f"must be between 0 and {MAX_FORGET_AFTER:.0f} seconds")
     _check_instance_uuid(registration.instance_uuid)
 
 
@@ -185,13 +200,13 @@ def _check_texts(registration: ComponentRegistration) -> None:
         _check_text("component_name", registration.component_name)
         _check_text("component_type", registration.component_type)
         _check_text("version", registration.version)
-    if registration.endpoint is not None:
-        _check_text("endpoint", registration.endpoint, _MAX_ENDPOINT)
+    if registration.endpoint and (problem := endpoint_problem(registration.endpoint)) is not None:
+        raise InvalidRegistrationError("/endpoint", problem)
 
 
-def _check_text(field: str, text: str, most: int = _MAX_TEXT) -> None:
-    if len(text) > most or not text.isprintable():
-        raise InvalidRegistrationError(f"/{field}", f"must be printable and at most {most} characters")
+def _check_text(field: str, text: str) -> None:
+    if len(text) > _MAX_TEXT or not text.isprintable():
+        raise InvalidRegistrationError(f"/{field}", f"must be printable and at most {_MAX_TEXT} characters")
     # Two names that look the same should be the same.
     if not unicodedata.is_normalized("NFC", text):
         raise InvalidRegistrationError(f"/{field}", "must be in Unicode's composed form (NFC)")
@@ -212,6 +227,7 @@ def _is_plain(registration: ComponentRegistration) -> bool:
     return (
         type(registration.metadata) is dict
         and type(registration.max_instances) is int
+        and (registration.forget_after is None or type(registration.forget_after) is float)
         and _PLAIN.issuperset(map(type, texts))
         and type(registration) is ComponentRegistration
     )
@@ -267,7 +283,8 @@ class ComponentRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     change to this record. `registered_at` and `changed_at` are wall-clock seconds. `reason` says why the
     component is in its state, where that is not obvious. `supervised` means that Tekton runs the process.
     `serving` False takes traffic away: discovery does not name the instance, but dependencies are satisfied by it. It
-    means something only of a usable instance, and is true again when the instance is started anew.
+    means something only of a usable instance, and is true again when the instance is started anew. `forget_after` is
+    that of the registration.
     """
 
     component_id: str
@@ -288,6 +305,7 @@ class ComponentRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     registered_at: float
     changed_at: float
     serving: bool = True
+    forget_after: float | None = None
 
     @property
     def usable(self) -> bool:
@@ -324,8 +342,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One change of the registry, as watchers see it.
 
     `kind` is `registered`, `state`, `serving` (traffic was taken away or given back; the state is what it was, and
-    `reason` tells why), `updated` (a registration repeated with other contents) or `deregistered`.
-    `record` is the component after the change (the last one known, for `deregistered`).
+    `reason` tells why), `updated` (a registration repeated with other contents) or `deregistered` (the `reason` tells
+    whether it was forgotten). `record` is the component after the change (the last one known, for `deregistered`).
     """
 
     revision: int

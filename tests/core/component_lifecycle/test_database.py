@@ -13,16 +13,18 @@ import apsw
 import msgspec
 import pytest
 
+from tekton.core.audit.query import AuditQuery
 from tekton.core.component_lifecycle import ComponentRegistry, database
 from tekton.core.component_lifecycle.sqlite_store import SqliteStore
 from tekton.utils.tekton_errors import SchemaVersionError, StorageCorruptError, StorageError
 
 RELEASED = sorted((Path(__file__).parents[2] / "fixtures").glob("schema-*"))
+NEWEST = len(database.MIGRATIONS)
 
 
 def created(path: Path) -> apsw.Connection:
     connection = database.connect(path)
-    database.prepare(connection, path, database.schema_version(connection, path, 1))
+    database.prepare(connection, path, database.schema_version(connection, path, NEWEST))
     return connection
 
 
@@ -44,7 +46,7 @@ def test_opening_alone_writes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "tekton.db"
     connection = database.connect(path)
 
-    assert database.schema_version(connection, path, 1) == 0
+    assert database.schema_version(connection, path, NEWEST) == 0
     connection.close()
 
     assert path.stat().st_size == 0
@@ -56,13 +58,13 @@ def test_a_migration_keeps_the_data_and_a_copy_of_what_was(tmp_path: Path) -> No
     connection.execute("UPDATE meta SET incarnation = 7")
     migrations = [*database.MIGRATIONS, "ALTER TABLE meta ADD COLUMN note TEXT"]
 
-    database.prepare(connection, path, 1, migrations)
+    database.prepare(connection, path, NEWEST, migrations)
 
     assert connection.execute("SELECT incarnation, note FROM meta").get == (7, None)
-    assert database.schema_version(connection, path, 2) == 2
+    assert database.schema_version(connection, path, NEWEST + 1) == NEWEST + 1
     connection.close()
-    copy = database.connect(tmp_path / "tekton.db.v1")
-    assert database.schema_version(copy, path, 1) == 1
+    copy = database.connect(tmp_path / f"tekton.db.v{NEWEST}")
+    assert database.schema_version(copy, path, NEWEST) == NEWEST
     assert copy.execute("SELECT incarnation FROM meta").get == 7
     database.check(copy, path)
     copy.close()
@@ -75,14 +77,16 @@ def test_a_migration_that_fails_changes_nothing(tmp_path: Path) -> None:
     migrations = [*database.MIGRATIONS, "CREATE TABLE added (x); SELECT no_such_function()"]
 
     with pytest.raises(apsw.SQLError):
-        database.prepare(connection, path, 1, migrations)
+        database.prepare(connection, path, NEWEST, migrations)
     connection.close()
 
     again = database.connect(path)
-    assert database.schema_version(again, path, 1) == 1
+    assert database.schema_version(again, path, NEWEST) == NEWEST
     assert again.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'added'").get == 0
     again.close()
 
+
+TABLES = ("components", "changes", "audit", "documents", "idempotency_keys", "meta")
 
 MIGRATOR = """
 import os, signal, sys
@@ -92,13 +96,14 @@ from tekton.core.component_lifecycle import database
 path = Path(sys.argv[1])
 connection = database.connect(path)
 connection.create_scalar_function("die", lambda: os.kill(os.getpid(), signal.SIGKILL), 0)
+newest = len(database.MIGRATIONS)
 added = "CREATE TABLE added AS SELECT * FROM changes; UPDATE components SET record = 'half'; SELECT die()"
-database.prepare(connection, path, 1, [*database.MIGRATIONS, added])
+database.prepare(connection, path, newest, [*database.MIGRATIONS, added])
 """
 
 
 def test_a_migration_that_is_killed_leaves_the_old_schema_and_its_data(tmp_path: Path) -> None:
-    shutil.copytree(RELEASED[0], tmp_path / "data")
+    shutil.copytree(RELEASED[-1], tmp_path / "data")
     path = tmp_path / "data" / "tekton.db"
     before = rows(path)
 
@@ -107,20 +112,22 @@ def test_a_migration_that_is_killed_leaves_the_old_schema_and_its_data(tmp_path:
     assert killed.returncode == -signal.SIGKILL
     assert rows(path) == before
     with database.reading(path) as connection:
-        assert database.schema_version(connection, path, 1) == 1
+        assert database.schema_version(connection, path, NEWEST) == NEWEST
         assert not connection.table_exists("main", "added")
         database.check(connection, path)
 
 
 def test_a_migration_without_room_leaves_the_old_schema_and_its_data(tmp_path: Path) -> None:
-    shutil.copytree(RELEASED[0], tmp_path / "data")
+    shutil.copytree(RELEASED[-1], tmp_path / "data")
     path = tmp_path / "data" / "tekton.db"
     before = rows(path)
     connection = database.connect(path)
     connection.pragma("max_page_count", connection.pragma("page_count") + 1)
 
+    added = "CREATE TABLE added AS SELECT * FROM changes"
+
     with pytest.raises(apsw.FullError):
-        database.prepare(connection, path, 1, [*database.MIGRATIONS, "CREATE TABLE added AS SELECT * FROM changes"])
+        database.prepare(connection, path, NEWEST, [*database.MIGRATIONS, added])
     connection.close()
 
     assert rows(path) == before
@@ -128,13 +135,13 @@ def test_a_migration_without_room_leaves_the_old_schema_and_its_data(tmp_path: P
 
 @pytest.mark.parametrize("script", ["DELETE FROM components WHERE component_id = 'hermes'", "DELETE FROM changes"])
 def test_a_migration_that_would_lose_rows_is_undone(tmp_path: Path, script: str) -> None:
-    shutil.copytree(RELEASED[0], tmp_path / "data")
+    shutil.copytree(RELEASED[-1], tmp_path / "data")
     path = tmp_path / "data" / "tekton.db"
     before = rows(path)
     connection = database.connect(path)
 
-    with pytest.raises(StorageError, match="the migration to schema 2 would turn"):
-        database.prepare(connection, path, 1, [*database.MIGRATIONS, script])
+    with pytest.raises(StorageError, match=f"the migration to schema {NEWEST + 1} would turn"):
+        database.prepare(connection, path, NEWEST, [*database.MIGRATIONS, script])
     connection.close()
 
     assert rows(path) == before
@@ -147,9 +154,9 @@ def test_the_steps_of_a_migration_are_taken_one_by_one(tmp_path: Path) -> None:
     steps = ["CREATE TABLE second (x)", "CREATE TABLE third (x); SELECT no_such_function()"]
 
     with pytest.raises(apsw.SQLError):
-        database.prepare(connection, path, 1, [*database.MIGRATIONS, *steps])
+        database.prepare(connection, path, NEWEST, [*database.MIGRATIONS, *steps])
 
-    assert database.schema_version(connection, path, 2) == 2
+    assert database.schema_version(connection, path, NEWEST + 1) == NEWEST + 1
     assert connection.table_exists("main", "second")
     assert not connection.table_exists("main", "third")
     connection.close()
@@ -157,7 +164,7 @@ def test_the_steps_of_a_migration_are_taken_one_by_one(tmp_path: Path) -> None:
 
 def rows(path: Path) -> list[Any]:
     with database.reading(path) as connection:
-        return [connection.execute(f"SELECT * FROM {table}").fetchall() for table in ("components", "changes", "meta")]
+        return [connection.execute(f"SELECT * FROM {table}").fetchall() for table in TABLES]
 
 
 @pytest.mark.parametrize("released", RELEASED, ids=lambda path: path.name)
@@ -168,11 +175,16 @@ async def test_a_database_of_every_released_schema_opens_with_all_that_is_in_it(
     async with ComponentRegistry(tmp_path / "data") as registry:
         records = registry.all_instances()
         histories = {name: await registry.get_history(name, 1000) for name in expected["histories"]}
+        audit = (await registry.audit.page(AuditQuery(), 1000)).entries
+        documents = {kind: dict(registry.documents.all(kind)) for kind in expected.get("documents", ())}
         assert registry.incarnation == expected["incarnation"] + 1
         assert registry.revision >= expected["revision"]
+        assert len(registry.idempotency_keys) == expected.get("keys", 0)
 
     assert_contained(expected["records"], msgspec.to_builtins(records))
     assert_contained(expected["histories"], msgspec.to_builtins(histories))
+    assert_contained(expected.get("audit", []), msgspec.to_builtins(audit))
+    assert_contained(expected.get("documents", {}), msgspec.to_builtins(documents))
 
 
 def assert_contained(expected: Any, found: Any) -> None:

@@ -225,6 +225,7 @@ async def test_metadata_is_kept_as_json_has_it(registry: ComponentRegistry, valu
 
 class Kind(StrEnum):
     AGENT = "agent"
+    PLACE = "http://agent:1"
 
 
 class Empty(dict[str, Any]):
@@ -236,7 +237,7 @@ def test_what_is_kept_are_plain_values_whatever_the_registration_was_made_of() -
         component_id=Kind.AGENT,
         component_type=Kind.AGENT,
         capabilities=(Kind.AGENT,),
-        endpoint=Kind.AGENT,
+        endpoint=Kind.PLACE,
         metadata=Empty(),
     )
 

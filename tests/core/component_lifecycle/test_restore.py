@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import apsw
 import msgspec
@@ -15,9 +16,10 @@ import pytest
 from tekton.core.component_lifecycle import database
 from tekton.core.component_lifecycle.backup import BackupWriter, back_up_offline
 from tekton.core.component_lifecycle.directory_lock import DirectoryLock
+from tekton.core.component_lifecycle.documents import DocumentChange
 from tekton.core.component_lifecycle.restore import INCARNATION_GAP, REVISION_GAP, Present, Restoration, Restored
 from tekton.core.component_lifecycle.sqlite_store import SqliteStore
-from tekton.core.component_lifecycle.store import HistoryEntry, Loaded, Mutation
+from tekton.core.component_lifecycle.store import HistoryEntry, Loaded, Mutation, Papers
 from tekton.core.component_lifecycle.witness import Witness
 from tekton.core.lifecycle import ComponentState
 from tekton.utils.tekton_errors import BackupError, SchemaVersionError, StorageCorruptError, StorageLockedError
@@ -120,6 +122,65 @@ def test_no_revision_incarnation_or_identity_comes_again(data: Path, backup: Pat
     assert restored.revision == new.revision == old.revision + REVISION_GAP
     assert new.incarnation == old.incarnation + INCARNATION_GAP + 1
     assert mark.identity != witness.identity
+
+
+def revoked(about: str, issued_up_to: int | None) -> DocumentChange:
+    return DocumentChange("revocation", about, msgspec.json.encode({"issued_up_to": issued_up_to}))
+
+
+def key(name: str, expires_at: float | None = None) -> DocumentChange:
+    return DocumentChange("api_key", name, msgspec.json.encode({"expires_at": expires_at}))
+
+
+def documents(directory: Path) -> dict[str, Any]:
+    return {
+        name: msgspec.json.decode(body)
+        for of_kind in load(directory).documents.values()
+        for name, body in of_kind.items()
+    }
+
+
+def test_what_was_taken_back_since_the_backup_stays_so(tmp_path: Path) -> None:
+    directory, backup = tmp_path / "data", tmp_path / "backup.db"
+    with opened(directory) as (store, _):
+        store.commit([], Papers([], [key("kept"), key("ended"), key("removed"), revoked("subject:back", None)]))
+        BackupWriter(directory, backup, NOW).run()
+        changes = [key("ended", NOW), DocumentChange("api_key", "removed", None), key("lost with the rest")]
+        revocations = [revoked("token:leaked", None), revoked("subject:back", 7)]
+        store.commit([], Papers([], [*changes, *revocations]))
+
+    restore(directory, backup)
+
+    assert documents(directory) == {
+        "kept": {"expires_at": None},
+        "ended": {"expires_at": NOW},
+        "token:leaked": {"issued_up_to": None},
+        "subject:back": {"issued_up_to": 7},
+    }
+    restore(tmp_path / "elsewhere", backup)
+    assert set(documents(tmp_path / "elsewhere")) == {"kept", "ended", "removed", "subject:back"}
+
+
+def test_between_databases_that_do_not_follow_one_another_what_takes_more_back_counts(tmp_path: Path) -> None:
+    """As after a disk was lost: Tekton has begun anew, and then the backup is found."""
+    backup = tmp_path / "backup.db"
+    with opened(tmp_path / "lost") as (store, _):
+        there = [key("one"), key("two", 5), revoked("subject:a", None), revoked("subject:b", 3)]
+        store.commit([], Papers([], there))
+        BackupWriter(tmp_path / "lost", backup, NOW).run()
+    with opened(tmp_path / "new") as (store, _):
+        there = [key("two", 9), revoked("subject:a", 8), revoked("subject:b", None), revoked("subject:c", 1)]
+        store.commit([], Papers([], there))
+
+    restore(tmp_path / "new", backup)
+
+    assert documents(tmp_path / "new") == {
+        "one": {"expires_at": None},
+        "two": {"expires_at": 5},
+        "subject:a": {"issued_up_to": None},
+        "subject:b": {"issued_up_to": None},
+        "subject:c": {"issued_up_to": 1},
+    }
 
 
 def test_a_second_restore_of_the_same_backup_is_above_the_first(data: Path, backup: Path) -> None:

@@ -16,9 +16,13 @@ import apsw
 import msgspec
 import pytest
 
+from tekton.core.attribution import Attribution
+from tekton.core.audit.entry import draft
+from tekton.core.audit.query import AuditQuery
 from tekton.core.component_lifecycle import database
+from tekton.core.component_lifecycle.documents import DocumentChange
 from tekton.core.component_lifecycle.sqlite_store import SqliteStore
-from tekton.core.component_lifecycle.store import HistoryEntry, Mutation
+from tekton.core.component_lifecycle.store import HistoryEntry, Mutation, Papers
 from tekton.core.lifecycle import ComponentState
 from tekton.utils.tekton_errors import (
     SchemaVersionError,
@@ -433,6 +437,35 @@ def test_a_full_disk_refuses_commits_until_there_is_room(small_disk: Path) -> No
 
     _, _, histories = contents(small_disk)
     assert [entry.revision for entry in histories[0]] == acknowledged[::-1]
+
+
+def test_a_full_disk_leaves_neither_an_entry_of_the_audit_log_nor_what_it_tells_of(small_disk: Path) -> None:
+    committed = 0
+    with opened(small_disk) as store:
+        fill_up(small_disk / "ballast", leave=256 * 1024)
+        for number in range(1, 2000):
+            said = draft(1.0, Attribution("ann"), "put", str(number), detail="x" * 900)
+            papers = Papers([said] * 5, [DocumentChange("key", str(number), bytes(1000))])
+            try:
+                store.commit([mutation(number, number, size=1000)], papers)
+            except StorageFullError:
+                break
+            committed = number
+        head = store.audit_head
+        assert 0 < committed < 1999
+        assert head.seq == 5 * committed
+
+        (small_disk / "ballast").unlink()
+        store.commit([], Papers([draft(1.0, Attribution("ann"), "after", "")]))
+        assert store.audit_head.seq == head.seq + 1
+
+    store = SqliteStore(small_disk)
+    loaded = store.open()
+    assert len(loaded.records) == len(loaded.documents["key"]) == committed
+    page = store.read_audit(AuditQuery(), 10_000, None)
+    assert [entry.seq for entry in page.entries] == list(range(head.seq + 1, 0, -1))
+    assert page.entries[0].previous_hash == head.hash.hex()
+    store.close()
 
 
 def fill_up(path: Path, leave: int) -> None:

@@ -11,6 +11,7 @@ Rules of this file:
 * What the store refused (disk full) is undone newest first, with everything queued behind it. Observations among it
   are facts: they are then made again, in order, in a world in which the refused commands never were.
 * A batch whose outcome is unknown stops the queue for good.
+* What a caller commands carries its entry of the audit log with it: both are stored, or both are refused.
 
 All methods run on one event loop at a time; only `_write` and what belongs to the store run in the executor.
 """
@@ -22,10 +23,15 @@ from concurrent.futures import Future as WorkerFuture
 from contextlib import suppress
 from typing import NamedTuple, Protocol, TypeVar
 
-from tekton.core.component_lifecycle.pending import Entry, Pending
-from tekton.core.component_lifecycle.steps import Before, Fact, Key, Step, change_of, mutation_of
-from tekton.core.component_lifecycle.store import HistoryEntry, RegistryStore
+from tekton.core.attribution import current
+from tekton.core.audit.entry import AuditHead, Draft
+from tekton.core.audit.query import AuditPage, AuditQuery
+from tekton.core.component_lifecycle.documents import DocumentChange
+from tekton.core.component_lifecycle.pending import Entry, Pending, give_numbers, give_revisions, papers_of
+from tekton.core.component_lifecycle.steps import Before, Fact, Key, Step, change_of, mutation_of, said_of
+from tekton.core.component_lifecycle.store import HistoryEntry, Papers, RegistryStore
 from tekton.core.events import ChangeFeed
+from tekton.core.idempotency import Claim, current_claim
 from tekton.core.lifecycle import Change
 from tekton.failpoints import reach
 from tekton.utils.tekton_errors import StorageBusyError, StorageError, StorageFullError, StorageUnknownError
@@ -53,6 +59,10 @@ class Head(Protocol):
         """Observe *fact* again; False when it is not legal."""
         ...
 
+    def show_document(self, change: DocumentChange) -> None:
+        """Let a document that was changed be seen."""
+        ...
+
 
 class _Flight(NamedTuple):
     """A batch that is with the store. `base` is its lowest revision."""
@@ -60,7 +70,7 @@ class _Flight(NamedTuple):
     entries: list[Entry]
     observed: list[Change]
     base: int
-    written: "WorkerFuture[None]"
+    written: "WorkerFuture[AuditHead]"
 
 
 class CommitQueue:
@@ -87,6 +97,7 @@ class CommitQueue:
         self._failure: StorageError | None = None
         self._failure_listeners: list[Callable[[StorageError], None]] = []
         self._full = False
+        self._audit_head = store.audit_head
 
     @property
     def failure(self) -> StorageError | None:
@@ -107,18 +118,65 @@ class CommitQueue:
         if self._pending.crowded:
             raise StorageBusyError(len(self._pending))
 
-    def command(self, key: Key, steps: Sequence[Step], before: Sequence[Before]) -> "asyncio.Future[None]":
+    def command(self, key: Key, steps: Sequence[Step], before: Sequence[Before]) -> "asyncio.Future[int]":
         """Make *steps* durable and visible; the future is done when both are true.
 
         To be admitted first. The future fails with StorageFullError after the head was made what it was *before*, and
         with StorageUnknownError when the outcome is not known, which is raised at once when the queue has stopped.
-        Cancelling the caller does not take the command back.
+        Cancelling the caller does not take the command back. The audit log says whose it was, if it was a caller's.
         """
         self._check_running(before)
-        entry = Entry(key, steps, before)
+        by = current()
+        entry = Entry(key, steps, before, audit=None if by is None else said_of(by, key, steps), claim=_claim())
         caller = entry.new_caller()
         self._enqueue(entry)
         return caller
+
+    @property
+    def audit_head(self) -> AuditHead:
+        """The newest durable entry of the audit log."""
+        return self._audit_head
+
+    def audit(self, draft: Draft) -> "asyncio.Future[int]":
+        """Make an entry of the audit log durable; the future gives its number. Raises as `admit` and `command`."""
+        return self._submit(lambda: Entry(_NOBODY, (), (), audit=draft, claim=_claim()))
+
+    def note(self, draft: Draft) -> None:
+        """Make an entry of the audit log durable behind, as an observation is. Nothing, when the queue has stopped."""
+        if self._failure is None:
+            self._enqueue(Entry(_NOBODY, (), (), audit=draft, lasting=True))
+
+    def documents(self, changes: Sequence[DocumentChange], draft: Draft) -> "asyncio.Future[int]":
+        """Make changed documents durable and visible, with what the audit log says of it. As `admit` and `command`."""
+        return self._submit(lambda: Entry(_NOBODY, (), (), audit=draft, documents=changes, claim=_claim()))
+
+    def keep_key(self, claim: Claim) -> "asyncio.Future[int]":
+        """Make the row of *claim* durable, with the answer to what was done. Raises as `command`."""
+        self._check_running()
+        entry = Entry(_NOBODY, (), (), claim=claim)
+        caller = entry.new_caller()
+        self._enqueue(entry)
+        return caller
+
+    async def kept_answer(self, id: str) -> str | None:  # noqa: A002
+        """Read from the store what the request with that key was answered with; None when that is not there."""
+        self._check_running()
+        return await asyncio.get_running_loop().run_in_executor(self._worker, self._store.kept_answer, id)
+
+    async def read_audit(self, query: AuditQuery, limit: int, before: int | None) -> AuditPage:
+        """Read the audit log from the store, newest first."""
+        self._check_running()
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._worker, self._store.read_audit, query, limit, before)
+
+    async def trim_audit(self, signed: int) -> bool:
+        """Let the store drop some old entries of the audit log; see there. Raises the storage errors."""
+        self._check_running()
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._worker, self._store.trim_audit, signed)
+        except StorageUnknownError as error:
+            self._has_stopped(error)
+            raise
 
     async def settled(self, key: Key) -> None:
         """Wait until every command about *key* has been published; raise if the last of them was refused."""
@@ -218,6 +276,14 @@ class CommitQueue:
             # Without the frames that earlier callers have left on it.
             raise self._failure.with_traceback(None)
 
+    def _submit(self, make: Callable[[], Entry]) -> "asyncio.Future[int]":
+        self._check_running()
+        self.admit()
+        entry = make()
+        caller = entry.new_caller()
+        self._enqueue(entry)
+        return caller
+
     def _enqueue(self, entry: Entry) -> None:
         self._underway[entry.key] = self._underway.get(entry.key, 0) + 1
         self._pending.append(entry)
@@ -230,12 +296,18 @@ class CommitQueue:
         entries = self._pending.take_batch()
         observed, self._unsaved = self._unsaved, []
         base = self._feed.revision + REVISION_GAP
-        written = self._worker.submit(self._write, [*observed, *_give_revisions(entries, base)])
+        changes = [*observed, *give_revisions(entries, base)]
+        written = self._worker.submit(self._write, changes, papers_of(entries))
         self._flight = _Flight(entries, observed, base, written)
         self._attend(self._flight, loop)
 
-    def _write(self, changes: list[Change]) -> None:
-        self._store.commit([mutation_of(change) for change in changes])
+    def _write(self, changes: list[Change], papers: Papers | None = None) -> AuditHead:
+        mutations = [mutation_of(change) for change in changes]
+        if papers is None:
+            self._store.commit(mutations)
+        else:
+            self._store.commit(mutations, papers)
+        return self._store.audit_head
 
     def _attend(self, flight: _Flight, loop: asyncio.AbstractEventLoop) -> None:
         self._attending = loop
@@ -248,10 +320,11 @@ class CommitQueue:
         self._flight = None
         if error is None:
             self._full = False
+            self._audit_head = flight.written.result()
             self._publish(flight.entries)
         else:
             self._fail(flight, error)
-        if self._pending or (self._unsaved and error is None):
+        if error is None and (self._pending or self._unsaved):
             self.carry_on()
         elif self._failure is None:
             self._tidy_later()
@@ -272,15 +345,21 @@ class CommitQueue:
         )
 
     def _not_tidied(self, tidied: "WorkerFuture[None]") -> None:
-        error = tidied.exception()
+        if (error := tidied.exception()) is not None:
+            self._has_stopped(error)
+
+    def _has_stopped(self, error: BaseException) -> None:
         # A batch that is with the store by now will be told the same.
-        if self._flight is None and self._failure is None and error is not None:
+        if self._flight is None and self._failure is None:
             self._stop([], error)
 
     def _publish(self, entries: list[Entry]) -> None:
         reach("store.before_ack")
+        give_numbers(entries, self._audit_head.seq)
         for entry in entries:
             self._leave(entry)
+            for document in entry.documents:
+                self._head.show_document(document)
             for change in entry.changes:
                 self._head.show(change)
         self._feed.publish(*(change for entry in entries for change in entry.changes))
@@ -313,6 +392,9 @@ class CommitQueue:
         for entry in refused:
             if entry.fact is not None:
                 self._head.take(entry.fact)
+            elif entry.lasting and self._failure is None:
+                self._underway[entry.key] = self._underway.get(entry.key, 0) + 1
+                self._pending.append(entry)
 
     def _try_later(self) -> None:
         if self._retry is not None:
@@ -335,19 +417,19 @@ class CommitQueue:
 
 
 _NOBODY: Key = ("", "")
+
+
+def _claim() -> Claim | None:
+    """That of the request which submits an entry, if no other entry carries its row."""
+    claim = current_claim()
+    return None if claim is None else claim.take()
+
+
 _T = TypeVar("_T")
 
 
 def _closed() -> StorageError:
     return StorageError("the registry is closed")
-
-
-def _give_revisions(entries: list[Entry], base: int) -> list[Change]:
-    changes: list[Change] = []
-    for entry in entries:
-        entry.changes = [change_of(step, base + len(changes) + offset) for offset, step in enumerate(entry.steps)]
-        changes.extend(entry.changes)
-    return changes
 
 
 def _call_soon(loop: asyncio.AbstractEventLoop, callback: Callable[[_T], None], argument: _T) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 import apsw
 import apsw.sqlite_extra
 
+from tekton.core.audit.entry import EMPTY, AuditHead
 from tekton.core.component_lifecycle.witness import Mark, sync_directory
 from tekton.failpoints import reach
 from tekton.utils.tekton_errors import SchemaVersionError, StorageCorruptError, StorageError, StorageFullError
@@ -62,7 +63,39 @@ _VERSION_1 = """
     INSERT INTO meta VALUES (1, 0, 0, 0, randomblob(16), zeroblob(32), 0);
 """
 
-MIGRATIONS: tuple[str, ...] = (_VERSION_1,)
+_VERSION_2 = """
+    CREATE TABLE audit (
+        seq INTEGER PRIMARY KEY,
+        body TEXT NOT NULL,
+        hash BLOB NOT NULL
+    );
+    CREATE TABLE audit_open ( -- intents of which nothing has come yet
+        seq INTEGER PRIMARY KEY
+    );
+    CREATE TABLE documents (
+        kind TEXT NOT NULL,
+        id TEXT NOT NULL,
+        body BLOB NOT NULL,
+        PRIMARY KEY (kind, id)
+    ) WITHOUT ROWID;
+    ALTER TABLE meta ADD COLUMN audit_seq INTEGER NOT NULL DEFAULT 0; -- of the newest entry
+    ALTER TABLE meta ADD COLUMN audit_hash BLOB NOT NULL DEFAULT x'{zeros}';
+    ALTER TABLE meta ADD COLUMN audit_kept INTEGER NOT NULL DEFAULT 0; -- rows in audit
+    ALTER TABLE meta ADD COLUMN audit_base INTEGER NOT NULL DEFAULT 0; -- of the newest entry that was dropped
+    ALTER TABLE meta ADD COLUMN audit_base_hash BLOB NOT NULL DEFAULT x'{zeros}';
+""".replace("{zeros}", "00" * 32)
+
+_VERSION_3 = """
+    CREATE TABLE idempotency_keys (
+        id TEXT PRIMARY KEY,
+        subject TEXT NOT NULL,
+        request TEXT NOT NULL,
+        at REAL NOT NULL,
+        answer TEXT -- NULL: what came of it is not known (yet)
+    );
+"""
+
+MIGRATIONS: tuple[str, ...] = (_VERSION_1, _VERSION_2, _VERSION_3)
 """The script at position n takes schema n to n + 1. Released scripts are never changed.
 
 None of them adds or removes rows of `components` and `changes`: that is verified before a step is committed.
@@ -75,6 +108,16 @@ _SOUND = (
         """
         SELECT 'the history is not ' || kept || ' changes up to revision ' || revision FROM meta
         WHERE (kept, revision) IS NOT (SELECT count(*), coalesce(max(revision), 0) FROM changes)
+        """,
+        None,
+    ),
+    (
+        """
+        SELECT 'the audit log is not ' || audit_kept || ' entries up to ' || audit_seq FROM meta
+        WHERE (audit_kept, audit_seq, audit_hash) IS NOT (
+            SELECT (SELECT count(*) FROM audit), coalesce(max(seq), audit_base), coalesce(hash, audit_base_hash)
+            FROM (SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1)
+        )
         """,
         None,
     ),
@@ -109,6 +152,9 @@ _SOUND = (
         UNION ALL
         SELECT 'the history of ' || component_id || ' has a hole' FROM changes
         WHERE octet_length(change) > 900 AND instr(CAST(change AS BLOB), x'00')
+        UNION ALL
+        SELECT 'the answer to a request of ' || subject || ' has a hole' FROM idempotency_keys
+        WHERE octet_length(answer) > 900 AND instr(CAST(answer AS BLOB), x'00')
         LIMIT 1
         """,
         None,
@@ -150,6 +196,13 @@ def reading(path: Path) -> Iterator[apsw.Connection]:
 def mark_of(connection: apsw.Connection) -> Mark:
     """The mark in a database that has a schema."""
     return Mark._make(connection.execute(_MARK).fetchall()[0])
+
+
+def audit_head_of(connection: apsw.Connection) -> AuditHead:
+    """The newest entry of the audit log in a database that has a schema, of any version."""
+    if not connection.table_exists("main", "audit"):
+        return EMPTY
+    return AuditHead._make(connection.execute("SELECT audit_seq, audit_hash FROM meta").fetchall()[0])
 
 
 def load_checksums() -> None:

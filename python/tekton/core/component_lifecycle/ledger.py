@@ -18,12 +18,17 @@ import msgspec
 
 from tekton import _native
 from tekton.clock import Clock
+from tekton.core.attribution import TEKTON, current
+from tekton.core.audit.entry import AuditEntry, draft
+from tekton.core.audit.log import AuditLog
 from tekton.core.component_lifecycle import refusals
 from tekton.core.component_lifecycle.commit import CommitQueue
+from tekton.core.component_lifecycle.documents import DocumentChange, Documents
 from tekton.core.component_lifecycle.steps import Before, Fact, Key, Step, moved
-from tekton.core.component_lifecycle.store import Loaded, RegistryStore
+from tekton.core.component_lifecycle.store import Loaded, Papers, RegistryStore
 from tekton.core.component_lifecycle.view import CommittedView
 from tekton.core.events import ChangeFeed, can_be_told
+from tekton.core.idempotency import IdempotencyKeys
 from tekton.core.lifecycle import (
     ENDED,
     PATH_TO_READY,
@@ -69,8 +74,12 @@ class Ledger:
         self._waiters: dict[str, list[tuple[Predicate, asyncio.Future[ComponentRecord | None]]]] = {}
         self._undo_listeners: list[UndoListener] = []
         self.stale_commands = 0
-        self.commits = CommitQueue(store, self.feed, self, executor)
         try:
+            self._conclude(store, loaded.open_intents)
+            self.commits = CommitQueue(store, self.feed, self, executor)
+            self.audit = AuditLog(self.commits, clock.time)
+            self.documents = Documents(loaded.documents, self._change_documents)
+            self.keys = IdempotencyKeys(loaded.keys, self.commits, clock.time)
             self._load(loaded)
         except BaseException:
             store.close()
@@ -127,6 +136,22 @@ class Ledger:
         await self.commits.command(key, (Step("deregistered", record.state, gone),), ((key, record),))
         return gone
 
+    async def amend(self, known: Iterable[ComponentRecord], step_of: Callable[[ComponentRecord], Step]) -> None:
+        """Take a step from each of *known* that is still the head's record; see `ComponentRegistry.amend`."""
+        self.commits.admit()
+        commands: list[asyncio.Future[int]] = []
+        for record in known:
+            key = _key(record)
+            if self._newest(key) is not record:
+                continue
+            step = step_of(record)
+            if step.kind == "deregistered":
+                self._remove(key)
+            else:
+                self._put(key, step.record)
+            commands.append(self.commits.command(key, (step,), ((key, record),)))
+        await _all_done(commands)
+
     def observe(self, key: Key, state: ComponentState, reason: str) -> bool:
         """Record what has happened to *key*; see `ComponentRegistry.observe`."""
         return self.take(Fact(key, state, _storable(reason), self._clock.time()))
@@ -165,6 +190,10 @@ class Ledger:
         self._undo_listeners.append(listener)
         return lambda: self._undo_listeners.remove(listener)
 
+    def _change_documents(self, changes: Sequence[DocumentChange], action: str, detail: str) -> "asyncio.Future[int]":
+        said = draft(self._clock.time(), current() or TEKTON, action, changes[0].id, detail=detail)
+        return self.commits.documents(changes, said)
+
     # What the commit queue asks for.
 
     def show(self, change: Change) -> None:
@@ -178,6 +207,10 @@ class Ledger:
             best = self.view.find(change.component_id)
             for predicate, future in waiting:
                 _tell(predicate, future, best)
+
+    def show_document(self, change: DocumentChange) -> None:
+        """Let a document that was changed be seen."""
+        self.documents.show(change)
 
     def undo(self, before: Iterable[Before]) -> None:
         """Make the head what it was; *before* is newest first."""
@@ -199,6 +232,24 @@ class Ledger:
             except Exception:
                 # The callers of what was undone still wait for their answers.
                 _logger.exception("a listener failed when a change of %s was undone", key[0])
+
+    def _conclude(self, store: RegistryStore, intents: Sequence[AuditEntry]) -> None:
+        """Say of what was about to be done when the control plane before us ended that nobody knows what came of it."""
+        now = self._clock.time()
+        said = [
+            draft(
+                now,
+                TEKTON,
+                one.action,
+                one.target,
+                outcome="unknown",
+                detail=f"{one.actor} intended it",
+                intent=one.seq,
+            )
+            for one in intents
+        ]
+        if said:
+            store.commit([], Papers(said))
 
     def _load(self, loaded: Loaded) -> None:
         decoder = msgspec.json.Decoder(ComponentRecord)
@@ -242,8 +293,8 @@ class Ledger:
     ) -> ComponentRecord:
         updated = _replace(known, **_described(registration))
         if known.supervised and not supervised:
-            # How many there may be is the business of who runs them: a replica knows of itself only.
-            updated = _replace(updated, max_instances=known.max_instances)
+            # How many there may be, and for how long, is the business of who runs them.
+            updated = _replace(updated, max_instances=known.max_instances, forget_after=known.forget_after)
         if updated == known:
             await self.commits.settled(key)
             return known
@@ -329,6 +380,7 @@ def _new_record(registration: ComponentRegistration, supervised: bool, generatio
         revision=0,
         registered_at=now,
         changed_at=now,
+        forget_after=registration.forget_after,
     )
 
 
@@ -343,12 +395,25 @@ def _described(registration: ComponentRegistration) -> dict[str, Any]:
         "endpoint": registration.endpoint,
         "metadata": registration.metadata,
         "max_instances": registration.max_instances,
+        "forget_after": registration.forget_after,
     }
 
 
 def _storable(reason: str | None) -> str | None:
     """*reason* without what UTF-8 cannot carry, such as undecodable output of a process."""
     return reason if reason is None or reason.isascii() else reason.encode(errors="backslashreplace").decode()
+
+
+async def _all_done(commands: Sequence["asyncio.Future[int]"]) -> None:
+    """Wait until all of them are done; raise what the first refused one failed with."""
+    try:
+        if commands:
+            await asyncio.wait(commands)
+        for refusal in [error for command in commands if (error := command.exception()) is not None]:
+            raise refusal
+    finally:
+        for command in commands:
+            command.cancel()
 
 
 def _tell(predicate: Predicate, future: "asyncio.Future[ComponentRecord | None]", best: ComponentRecord | None) -> None:

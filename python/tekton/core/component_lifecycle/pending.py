@@ -9,8 +9,12 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from tekton.core.component_lifecycle.steps import Before, Fact, Key, Step
+from tekton.core.audit.entry import Draft
+from tekton.core.component_lifecycle.documents import DocumentChange
+from tekton.core.component_lifecycle.steps import Before, Fact, Key, Step, change_of
+from tekton.core.component_lifecycle.store import Papers
 from tekton.core.events import can_be_told
+from tekton.core.idempotency import Claim
 from tekton.core.lifecycle import Change, ComponentRecord
 from tekton.utils.tekton_errors import StorageError
 
@@ -29,33 +33,64 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Entry:
-    """Steps that become visible together: a command with its callers, or an observation (*fact*) that has to wait."""
+    """Steps that become visible together: a command with its callers, or an observation (*fact*) that has to wait.
 
-    __slots__ = ("before", "callers", "changes", "fact", "key", "size", "steps")
+    `audit` is what the audit log says of it, `audit_seq` the number of that once it is durable, `documents` are the
+    changes of documents in it. `lasting` says that a refusal of the store is only a delay. `claim` is that of the
+    request which made it, if the row of its key goes with the entry.
+    """
 
-    def __init__(self, key: Key, steps: Sequence[Step], before: Sequence[Before], fact: Fact | None = None) -> None:
+    __slots__ = (
+        "audit", "audit_seq", "before", "callers", "changes", "claim", "documents", "fact", "key", "lasting", "size",
+        "steps",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        key: Key,
+        steps: Sequence[Step],
+        before: Sequence[Before],
+        fact: Fact | None = None,
+        *,
+        audit: Draft | None = None,
+        documents: Sequence[DocumentChange] = (),
+        lasting: bool = False,
+        claim: Claim | None = None,
+    ) -> None:
         self.key = key
         self.steps = steps
         self.before = before
         self.fact = fact
-        self.callers: list[asyncio.Future[None]] = []
+        self.audit = audit
+        self.audit_seq = 0
+        self.documents = documents
+        self.lasting = lasting
+        self.claim = claim
+        self.callers: list[asyncio.Future[int]] = []
         self.changes: list[Change] = []
         # The steps of one entry write much the same record over again.
         self.size = _size(steps[0].record) * len(steps) if steps else 0
+        for document in documents:
+            self.size += len(document.body or b"")
 
-    def new_caller(self) -> "asyncio.Future[None]":
-        """A future that is done when the entry is published, and fails when it is refused."""
+    def new_caller(self) -> "asyncio.Future[int]":
+        """A future that is done when the entry is published, and fails when it is refused.
+
+        Its result is `audit_seq`.
+        """
         caller = asyncio.get_running_loop().create_future()
         self.callers.append(caller)
         return caller
 
     def answer(self, error: StorageError | None) -> None:
         """Tell the callers that the entry is published, or why it is not."""
+        if self.claim is not None:
+            self.claim.written(error)
         for caller in self.callers:
             if not can_be_told(caller):
                 continue
             if error is None:
-                caller.set_result(None)
+                caller.set_result(self.audit_seq)
             else:
                 caller.set_exception(error)
 
@@ -106,3 +141,31 @@ class Pending:
         """Remove and return everything."""
         entries, self._entries, self._size = list(self._entries), deque(), 0
         return entries
+
+
+def give_revisions(entries: Sequence[Entry], base: int) -> list[Change]:
+    """Make the changes of *entries*, with revisions from *base* on."""
+    changes: list[Change] = []
+    for entry in entries:
+        entry.changes = [change_of(step, base + len(changes) + offset) for offset, step in enumerate(entry.steps)]
+        changes.extend(entry.changes)
+    return changes
+
+
+def papers_of(entries: Sequence[Entry]) -> Papers | None:
+    """What *entries* carry beside their changes; None when that is nothing."""
+    audit = [entry.audit for entry in entries if entry.audit is not None]
+    documents = [document for entry in entries for document in entry.documents]
+    claims = [(entry.claim, entry.steps) for entry in entries if entry.claim is not None]
+    if not (audit or documents or claims):
+        return None
+    keys = [claim.row(steps) for claim, steps in claims]
+    return Papers(audit, documents, keys, [one for claim, _ in claims for one in claim.forgotten()])
+
+
+def give_numbers(entries: Sequence[Entry], last: int) -> None:
+    """Tell *entries* the numbers that theirs got in the audit log, of which *last* is the highest."""
+    for entry in reversed(entries):
+        if entry.audit is not None:
+            entry.audit_seq = last
+            last -= 1

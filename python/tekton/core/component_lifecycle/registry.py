@@ -6,7 +6,7 @@ twin (`register`, `set_state`, `make_ready`, `deregister`).
 """
 
 import weakref
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterable
 from concurrent.futures import Executor
 from pathlib import Path
 from types import TracebackType
@@ -14,11 +14,15 @@ from typing import NamedTuple, Self
 
 from tekton import _native
 from tekton.clock import SYSTEM_CLOCK, Clock
+from tekton.core.audit.log import AuditLog
 from tekton.core.component_lifecycle.commit import CommitQueue
+from tekton.core.component_lifecycle.documents import Documents
 from tekton.core.component_lifecycle.ledger import Ledger, Predicate, Replaces, UndoListener
+from tekton.core.component_lifecycle.steps import Step
 from tekton.core.component_lifecycle.store import HistoryEntry, MemoryStore, RegistryStore
 from tekton.core.component_lifecycle.view import Filter, Page
 from tekton.core.events import ChangeFeed
+from tekton.core.idempotency import IdempotencyKeys
 from tekton.core.lifecycle import ComponentRecord, ComponentRegistration, ComponentState
 from tekton.core.waiting import waiting_for
 from tekton.utils.tekton_errors import InvalidRegistrationError, RegistryError, StorageError
@@ -109,6 +113,21 @@ class ComponentRegistry:
     def table(self) -> _native.ComponentTable:
         """The head: states and leases by slot."""
         return self._ledger.table
+
+    @property
+    def audit(self) -> AuditLog:
+        """Who changed what: the audit log."""
+        return self._ledger.audit
+
+    @property
+    def documents(self) -> Documents:
+        """Small things that must last and are no components."""
+        return self._ledger.documents
+
+    @property
+    def idempotency_keys(self) -> IdempotencyKeys:
+        """The keys of requests that may be sent again."""
+        return self._ledger.keys
 
     @property
     def revision(self) -> int:
@@ -229,6 +248,14 @@ class ComponentRegistry:
     async def deregister(self, component_id: str, instance_uuid: str) -> ComponentRecord:
         """Remove an instance whatever its state, durably, and return what was known of it."""
         return await self._ledger.deregister((component_id, instance_uuid))
+
+    async def amend(self, known: Iterable[ComponentRecord], step_of: Callable[[ComponentRecord], Step]) -> None:
+        """Take a step (`updated` or `deregistered`) from each of *known* that is still exactly so, durably.
+
+        An instance that has changed since, or that a command on its way changes, is left alone. Raises the storage
+        errors, after all have been tried.
+        """
+        await self._ledger.amend(known, step_of)
 
     def observe(self, component_id: str, instance_uuid: str, state: ComponentState, reason: str) -> bool:
         """Record what has happened (an exit, an expired lease): visible at once, durable behind.

@@ -7,7 +7,9 @@
 * What was there before is kept, as `tekton.db.before-restore-<time>`.
 * Nothing repeats. What was acknowledged after the backup is lost, so a restored database has a new identity, and its
   revisions and incarnations begin far above any that can have been seen: whoever watches from an old position is told
-  to begin anew.
+  to begin anew. The audit log goes on with an entry about the restore, whose number no lost entry can have had.
+* Nothing that was taken back is given again: what the database that was there knows of revocations, and of keys that
+  have been removed or have got an end since the backup, goes into the restored one.
 """
 
 import hashlib
@@ -18,11 +20,14 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import apsw
 import msgspec
 
+from tekton.core.attribution import Attribution
+from tekton.core.audit.entry import AuditHead, Row, chained, draft
+from tekton.core.audit.query import RESTORE
 from tekton.core.component_lifecycle import database
 from tekton.core.component_lifecycle.directory_lock import DirectoryLock
 from tekton.core.component_lifecycle.store import HistoryEntry
@@ -37,10 +42,27 @@ REVISION_GAP = 1 << 40
 INCARNATION_GAP = 1000
 """Added to the highest known incarnation, for the starts that nothing which is left knows of."""
 
+AUDIT_GAP = 1 << 32
+"""Added to the highest known number of an entry of the audit log where the database that was there cannot be used."""
+
+_DOCUMENTS = "SELECT kind, id, body FROM documents WHERE kind IN ('revocation', 'api_key')"
+_REVOKE = """
+    INSERT INTO documents VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET body = excluded.body
+    WHERE ?4 OR coalesce(CAST(excluded.body AS TEXT) ->> 'issued_up_to', 1e99)
+        > coalesce(CAST(body AS TEXT) ->> 'issued_up_to', 1e99)
+"""
+_END_KEY = """
+    UPDATE documents SET body = ?3
+    WHERE (kind, id) = (?1, ?2) AND coalesce(CAST(?3 AS TEXT) ->> 'expires_at', 1e99)
+        < coalesce(CAST(body AS TEXT) ->> 'expires_at', 1e99)
+"""
+_REMOVE_KEYS = "DELETE FROM documents WHERE kind = 'api_key' AND id NOT IN (SELECT value FROM json_each(?))"
 _LAST_CHANGE = "SELECT at FROM changes ORDER BY revision DESC LIMIT 1"
 _CHANGES_AFTER = "SELECT count(*) FROM changes WHERE revision > ? AND kind <> 'restored'"
 _NOTE = "INSERT INTO changes VALUES (?, ?, ?, ?, ?, ?)"
 _RENEW = "UPDATE meta SET sequence = ?, revision = ?, incarnation = ?, identity = ?, chain = ?, kept = kept + 1"
+_ENTER = "INSERT INTO audit VALUES (?, ?, ?)"
+_RENEW_AUDIT = "UPDATE meta SET audit_seq = ?, audit_hash = ?, audit_kept = audit_kept + 1"
 
 
 class Present(NamedTuple):
@@ -53,6 +75,13 @@ class Present(NamedTuple):
     revision: int | None = None
     lost: int | None = None
     problem: str | None = None
+
+
+class _TakenBack(NamedTuple):
+    """What the database that was there says is not accepted any more: documents, as rows."""
+
+    identity: bytes
+    rows: list[tuple[Any, ...]]
 
 
 class Restored(NamedTuple):
@@ -77,6 +106,8 @@ class Restoration:
         self._lock = DirectoryLock(data_dir)
         self._staged = data_dir / "tekton.db.staged"
         self._known: list[Mark] = []
+        self._entered: int | None = None
+        self._taken_back: _TakenBack | None = None
         self._revision = 0
         self.backup_revision = 0
         self.last_change: float | None = None
@@ -169,8 +200,10 @@ class Restoration:
             database.schema_version(connection, path, len(database.MIGRATIONS))
             mark = database.mark_of(connection)
             self._known.append(mark)
+            self._entered = database.audit_head_of(connection).seq
             verify(mark, witnessed, path)
             database.check(connection, path)
+            self._taken_back = _taken_back(connection, mark)
             lost: int = connection.execute(_CHANGES_AFTER, (self.backup_revision,)).get
         return lost
 
@@ -187,12 +220,47 @@ class Restoration:
             identity=os.urandom(16),
             chain=hashlib.sha256(old.chain + note.encode()).digest(),
         )
+        entry = self._entry(database.audit_head_of(staged), old.revision)
         with database.opening(self._staged):
             with staged:
                 staged.execute(_NOTE, (self._revision, self._now, "restored", "", "", note))
                 staged.execute(_RENEW, mark)
+                staged.execute(_ENTER, entry)
+                staged.execute(_RENEW_AUDIT, (entry.seq, entry.hash))
+                if self._taken_back is not None:
+                    _take_back(staged, self._taken_back, old.identity)
             staged.pragma("journal_mode", "delete")
 
+    def _entry(self, end: AuditHead, revision: int) -> Row:
+        """What the audit log, which ends with *end* in the backup, says of the restore."""
+        lost = end.seq if self._entered is None else max(end.seq, self._entered)
+        if self._entered is None or self.present.problem is not None:
+            lost += AUDIT_GAP
+        detail = f"a backup that ends with revision {revision} and entry {end.seq}"
+        said = draft(self._now, _BY, RESTORE, str(self._backup), detail=detail)
+        # It follows the last entry that is left, with a number after those that are not.
+        return chained(AuditHead(lost, end.hash), [said])[0]
+
+
+def _taken_back(connection: apsw.Connection, mark: Mark) -> _TakenBack | None:
+    if not connection.table_exists("main", "documents"):
+        return None
+    return _TakenBack(mark.identity, connection.execute(_DOCUMENTS).fetchall())
+
+
+def _take_back(staged: apsw.Connection, known: _TakenBack, identity: bytes) -> None:
+    # Of its own backup a database is a later state: what it says counts, also that a key or a bar is no more. Of
+    # another one nobody knows which is later, and what takes more back counts.
+    later = known.identity == identity
+    staged.executemany(_REVOKE, ((*row, later) for row in known.rows if row[0] == "revocation"))
+    keys = [row for row in known.rows if row[0] == "api_key"]
+    staged.executemany(_END_KEY, keys)
+    if later:
+        staged.execute(_REMOVE_KEYS, (msgspec.json.encode([key[1] for key in keys]).decode(),))
+
+
+_BY = Attribution("owner", "files")
+"""Who can restore is who owns the files."""
 
 _DECIDED = "tekton.db.restore-"
 _KEPT = "tekton.db.before-restore-"

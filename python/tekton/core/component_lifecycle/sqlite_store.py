@@ -1,14 +1,15 @@
 """The durable store: one SQLite database in a data directory, with one owner.
 
-    tekton.db   components (the records by instance), changes (the history), meta (the mark)
+    tekton.db   components (the records by instance), changes (the history), audit, documents, idempotency_keys,
+                meta (the mark)
     witness     how far the database has come (see `witness`)
     LOCK        the owner (see `directory_lock`)
 
 Rules of this file:
 
 * A batch is one SQL statement, and so one call into SQLite: each return from C to Python may wait a whole switch
-  interval for a busy event loop to let go of the interpreter. The batch travels as one JSON array; a temporary
-  trigger, which is not in the file, takes it apart. SQLite's own transaction around the statement is the commit.
+  interval for a busy event loop to let go of the interpreter. The batch travels as JSON arrays; temporary triggers,
+  which are not in the file, take them apart. SQLite's own transaction around the statement is the commit.
 * The commit is acknowledged after the witness is written.
 * What cannot be written for want of room or of permission is rolled back, and the store goes on. Any other failure
   of reading or writing: the store stops for good. A failed sync is never repeated, for the system may have forgotten
@@ -22,80 +23,76 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import apsw
 import msgspec
 
+from tekton.core.audit.entry import EMPTY, AuditEntry, AuditHead, Row
+from tekton.core.audit.query import SCANNED_AT_ONCE, AuditPage, AuditQuery
 from tekton.core.component_lifecycle import database, lock_holders
 from tekton.core.component_lifecycle.directory_lock import DirectoryLock
+from tekton.core.component_lifecycle.documents import Bodies
 from tekton.core.component_lifecycle.log_keeper import LogKeeper
 from tekton.core.component_lifecycle.restore import finish_restore
-from tekton.core.component_lifecycle.store import HistoryEntry, Loaded, Mutation, decode_history_entry
+from tekton.core.component_lifecycle.sqlite_batch import WRITE, WRITER, AuditState, Batch
+from tekton.core.component_lifecycle.store import (
+    NO_PAPERS,
+    HistoryEntry,
+    Loaded,
+    Mutation,
+    Papers,
+    decode_history_entry,
+)
 from tekton.core.component_lifecycle.witness import ORIGIN, Mark, Witness, sync_directory, verify
+from tekton.core.idempotency import KnownKey
 from tekton.failpoints import reach
 from tekton.utils.tekton_errors import StorageError, StorageFullError, StorageUnknownError
 
 _logger = logging.getLogger("tekton.store")
 
 HISTORY_LIMIT = 200_000
+AUDIT_LIMIT = 1_000_000
 _MAX_PRUNED = 256
 """How many changes a batch takes from a history that is too long, beside those that it adds: a limit that was lowered
-must not hold up a commit."""
+must not hold up a commit. Likewise for the audit log."""
 
-# The columns of a Mutation, by position. Everything below reads them with `value ->> n`.
-# An upsert that comes late (its revision is below what was committed before) asks the history whether a later change
-# of its instance has overtaken it; within a batch the comparisons of revisions do.
-_WRITER = """
-    CREATE TEMP VIEW batch (mutations, sequence, revision, incarnation, identity, chain, kept, surplus)
-        AS SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL WHERE false;
-
-    CREATE TEMP TRIGGER write_batch INSTEAD OF INSERT ON batch BEGIN
-        INSERT INTO changes
-            SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5
-            FROM jsonb_each(new.mutations);
-
-        INSERT INTO components
-            SELECT value ->> 3, value ->> 4, value ->> 6, value ->> 0
-            FROM jsonb_each(new.mutations)
-            WHERE value ->> 6 IS NOT NULL AND (
-                value ->> 0 > (SELECT revision FROM meta)
-                OR NOT EXISTS (
-                    SELECT 1 FROM changes
-                    WHERE component_id = value ->> 3 AND revision > value ->> 0 AND instance_uuid = value ->> 4
-                )
-            )
-            ON CONFLICT DO UPDATE SET record = excluded.record, revision = excluded.revision
-                WHERE excluded.revision > components.revision;
-
-        DELETE FROM components
-            WHERE (component_id, instance_uuid) IN (
-                SELECT value ->> 3, value ->> 4 FROM jsonb_each(new.mutations) WHERE value ->> 6 IS NULL
-            )
-            AND revision < (
-                SELECT revision FROM changes
-                WHERE component_id = components.component_id AND instance_uuid = components.instance_uuid
-                ORDER BY revision DESC LIMIT 1
-            );
-
-        DELETE FROM changes WHERE revision IN (SELECT revision FROM changes ORDER BY revision LIMIT new.surplus);
-
-        UPDATE meta SET sequence = new.sequence, revision = new.revision, incarnation = new.incarnation,
-            chain = new.chain, kept = new.kept;
-    END;
+_META = """
+    SELECT sequence, revision, incarnation, identity, chain, kept, audit_seq, audit_hash, audit_kept, audit_base
+    FROM meta
 """
-_WRITE = "INSERT INTO batch VALUES (jsonb(?), ?, ?, ?, ?, ?, ?, ?)"
-_META = "SELECT sequence, revision, incarnation, identity, chain, kept FROM meta"
 _RECORDS = "SELECT record FROM components ORDER BY component_id, instance_uuid"
 _HISTORY = "SELECT change FROM changes WHERE component_id = ? AND revision < ? ORDER BY revision DESC LIMIT ?"
+_DOCUMENTS = "SELECT kind, id, body FROM documents"
+_KEYS = "SELECT id, subject, request, at, octet_length(answer) FROM idempotency_keys ORDER BY at, id"
+_ENTRIES = """
+    SELECT seq, body, hash, coalesce(
+        (SELECT hash FROM audit AS earlier WHERE earlier.seq < found.seq ORDER BY earlier.seq DESC LIMIT 1),
+        (SELECT audit_base_hash FROM meta)
+    )
+"""
+_AUDIT = f"""
+    {_ENTRIES} FROM (SELECT * FROM audit WHERE seq < :before ORDER BY seq DESC LIMIT {SCANNED_AT_ONCE}) AS found
+    WHERE (:actor IS NULL OR body ->> 1 = :actor) AND (:action IS NULL OR body ->> 5 = :action)
+        AND (:target IS NULL OR body ->> 6 = :target) AND (:since IS NULL OR body ->> 0 >= :since)
+    ORDER BY seq DESC LIMIT :limit
+"""
+_LAST_SCANNED = f"""
+    SELECT seq FROM audit WHERE seq < ? AND EXISTS (SELECT 1 FROM audit AS e WHERE e.seq < audit.seq)
+    ORDER BY seq DESC LIMIT 1 OFFSET {SCANNED_AT_ONCE - 1}
+"""
+_OPEN_INTENTS = f"{_ENTRIES} FROM audit AS found WHERE seq IN (SELECT seq FROM audit_open) ORDER BY seq"
+_OLDEST = "SELECT max(seq), count(*) FROM (SELECT seq FROM audit WHERE seq <= ? ORDER BY seq LIMIT ?)"
 _MAX_REVISION = (1 << 63) - 1
-
-_encode = msgspec.json.Encoder().encode
+_MAX_TRIMMED = 1000
+"""How many entries of the audit log are dropped in one go."""
 
 
 class SqliteStore:
     """The store in *data_dir*, which is created if it is missing.
 
-    Keeps the newest *history_limit* changes; a limit that was lowered is reached step by step. *exclusive* shuts out
+    Keeps the newest *history_limit* changes; a limit that was lowered is reached step by step. Of the audit log it
+    keeps *audit_limit* entries, and all that no signed head vouches for. *exclusive* shuts out
     read-only shells too; it is for file systems on which processes cannot share memory. *vfs* names SQLite's layer of
     files, *migrations* are the steps to the newest schema: both are for tests, with failing disks and future schemas.
     """
@@ -105,6 +102,7 @@ class SqliteStore:
         data_dir: Path,
         *,
         history_limit: int = HISTORY_LIMIT,
+        audit_limit: int = AUDIT_LIMIT,
         exclusive: bool = False,
         vfs: str = database.CHECKSUM_VFS,
         migrations: Sequence[str] = database.MIGRATIONS,
@@ -112,6 +110,7 @@ class SqliteStore:
         self._directory = data_dir
         self._path = data_dir / "tekton.db"
         self._history_limit = history_limit
+        self._audit_limit = audit_limit
         self._exclusive = exclusive
         self._vfs = vfs
         self._migrations = migrations
@@ -121,6 +120,7 @@ class SqliteStore:
         self._log: LogKeeper | None = None
         self._mark = ORIGIN
         self._kept = 0
+        self._audit = AuditState(EMPTY, 0, 0)
         self._failure: StorageUnknownError | None = None
 
     def open(self) -> Loaded:
@@ -136,14 +136,16 @@ class SqliteStore:
             self.close()
             raise
 
-    def commit(self, batch: Sequence[Mutation]) -> None:
+    @property
+    def audit_head(self) -> AuditHead:
+        """See RegistryStore."""
+        return self._audit.head
+
+    def commit(self, batch: Sequence[Mutation], papers: Papers = NO_PAPERS) -> None:
         """See RegistryStore."""
         connection = self._usable()
         self._move_log(connection, idle=False)
-        content = _encode(batch)
-        revision = max((mutation.revision for mutation in batch), default=0)
-        mark = self._mark.after(content, revision=revision, incarnation=self._mark.incarnation)
-        self._write(connection, content.decode(), mark, len(batch))
+        self._write(connection, Batch.of(batch, papers, self._mark, self._audit))
 
     def tidy(self) -> None:
         """See RegistryStore. Moves the log into the database when it has got long enough for that."""
@@ -158,6 +160,40 @@ class SqliteStore:
         with database.opening(self._path):
             rows = connection.execute(_HISTORY, (component_id, bound, max(0, limit))).fetchall()
         return [decode_history_entry(str(change)) for (change,) in rows]
+
+    def read_audit(self, query: AuditQuery, limit: int, before: int | None) -> AuditPage:
+        """See RegistryStore. Reads 10,000 rows at most."""
+        connection = self._usable()
+        bound = _MAX_REVISION if before is None else before
+        asked = {**query._asdict(), "before": bound, "limit": max(0, limit)}
+        asked["since"] = None if query.since is None else int(query.since * 1e6)
+        with database.opening(self._path):
+            entries = [_entry(columns) for columns in connection.execute(_AUDIT, asked)]
+            if len(entries) == limit and entries:
+                further = connection.execute("SELECT 1 FROM audit WHERE seq < ? LIMIT 1", (entries[-1].seq,)).get
+                return AuditPage(entries, entries[-1].seq if further else None)
+            return AuditPage(entries, connection.execute(_LAST_SCANNED, (bound,)).get)
+
+    def kept_answer(self, id: str) -> str | None:  # noqa: A002
+        """See RegistryStore. Reads one row."""
+        connection = self._usable()
+        with database.opening(self._path):
+            found = connection.execute("SELECT answer FROM idempotency_keys WHERE id = ?", (id,)).get
+        return None if found is None else str(found)
+
+    def trim_audit(self, signed: int) -> bool:
+        """See RegistryStore. Drops up to 1000 entries."""
+        connection = self._usable()
+        surplus = self._audit.kept - self._audit_limit
+        if surplus <= 0:
+            return False
+        with database.opening(self._path):
+            found: Any = connection.execute(_OLDEST, (signed, min(surplus, _MAX_TRIMMED))).fetchall()[0]
+        base, dropped = found
+        if not dropped:
+            return False
+        self._write(connection, Batch.trimming(self._mark, self._audit, base, dropped))
+        return bool(dropped == _MAX_TRIMMED)
 
     def close(self) -> None:
         """See RegistryStore. Moves the log into the database, unless the store has stopped."""
@@ -179,31 +215,35 @@ class SqliteStore:
             verify(ORIGIN, witnessed, self._path)
         database.prepare(connection, self._path, version, self._migrations)
         database.check(connection, self._path)
-        *mark, kept = connection.execute(_META).fetchall()[0]
-        self._mark, self._kept = Mark._make(mark), msgspec.convert(kept, int)
+        meta: Any = connection.execute(_META).fetchall()[0]
+        *mark, self._kept, seq, digest, entries, base = meta
+        self._mark = Mark._make(mark)
+        self._audit = AuditState(AuditHead(seq, digest), entries, base)
         verify(self._mark, witnessed, self._path)
         if version and witnessed is None:
             _logger.warning("%s has no witness: taking it at revision %d", self._path, self._mark.revision)
         database.keep_log_on_close(connection, keep=False)
-        connection.execute(_WRITER)
+        connection.execute(WRITER)
         self._log = LogKeeper(connection, self._path)
         self._count_incarnation(connection)
         records = [record for (record,) in connection.execute(_RECORDS)]
-        return Loaded(records, self._mark.revision, self._mark.incarnation)
+        intents = [_entry(columns) for columns in connection.execute(_OPEN_INTENTS)]
+        keys: list[KnownKey] = [KnownKey._make(columns) for columns in connection.execute(_KEYS)]
+        return Loaded(records, self._mark.revision, self._mark.incarnation, _documents(connection), intents, keys)
 
     def _count_incarnation(self, connection: apsw.Connection) -> None:
-        incarnation = self._mark.incarnation + 1
-        mark = self._mark.after(b"incarnation %d" % incarnation, revision=0, incarnation=incarnation)
-        connection.execute(_WRITE, ("[]", *mark, self._kept, 0))
-        self._mark = mark
-        self._witness.open(mark)
+        batch = Batch.opening(self._mark, self._audit)
+        connection.execute(WRITE, batch.values(self._kept, 0))
+        self._mark = batch.mark
+        self._witness.open(batch.mark)
 
-    def _write(self, connection: apsw.Connection, mutations: str, mark: Mark, added: int) -> None:
+    def _write(self, connection: apsw.Connection, batch: Batch) -> None:
+        mark, added = batch.mark, batch.added
         surplus = max(0, min(self._kept + added - self._history_limit, added + _MAX_PRUNED))
         kept = self._kept + added - surplus
         try:
             reach("store.before_begin")
-            connection.execute(_WRITE, (mutations, *mark, kept, surplus))
+            connection.execute(WRITE, batch.values(kept, surplus))
         except (apsw.Error, OSError) as error:
             raise self._refused(connection, error) from error
         try:
@@ -215,9 +255,9 @@ class SqliteStore:
             if not database.is_no_room(error):
                 raise self._stop(connection, f"the witness could not be written: {error}") from error
             _logger.warning("the witness of revision %d could not be written: %s", mark.revision, error)
-        self._mark, self._kept = mark, kept
+        self._mark, self._kept, self._audit = mark, kept, batch.audit
         if self._log is not None:
-            self._log.wrote(added, len(mutations))
+            self._log.wrote(added + batch.entered, len(batch.mutations))
         if _was_removed(connection):
             raise self._stop(connection, "the database file was moved or deleted")
 
@@ -265,6 +305,18 @@ class SqliteStore:
         if self._connection is None:
             raise StorageError(f"{self._path}: the store is closed")
         return self._connection
+
+
+def _documents(connection: apsw.Connection) -> Bodies:
+    bodies: Bodies = {}
+    for kind, id_, body in connection.execute(_DOCUMENTS):
+        bodies.setdefault(str(kind), {})[str(id_)] = msgspec.convert(body, bytes)
+    return bodies
+
+
+def _entry(columns: tuple[Any, ...]) -> AuditEntry:
+    *row, previous = columns
+    return Row._make(row).entry(previous)
 
 
 def _make_directory(directory: Path) -> None:

@@ -1,9 +1,12 @@
 """Steps: changes to be. What is published (`Change`) and what is stored (`Mutation`) are made of them."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
 
+from tekton.core.attribution import Attribution
+from tekton.core.audit.entry import Draft, draft
 from tekton.core.component_lifecycle.store import HistoryEntry, Mutation
 from tekton.core.lifecycle import Change, ComponentRecord, ComponentState, can_transition
 
@@ -93,3 +96,18 @@ def mutation_of(change: Change) -> Mutation:
         change=_encode(entry).decode(),
         record=None if change.kind == "deregistered" else _encode(change.record).decode(),
     )
+
+
+_ACTIONS = {"registered": "component.register", "deregistered": "component.deregister", "updated": "component.update"}
+
+
+def said_of(by: Attribution, key: Key, steps: Sequence[Step]) -> Draft:
+    """What the audit log says of a command of *by* that takes *steps*."""
+    kind, _, record, _ = steps[0]
+    if (action := _ACTIONS.get(kind)) is not None:
+        return draft(record.changed_at, by, action, key[0], detail=key[1])
+    last = steps[-1].record
+    detail = f"{last.state.value} {key[1]}"
+    if last.reason:
+        detail = f"{detail}: {last.reason}"
+    return draft(last.changed_at, by, "component.state", key[0], detail=detail)

@@ -1,0 +1,74 @@
+"""Credentials that were refused, in the audit log: one entry for each address, reason and minute.
+
+So that somebody who guesses can fill neither the log nor the memory: of more than a thousand pairs in a minute the rest
+is counted together.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+
+from tekton.background import BackgroundTask
+from tekton.core.attribution import Attribution
+from tekton.core.audit.log import AuditLog
+from tekton.utils.tekton_errors import StorageError
+
+MAX_PAIRS = 1000
+INTERVAL = 60.0
+
+_REST = ("", "too many addresses to tell apart")
+
+_logger = logging.getLogger("tekton.audit")
+
+
+class FailedLogins:
+    """Counts refused credentials, and enters them in *log* every minute, and when it stops."""
+
+    def __init__(self, log: AuditLog, interval: float = INTERVAL) -> None:
+        self._log = log
+        self._interval = interval
+        self._counts: Counter[tuple[str, str]] = Counter()
+        self._task = BackgroundTask("failed logins")
+
+    def start(self) -> None:
+        """Begin to enter what is counted."""
+        self._task.start(self._run())
+
+    async def stop(self) -> None:
+        """Enter what was counted, and end."""
+        await self._task.stop()
+        await self.enter()
+
+    def note(self, address: str, reason: str) -> None:
+        """Count one refusal. *address* is that of the peer; its port does not matter. The first is logged at once."""
+        pair = (_without_port(address), reason)
+        if pair not in self._counts and _REST not in self._counts:
+            _logger.info("a credential from %s was refused: %s", address or "the Unix socket", reason)
+        self._counts[pair if pair in self._counts or len(self._counts) < MAX_PAIRS else _REST] += 1
+
+    async def enter(self) -> None:
+        """Enter what was counted. What the store refuses is kept for the next time, within the same bounds."""
+        counts, self._counts = self._counts, Counter()
+        for number, ((address, reason), times) in enumerate(counts.items()):
+            by = Attribution("anonymous", "none", address)
+            detail = reason if times == 1 else f"{reason} ({times} times)"
+            try:
+                await self._log.record("login", address, "refused", detail, by=by)
+            except StorageError as error:
+                _logger.warning("refused logins are not in the audit log yet: %s", error)
+                self._keep(list(counts.items())[number:])
+                return
+
+    def _keep(self, counts: list[tuple[tuple[str, str], int]]) -> None:
+        for pair, times in counts:
+            self._counts[pair if pair in self._counts or len(self._counts) < MAX_PAIRS else _REST] += times
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(self._interval)
+            await self.enter()
+
+
+def _without_port(address: str) -> str:
+    host, colon, port = address.rpartition(":")
+    return host.strip("[]") if colon and port.isdigit() and (host.startswith("[") or ":" not in host) else address
