@@ -134,6 +134,22 @@ class Plane:
         return (self.config.data_dir / "logs" / f"{component_id}.log").read_text()
 
 
+class CredentialFiles:
+    """Credentials that exist once a component has been provided with one."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._provided: dict[str, Path] = {}
+
+    def provide(self, component_id: str, user: str | None) -> Path | None:
+        del user
+        self._provided[component_id] = self._folder / f"credential-of-{component_id}"
+        return self._provided[component_id]
+
+    def path(self, component_id: str) -> Path | None:
+        return self._provided.get(component_id)
+
+
 @pytest.fixture
 async def plane(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[Plane]]]:
     """Makes a control plane for these components: `await plane(web={...}, recover=True)`."""
@@ -145,9 +161,8 @@ async def plane(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[Plane]]
         config = load(tmp_path, components)
         made = Plane(ComponentRegistry(), config, guard)
         planes.append(made)
-        await made.supervisor.prepare(
-            ControlPlaneAddress("http://127.0.0.1:1", tmp_path / "socket", tmp_path / "credential")
-        )
+        address = ControlPlaneAddress("http://127.0.0.1:1", tmp_path / "socket", CredentialFiles(tmp_path))
+        await made.supervisor.prepare(address)
         if recover:
             await made.recovery.start()
         return made

@@ -10,8 +10,16 @@ from typing import Any
 
 import pytest
 
+from tekton.supervisor import procfs
 from tekton.supervisor.guard_client import GuardClient
-from tekton.supervisor.privileges import CONTROL_PLANE_SECRETS, Identity, Limits, UnknownUserError, resolve_user
+from tekton.supervisor.privileges import (
+    CONTROL_PLANE_SECRETS,
+    Identity,
+    Limits,
+    UnknownUserError,
+    exposed_directory,
+    resolve_user,
+)
 from tekton.utils.tekton_config import SETTINGS
 from tekton.utils.tekton_errors import SpawnError
 
@@ -118,6 +126,106 @@ class TestUsers:
         uid = resolve_user("nobody").uid
         told = refused(identity=resolve_user("daemon"))
         assert told == f"cannot run as user daemon: Operation not permitted (Tekton runs as user {uid})"
+
+    @as_root
+    async def test_its_environment_is_small_and_clean(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("DB_PASSWORD", "LD_PRELOAD_X", "PYTHONPATH", "http_proxy", "SSH_AUTH_SOCK"):
+            monkeypatch.setenv(name, "of-root")
+        monkeypatch.setenv("LC_ALL", "C.UTF-8")
+        guard = await GuardClient.launch(tmp_path)
+        log = tmp_path / "logs" / "child.log"
+
+        child = await guard.spawn("child", ["/usr/bin/env"], cwd="/", log=log, user="nobody", env={"GIVEN": "1"})
+        await child.wait()
+        await guard.close()
+
+        told = dict(line.split("=", 1) for line in log.read_text().splitlines())
+        assert "of-root" not in told.values()
+        assert {"PATH", "LC_ALL", "HOME", "USER", "LOGNAME", "GIVEN"} <= set(told)
+        assert set(told) <= {
+            *("PATH", "LANG", "LANGUAGE", "TZ", "HOME", "USER", "LOGNAME", "GIVEN"),
+            *(name for name in os.environ if name.startswith("LC_")),
+            procfs.MARK_VARIABLE,
+        }
+
+    @as_root
+    async def test_a_log_is_taken_back_from_a_user_that_the_component_no_longer_has(self, guarded: Any) -> None:
+        child = await guarded.shell("echo one", user="nobody", cwd="/")
+        await child.wait()
+        before = guarded.log().stat().st_uid
+
+        child = await guarded.shell("echo two", cwd="/")
+        await child.wait()
+
+        status = guarded.log().stat()
+        assert (before, status.st_uid, status.st_mode & 0o777) == (resolve_user("nobody").uid, 0, 0o600)
+        assert guarded.log().read_text() == "one\ntwo\n"
+
+    @as_root
+    async def test_a_log_goes_from_one_user_to_the_next(self, guarded: Any) -> None:
+        for user in ("nobody", "daemon"):
+            await (await guarded.shell("echo x", user=user, cwd="/")).wait()
+            assert guarded.log().stat().st_uid == resolve_user(user).uid
+
+
+@as_root
+class TestDataDirectory:
+    """A component must not be able to put its own files in the place of ours."""
+
+    async def test_a_user_who_may_write_above_it_is_refused(self, guarded: Any, tmp_path: Path) -> None:
+        os.chown(tmp_path, resolve_user("nobody").uid, -1)
+
+        with pytest.raises(
+            SpawnError, match=f"user nobody may write {tmp_path}, in which the data directory of Tekton"
+        ):
+            await guarded.run("/bin/true", user="nobody", cwd="/")
+        await (await guarded.run("/bin/true", user="daemon", cwd="/")).wait()
+
+    @pytest.mark.parametrize(
+        ("mode", "owner", "group", "exposed"),
+        [
+            (0o755, "root", "root", False),
+            (0o757, "root", "root", True),
+            (0o1777, "root", "root", False),
+            (0o775, "root", "nobody", True),
+            (0o755, "root", "nobody", False),
+            (0o770, "root", "daemon", False),
+            (0o705, "nobody", "root", True),
+            (0o1700, "nobody", "root", True),
+        ],
+    )
+    def test_whoever_may_write_a_directory_on_the_way_can_replace_it(
+        self, tmp_path: Path, mode: int, owner: str, group: str, exposed: bool
+    ) -> None:
+        nobody = resolve_user("nobody")
+        above = tmp_path / "above"
+        (above / "data").mkdir(parents=True)
+        above.chmod(mode)
+        os.chown(above, resolve_user(owner).uid, nobody.gid if group == "nobody" else resolve_user(group).gid)
+
+        found = exposed_directory(str(above / "data" / "logs"), nobody)
+
+        assert found == (str(above) if exposed else None)
+
+    def test_a_link_on_the_way_counts_at_both_ends(self, tmp_path: Path) -> None:
+        nobody = resolve_user("nobody")
+        (tmp_path / "real" / "data").mkdir(parents=True)
+        (tmp_path / "linked").mkdir()
+        (tmp_path / "linked" / "data").symlink_to(tmp_path / "real" / "data")
+        path = str(tmp_path / "linked" / "data")
+        before = exposed_directory(path, nobody)
+
+        os.chown(tmp_path / "linked", nobody.uid, -1)
+        through_link = exposed_directory(path, nobody)
+        os.chown(tmp_path / "linked", 0, -1)
+        os.chown(tmp_path / "real", nobody.uid, -1)
+
+        assert (before, through_link) == (None, str(tmp_path / "linked"))
+        assert exposed_directory(path, nobody) == str(tmp_path / "real")
+
+    def test_from_root_nothing_is_kept(self, tmp_path: Path) -> None:
+        tmp_path.chmod(0o777)
+        assert exposed_directory(str(tmp_path), resolve_user("root")) is None
 
 
 class TestSecrets:

@@ -202,6 +202,33 @@ class TestLog:
         assert await probe.check() is None
         probe.close()
 
+    @pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+    def test_an_expression_that_takes_for_ever_on_a_line_is_broken_off(
+        self, target: Target, tmp_path: Path, run: Callable[[Any], Any]
+    ) -> None:
+        log = tmp_path / "log"
+        log.write_text("a" * 64 + "!\nready\n")
+        probe = make_probe(ProbeSpec(log=r"^(a+)+$|^ready$", timeout=50), target())
+
+        assert run(probe.check()) is None
+        probe.close()
+
+    async def test_after_some_such_lines_it_is_not_tried_any_more(self, target: Target, tmp_path: Path) -> None:
+        log = tmp_path / "log"
+        log.write_text(("a" * 64 + "!\n") * 5)
+        probe = make_probe(ProbeSpec(log=r"^(a+)+$|^ready$", timeout=50), target())
+        first = await probe.check()
+        with log.open("a") as file:
+            file.write("ready\n")
+
+        assert (first, await probe.check()) == ("the expression takes too long on its lines",) * 2
+        probe.close()
+
+    async def test_a_log_that_cannot_be_read_is_told(self, target: Target, tmp_path: Path) -> None:
+        (tmp_path / "log").mkdir()
+        probe = make_probe(ProbeSpec(log="ready"), target())
+        assert await probe.check() == "the log cannot be read: it is not a regular file"
+
 
 class TestExec:
     async def test_exit_status_0_is_ready(self, target: Target) -> None:

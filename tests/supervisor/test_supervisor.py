@@ -74,7 +74,7 @@ class TestStart:
             str(free_port),
             "http://127.0.0.1:1",
             str(tmp_path / "socket"),
-            str(tmp_path / "credential"),
+            str(tmp_path / "credential-of-web"),
             "web",
             record.instance_uuid,
             "blue",

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from tekton.supervisor import cgroups, procfs
 from tekton.supervisor.exits import Exit
 from tekton.supervisor.log_rotation import MOST_KEPT, Rotation
-from tekton.supervisor.privileges import Identity, Limits, without_secrets
+from tekton.supervisor.privileges import Identity, Limits, inherited
 from tekton.supervisor.spawn import Command, Failure, Spawned, read_outcome, spawn
 from tekton.supervisor.wire import Message
 
@@ -41,12 +41,13 @@ def read_order(request: Message, environment: dict[str, str]) -> Order:
         raise ValueError("a command, and texts without NUL, are needed")
     if any(not name or "=" in name for name in env):
         raise ValueError("the name of an environment variable is empty or has a '='")
+    identity = _identity(request.get("identity"))
     command = Command(
         argv,
-        {**without_secrets(environment), **env},
+        {**inherited(environment, identity), **env},
         request["cwd"],
         request["log"],
-        identity=_identity(request.get("identity")),
+        identity=identity,
         limits=Limits(**request.get("limits", {})),
     )
     return Order(request["name"], meta, command, rotation=_rotation(request.get("rotation", {})))

@@ -21,7 +21,7 @@ from typing import Any, Self
 from tekton.supervisor import procfs
 from tekton.supervisor.exits import Exit
 from tekton.supervisor.log_rotation import Rotation
-from tekton.supervisor.privileges import Identity, Limits, UnknownUserError, resolve_user
+from tekton.supervisor.privileges import Identity, Limits, UnknownUserError, exposed_directory, resolve_user
 from tekton.utils.tekton_errors import SpawnError, SupervisionError
 
 ExitListener = Callable[["ChildProcess"], None]
@@ -159,11 +159,12 @@ class GuardClient:
     ) -> ChildProcess:
         """Start a process in a session of its own and return once its program runs.
 
-        *env* is added to the guard's environment. Output is appended to the file *log*, which is rotated. *meta* is
-        given back with the process, to the next control plane too. *user* is `name` or `name:group`. Raises SpawnError
-        when the program cannot be run, or not so. A process that was started while this call was cancelled is killed.
+        *env* is added to what it inherits of the guard's environment. Output is appended to the file *log*, which is
+        rotated. *meta* is given back with the process, to the next control plane too. *user* is `name` or `name:group`.
+        Raises SpawnError when the program cannot be run, or not so, or when that user could get at the data directory.
+        A process that was started while this call was cancelled is killed.
         """
-        identity = None if user is None else await _identify(name, user)
+        identity = None if user is None else await _identify(name, user, str(log))
         known = {} if identity is None else identity.environment()
         reply = await self._request(
             "spawn",
@@ -323,11 +324,21 @@ class GuardClient:
                 return
 
 
-async def _identify(name: str, user: str) -> Identity:
+async def _identify(name: str, user: str, log: str) -> Identity:
     try:
-        return await asyncio.to_thread(resolve_user, user)
-    except UnknownUserError as error:
+        identity, exposed = await asyncio.to_thread(_look_up, user, os.path.dirname(log))
+    except (UnknownUserError, OSError) as error:
         raise SpawnError(name, str(error)) from error
+    if exposed is not None:
+        # It could put its own files in the place of the database, the credential, the logs.
+        raise SpawnError(name, f"user {identity.name} may write {exposed}, in which the data directory of Tekton lies")
+    return identity
+
+
+def _look_up(user: str, directory: str) -> tuple[Identity, str | None]:
+    """Who *user* is, and through which directory it could get at *directory*."""
+    identity = resolve_user(user)
+    return identity, exposed_directory(directory, identity)
 
 
 class _Lines(asyncio.Protocol):

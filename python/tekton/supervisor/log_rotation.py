@@ -20,6 +20,8 @@ import time
 from contextlib import suppress
 from typing import Final, NamedTuple
 
+from tekton.supervisor.log_files import open_log_file
+
 MOST_KEPT: Final = 20
 """No more rotated files are ever kept of one log."""
 
@@ -54,7 +56,7 @@ def rotate(path: str, rotation: Rotation) -> int:
     Only one process may do this at a time. It reads and writes as much as the log is long. After twenty rounds with a
     log that is written as fast as that, it leaves the rest to the next call.
     """
-    log = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    log = open_log_file(path, os.O_RDWR)
     try:
         settle(log, path)
         return _rotate(log, path, rotation)
@@ -211,7 +213,8 @@ def _part(path: str) -> str:
 
 
 def _open_part(path: str) -> int:
-    return os.open(_part(path), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    nofollow = getattr(os, "O_NOFOLLOW", 0)
+    return os.open(_part(path), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | nofollow, 0o600)
 
 
 def _shift(path: str, keep: int) -> None:

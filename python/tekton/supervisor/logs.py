@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from tekton.clock import SYSTEM_CLOCK, Clock
+from tekton.supervisor.log_files import open_log_file
 from tekton.supervisor.log_lines import LineFilter
 from tekton.supervisor.log_rotation import expected, first_position, last_start, removed
 
@@ -31,7 +32,8 @@ _ALL = LineFilter()
 def tail(path: Path, lines: int, *, previous: bool = False, only: LineFilter = _ALL) -> list[str]:
     """The last *lines* lines of a log, oldest first; none when there is no such file. Reads at most 16 MiB of its end.
 
-    With *previous*, those from before its process was last started. Lines that do not pass *only* do not count.
+    With *previous*, those from before its process was last started. Lines that do not pass *only* do not count. Raises
+    OSError when it cannot be read, or is not a regular file.
     """
     try:
         return _steady(path, lambda log: log.tail(lines, log.last_start if previous else log.end, only)[0])
@@ -40,10 +42,13 @@ def tail(path: Path, lines: int, *, previous: bool = False, only: LineFilter = _
 
 
 def evidence(path: Path, position: int, lines: int = 10) -> list[str]:
-    """The last *lines* lines that are not empty and were written after *position*. Reads at most 8 KiB."""
+    """The last *lines* lines that are not empty and were written after *position*. Reads at most 8 KiB.
+
+    None of a log that cannot be read: who asks is telling of something worse.
+    """
     try:
         data = _steady(path, lambda log: log.read(max(position, log.end - _EVIDENCE_BYTES), log.end))
-    except FileNotFoundError:
+    except OSError:
         return []
     return [line.rstrip() for line in _decode(data).splitlines() if line.strip()][-lines:]
 
@@ -120,7 +125,7 @@ class LogCursor:
 
     def _open(self) -> bool:
         try:
-            file = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            file = open_log_file(self._path)
         except FileNotFoundError:
             return False
         self.close()
@@ -196,7 +201,7 @@ class _Series:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._files = [os.open(path, os.O_RDONLY | os.O_CLOEXEC)]
+        self._files = [open_log_file(path)]
         self._starts = [first_position(self._files[0])]
         self.end = self._starts[0] + os.fstat(self._files[0]).st_size
 
@@ -253,7 +258,7 @@ class _Series:
     def _has(self, number: int) -> bool:
         if number == len(self._files):
             try:
-                file = os.open(f"{self._path}.{number}", os.O_RDONLY | os.O_CLOEXEC)
+                file = open_log_file(f"{self._path}.{number}")
             except FileNotFoundError:
                 return False
             self._files.append(file)

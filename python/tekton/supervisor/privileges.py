@@ -4,8 +4,9 @@
 """
 
 import os
+import stat
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 if sys.platform != "win32":
@@ -16,6 +17,10 @@ if sys.platform != "win32":
 
 CONTROL_PLANE_SECRETS: Final = frozenset({"TEKTON_SECURITY_JWT_SECRET"})
 """Variables that are settings of the control plane and secret. A component that is to have one has it in its `env`."""
+
+
+_FOR_EVERYBODY: Final = frozenset({"PATH", "LANG", "LANGUAGE", "TZ"})
+"""What a process of another user inherits, beside LC_...: what the machine is like, nothing that is ours."""
 
 
 class UnknownUserError(Exception):
@@ -88,9 +93,49 @@ def _group(text: str) -> int:
         raise UnknownUserError(f"there is no group {text}") from error
 
 
-def without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
-    """*environment* for a process that is not the control plane: without the secrets that are its alone."""
-    return {name: value for name, value in environment.items() if name not in CONTROL_PLANE_SECRETS}
+def inherited(environment: Mapping[str, str], identity: Identity | None) -> dict[str, str]:
+    """What a process inherits of *environment*, ours: all but the secrets of the control plane, as ourselves.
+
+    As somebody else, next to nothing, as with `su -` or systemd: what stands there may be our secrets, or may make
+    programs load what is not theirs.
+    """
+    if identity is None or identity.ours:
+        return {name: value for name, value in environment.items() if name not in CONTROL_PLANE_SECRETS}
+    return {name: value for name, value in environment.items() if name in _FOR_EVERYBODY or name.startswith("LC_")}
+
+
+def exposed_directory(path: str, identity: Identity) -> str | None:
+    """The directory on the way to *path*, or *path* itself, in which *identity* may replace what leads there.
+
+    None when there is no such directory, and for root and ourselves, from whom nothing is safe.
+    """
+    if identity.uid == 0 or identity.ours:
+        return None
+    ways = dict.fromkeys((os.path.abspath(path), os.path.realpath(path)))
+    return next((place for way in ways for place in _parents(way) if _may_replace(place, identity)), None)
+
+
+def _parents(path: str) -> Iterator[str]:
+    while True:
+        yield path
+        parent = os.path.dirname(path)
+        if parent == path:
+            return
+        path = parent
+
+
+def _may_replace(directory: str, identity: Identity) -> bool:
+    try:
+        status = os.stat(directory)
+    except FileNotFoundError:
+        return False  # it is made by us
+    if status.st_uid == identity.uid:
+        return True
+    # In /tmp and its like everybody may make files, but move those of nobody else.
+    if status.st_mode & stat.S_ISVTX:
+        return False
+    in_group = status.st_gid == identity.gid or status.st_gid in identity.groups
+    return bool(status.st_mode & (stat.S_IWGRP if in_group else stat.S_IWOTH))
 
 
 def set_limit(name: str, value: int) -> None:

@@ -19,6 +19,7 @@ import signal
 import ssl
 import subprocess
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +27,8 @@ from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from tekton.supervisor.logs import LogCursor
-from tekton.supervisor.privileges import Identity, UnknownUserError, resolve_user, without_secrets
+from tekton.supervisor.privileges import Identity, UnknownUserError, inherited, resolve_user
+from tekton.supervisor.time_limit import TimeLimitError, time_limit
 from tekton.utils.redaction import redact_json, scrub
 from tekton.utils.tekton_config import ProbeSpec
 
@@ -44,6 +46,10 @@ _HEAD_BYTES: Final = 64 * 1024
 _OUTPUT_BYTES: Final = 4 * 1024
 _DRAIN_SECONDS: Final = 0.1
 _FINISH_SECONDS: Final = 1.0
+_SEARCH_SECONDS: Final = 0.1
+_LINES_AT_ONCE: Final = 1000
+_MOST_SLOW_LINES: Final = 5
+_MOST_CHARACTERS: Final = 4096
 
 
 class ProbeFailedError(Exception):
@@ -186,7 +192,11 @@ class TcpProbe(Probe):
 
 
 class LogProbe(Probe):
-    """Wait for a line, written since this start, in which a regular expression is found."""
+    """Wait for a line, written since this start, in which a regular expression is found.
+
+    Of a line, 4,096 characters are looked at. An expression that takes long on it is broken off, so that it does not
+    hold up everybody else, and after some such lines it is not tried any more.
+    """
 
     def __init__(self, pattern: str, target: ProbeTarget, spec: ProbeSpec) -> None:
         super().__init__(f"a log line that matches {pattern!r}", spec, target.redact)
@@ -194,12 +204,33 @@ class LogProbe(Probe):
         self._successes = 1
         self._pattern = re.compile(pattern)
         self._cursor = LogCursor(target.log, target.log_offset)
+        self._lines: deque[str] = deque()
+        self._slow = 0
 
     async def attempt(self) -> None:
-        while lines := self._cursor.read():
-            if any(self._pattern.search(line) for line in lines):
+        while self._slow < _MOST_SLOW_LINES and (self._lines or self._read()):
+            if self._search():
                 return
-        raise ProbeFailedError("no such line yet")
+            # A log that grows as fast as it is read.
+            await asyncio.sleep(0)
+        raise ProbeFailedError("the expression takes too long on its lines" if self._slow else "no such line yet")
+
+    def _read(self) -> bool:
+        try:
+            self._lines.extend(self._cursor.read())
+        except OSError as error:
+            raise ProbeFailedError(f"the log cannot be read: {error.strerror or error}") from error
+        return bool(self._lines)
+
+    def _search(self) -> bool:
+        try:
+            with time_limit(_SEARCH_SECONDS):
+                for _ in range(min(len(self._lines), _LINES_AT_ONCE)):
+                    if self._pattern.search(self._lines.popleft()[:_MOST_CHARACTERS]):
+                        return True
+        except TimeLimitError:
+            self._slow += 1
+        return False
 
     def close(self) -> None:
         self._cursor.close()
@@ -229,7 +260,7 @@ class ExecProbe(Probe):
                 *self._command,
                 preexec_fn=become,
                 cwd=self._cwd,
-                env={**without_secrets(os.environ), **known, **self._env},
+                env={**inherited(os.environ, identity), **known, **self._env},
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,

@@ -8,6 +8,7 @@ import errno
 import os
 import shutil
 import signal
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import NamedTuple, NoReturn
@@ -15,6 +16,8 @@ from typing import NamedTuple, NoReturn
 from tekton.supervisor import cgroups, prctl
 from tekton.supervisor.log_rotation import mark_start
 from tekton.supervisor.privileges import Identity, Limits, set_limit
+
+_APPENDING = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 
 
 class Command(NamedTuple):
@@ -103,21 +106,37 @@ def open_log_or_null(path: str, owner: Identity | None = None) -> OpenLog:
 def open_log(path: str, owner: Identity | None = None) -> OpenLog:
     """Open the log *path* to append to it. It is made readable by *owner* (or ourselves) only. Raises OSError."""
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-    given_away = owner is not None and not owner.ours
-    # What a link leads to must never become somebody else's.
-    nofollow = os.O_NOFOLLOW if given_away else 0
-    log = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | nofollow, 0o600)
+    # Of a pipe nobody knows whether it is ever read: not to wait for that, and not to write to it.
+    log = os.open(path, _APPENDING | (os.O_NOFOLLOW if _is_given_away(owner) else 0), 0o600)
     try:
+        kind = os.fstat(log).st_mode
+        if not stat.S_ISREG(kind) and not stat.S_ISCHR(kind):
+            raise OSError(errno.EINVAL, "it is not a regular file")
+        os.set_blocking(log, True)
         if not _has_room(log):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        if owner is not None and given_away and os.fstat(log).st_nlink == 1:
-            # Programs open /dev/stderr again. If it is not permitted, the process will not run either.
-            with suppress(OSError):
-                os.fchown(log, owner.uid, owner.gid)
+        _give(log, owner)
         return OpenLog(log, mark_start(log))
     except BaseException:
         os.close(log)
         raise
+
+
+def _is_given_away(owner: Identity | None) -> bool:
+    # What a link leads to must never become somebody else's.
+    return owner is not None and not owner.ours
+
+
+def _give(log: int, owner: Identity | None) -> None:
+    """Make an open log that of *owner*, or take it back from who had it before."""
+    status = os.fstat(log)
+    uid, gid = (owner.uid, owner.gid) if owner is not None else (os.geteuid(), os.getegid())
+    if status.st_uid == uid or status.st_nlink != 1 or not stat.S_ISREG(status.st_mode):
+        return
+    # Programs open /dev/stderr again. If it is not permitted, the process will not run either.
+    with suppress(OSError):
+        os.fchown(log, uid, gid)
+        os.fchmod(log, 0o600)
 
 
 def _has_room(log: int) -> bool:

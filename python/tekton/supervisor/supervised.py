@@ -4,6 +4,7 @@ The start-up coordinator calls `start`, waits for `readiness`, and calls `stop`;
 said to the registry here is what nobody asked for: that the process has ended.
 """
 
+import asyncio
 import hashlib
 import logging
 from collections.abc import Callable, Container, Mapping
@@ -68,18 +69,38 @@ class Spawner(Protocol):
         ...
 
 
+class Credentials(Protocol):
+    """The files with which components prove who they are."""
+
+    def provide(self, component_id: str, user: str | None) -> Path | None:
+        """See to it that a component that runs as *user* has one. Blocks for as long as the disk does."""
+        ...
+
+    def path(self, component_id: str) -> Path | None:
+        """That of a component which has been provided with one."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class ControlPlaneAddress:
     """How a component reaches the control plane."""
 
     url: str
     socket: Path | None = None
-    credential_file: Path | None = None
+    credentials: Credentials | None = None
 
-    def environment(self, *, private: bool = True) -> dict[str, str]:
+    def environment(self, component_id: str, *, private: bool = True) -> dict[str, str]:
         """The variables that tell it. *private*: with what only our own user can use."""
-        paths = {"TEKTON_SOCKET": self.socket, "TEKTON_CREDENTIAL_FILE": self.credential_file} if private else {}
+        paths = {
+            "TEKTON_SOCKET": self.socket if private else None,
+            "TEKTON_CREDENTIAL_FILE": None if self.credentials is None else self.credentials.path(component_id),
+        }
         return {"TEKTON_URL": self.url} | {name: str(path) for name, path in paths.items() if path is not None}
+
+    async def provide(self, spec: ComponentSpec) -> None:
+        """See to it that a component can prove who it is."""
+        if self.credentials is not None:
+            await asyncio.to_thread(self.credentials.provide, spec.name, spec.user)
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,6 +320,8 @@ class SupervisedComponent:
 
     async def _spawn(self, instance_uuid: str) -> None:
         self._stopping, self._has_completed = None, False
+        if self.address is not None:
+            await self.address.provide(self.spec)
         meta = {
             "component_id": self.spec.name,
             "replica": str(self.replica),
@@ -329,7 +352,8 @@ class SupervisedComponent:
         self._probes.begin()
 
     def _environment(self, instance_uuid: str) -> dict[str, str]:
-        address = self.address.environment(private=self.spec.user is None) if self.address else {}
+        own_user = self.spec.user is None
+        address = self.address.environment(self.spec.name, private=own_user) if self.address else {}
         port = {"PORT": str(self.port)} if self.port is not None else {}
         identity = {
             "TEKTON_COMPONENT_ID": self.spec.name,

@@ -85,8 +85,10 @@ class Supervisor:
         self.replicas = Replicas(coordinator)
         """Starts, stops and restarts components whole."""
         self._members = Members(
-            config.components.values(), around, coordinator, recovery, self.replicas, changed=self._tell_guard
+            config.components.values(), around, coordinator, recovery, self.replicas, changed=self._line_up_changed
         )
+        self.line_up = 0
+        """A number that grows when it has changed who is supervised."""
         self._background = BackgroundGroup("supervisor")
         self._unlisten: list[Callable[[], None]] = []
 
@@ -101,6 +103,10 @@ class Supervisor:
             self._guard.add_listener(self._on_exit),
             self._registry.feed.add_listener(self._on_change),
         ]
+        # What still runs has a credential already, which must be known, and renewed in time.
+        for component_id in {child.meta.get("component_id", "") for child in self._guard.children}:
+            if (spec := self.specs.get(component_id)) is not None:
+                await address.provide(spec)
         taken = [child.meta["instance_uuid"] for child in self._guard.children if self._take_over(child)]
         self._report_lost()
         await self._forget_removed(taken)
@@ -219,6 +225,10 @@ class Supervisor:
     def _is_usable(self, unit: str) -> bool:
         record = self._units.find(unit)
         return record is not None and record.usable
+
+    def _line_up_changed(self) -> None:
+        self.line_up += 1
+        self._tell_guard()
 
     def _tell_guard(self) -> None:
         """It may be asked to stop everything, and must not lose its patience before everything can have stopped."""

@@ -2,17 +2,19 @@
 
 The main file is, first found: the one that was named, the nearest `tekton.json` or `config/tekton.json` from the
 working directory upward, `~/.tekton/config.json`. The other four lie beside it. In the working directory itself a
-`components.json` or `config/components.json` alone is enough. What we may not look at does not exist (`os.path.isfile`,
+`components.json` or `config/components.json` alone is enough. What was merely found is used only if all of it is ours
+(`config_trust`). What we may not look at does not exist (`os.path.isfile`,
 where `Path.is_file` would raise): the home directory of another user must not keep anybody from starting.
 """
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tekton.utils.config_trust import all_trusted, trusted_users
 from tekton.utils.tekton_errors import ConfigurationError, Mistake
 from tekton.utils.tekton_ids import nearest_name
 
@@ -23,6 +25,7 @@ DEFAULT_DATA_DIR = "~/.tekton/data"
 _FILE_VARIABLE = "TEKTON_CONFIG_FILE"
 _MAIN_NAMES = ("tekton.json", "config/tekton.json")
 _COMPONENT_NAMES = ("components.json", "config/components.json")
+_EMPTY: Mapping[str, str] = {}
 _SERVICE_LINK = re.compile(r"(?:tcp|udp|sctp)://\S+")
 
 
@@ -49,16 +52,18 @@ def configured_files(named: Path | None, environ: Mapping[str, str], cwd: Path, 
     Raises ConfigurationError when something was named that does not exist.
     """
     if named is not None:
-        return find_files(named, "command line", cwd, home)
+        return find_files(named, "command line", cwd, home, environ)
     text = environment_text(environ, _FILE_VARIABLE)
     asked = None if text is None else Path(absolute_path(text, cwd, home))
-    return find_files(asked, f"env {_FILE_VARIABLE}", cwd, home)
+    return find_files(asked, f"env {_FILE_VARIABLE}", cwd, home, environ)
 
 
-def find_files(named: Path | None, name_source: str, cwd: Path, home: Path) -> ConfigFiles:
+def find_files(
+    named: Path | None, name_source: str, cwd: Path, home: Path, environ: Mapping[str, str] = _EMPTY
+) -> ConfigFiles:
     """The files to read. *named* is a file or a directory that was asked for by *name_source*; it must exist."""
     if named is None:
-        return _discovered(cwd, home)
+        return _discovered(cwd, home, trusted_users(environ))
     path = cwd / named
     if os.path.isdir(path):
         found = _first(path, _MAIN_NAMES) or _first(path, _COMPONENT_NAMES)
@@ -95,14 +100,28 @@ def absolute_path(text: str, directory: Path, home: Path) -> str:
     return os.path.normpath(path)
 
 
-def _discovered(cwd: Path, home: Path) -> ConfigFiles:
+def _discovered(cwd: Path, home: Path, users: frozenset[int]) -> ConfigFiles:
+    for found in _candidates(cwd, home):
+        files = _beside(found)
+        # One file of several is no configuration: what makes it safe may be in another.
+        if all_trusted(files.paths(), users):
+            return files
+    return ConfigFiles(cwd)
+
+
+def _candidates(cwd: Path, home: Path) -> Iterator[Path]:
     for directory in (cwd, *cwd.parents):
-        if (found := _first(directory, _MAIN_NAMES)) is not None:
-            return _beside(found)
-        if directory == cwd and (found := _first(cwd, _COMPONENT_NAMES)) is not None and _is_ours(found):
-            return _beside(found)
+        found = _first(directory, _MAIN_NAMES) or (_components_alone(cwd) if directory == cwd else None)
+        if found is not None:
+            yield found
     fallback = home / ".tekton" / "config.json"
-    return _beside(fallback) if os.path.isfile(fallback) else ConfigFiles(cwd)
+    if os.path.isfile(fallback):
+        yield fallback
+
+
+def _components_alone(directory: Path) -> Path | None:
+    found = _first(directory, _COMPONENT_NAMES)
+    return found if found is not None and _is_ours(found) else None
 
 
 def _beside(path: Path) -> ConfigFiles:

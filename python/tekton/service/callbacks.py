@@ -1,0 +1,43 @@
+"""How the control plane makes requests to URLs that others have given it: never but through here.
+
+Nothing of this machine is open to them, except what `tekton.security.callback_networks` opens. Where the control plane
+serves this machine only, callers could reach the components beside it anyway: so it may call them, too.
+"""
+
+from ipaddress import ip_network
+
+from tekton.core.component_lifecycle import ComponentRegistry
+from tekton.utils.address_policy import AddressPolicy
+from tekton.utils.guarded_http import GuardedHttp
+from tekton.utils.strict_urls import InvalidUrlError, parse_url
+from tekton.utils.tekton_config import TektonConfig
+
+_LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+def callback_client(config: TektonConfig, registry: ComponentRegistry) -> GuardedHttp:
+    """A client for such requests. Its policy follows the registry."""
+    return GuardedHttp(callback_policy(config, registry))
+
+
+def callback_policy(config: TektonConfig, registry: ComponentRegistry) -> AddressPolicy:
+    """Where *config* and the components in *registry* allow such requests to go."""
+    networks = map(ip_network, config.callback_networks)
+    if config.host not in _LOCAL_HOSTS:
+        return AddressPolicy(networks)
+    # Our own port is not among them: we would ask ourselves, as a caller of this machine.
+    return AddressPolicy(networks, lambda: local_ports(registry) - {config.port})
+
+
+def local_ports(registry: ComponentRegistry) -> frozenset[int]:
+    """The ports of this machine at which live registered components say to be. O(components)."""
+    endpoints = {one.endpoint for one in registry.all_instances() if one.usable and one.endpoint}
+    return frozenset(port for endpoint in endpoints if (port := _local_port(endpoint)) is not None)
+
+
+def _local_port(endpoint: str) -> int | None:
+    try:
+        url = parse_url(endpoint)
+    except InvalidUrlError:
+        return None  # written by an earlier version, which accepted it
+    return url.port if url.host in _LOCAL_HOSTS else None
