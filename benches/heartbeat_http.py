@@ -59,6 +59,7 @@ class Reply(msgspec.Struct):
 
 
 async def serve_gateway() -> None:
+    from tekton.gateway.admission import Admission, Limits
     from tekton.gateway.app import Gateway, Request, Route
     from tekton.gateway.server import GatewayServer
 
@@ -79,9 +80,10 @@ async def serve_gateway() -> None:
             "components:heartbeat",
             body=Beat,
             response=Reply,
+            vital=True,
         ),
     ]
-    server = GatewayServer(Gateway(routes), "127.0.0.1", 0)
+    server = GatewayServer(Gateway(routes, admission=Admission(Limits())), "127.0.0.1", 0)
     await server.start()
     print(server.port, flush=True)
     await asyncio.Event().wait()

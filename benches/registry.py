@@ -4,6 +4,7 @@
 
 The base is `SqliteStore.commit` fed with the same mutations in batches of the same average size. One client alone shows
 what a command costs when nobody shares its commit: one sync of the disk, and one turn through the writer's thread.
+The same clients on behalf of somebody show what the audit log costs.
 """
 
 import asyncio
@@ -17,12 +18,14 @@ from typing import NamedTuple
 import uvloop
 
 from _measure import gate, parser, section, verdict
+from tekton.core.attribution import Attribution, attributed
 from tekton.core.component_lifecycle import ComponentRegistry
 from tekton.core.component_lifecycle.sqlite_store import SqliteStore
 from tekton.core.component_lifecycle.store import Mutation
 from tekton.core.lifecycle import ComponentRegistration
 
 ROUNDS = 5
+SOMEBODY = Attribution("somebody", "token", "192.0.2.7:51234", "5f0c2d7e")
 ALONE = 500
 """Registrations of the client that is alone."""
 
@@ -40,14 +43,17 @@ def registration(name: str) -> ComponentRegistration:
     )
 
 
-async def through_registry(directory: Path, clients: int, count: int, prefix: str) -> Round:
+async def through_registry(
+    directory: Path, clients: int, count: int, prefix: str, by: Attribution | None = None
+) -> Round:
     waits: list[float] = []
 
     async def client(number: int) -> None:
-        for one in range(count // clients):
-            began = time.perf_counter()
-            await registry.register(registration(f"{prefix}{number}-{one}"))
-            waits.append(time.perf_counter() - began)
+        with attributed(by):
+            for one in range(count // clients):
+                began = time.perf_counter()
+                await registry.register(registration(f"{prefix}{number}-{one}"))
+                waits.append(time.perf_counter() - began)
 
     async with ComponentRegistry(directory) as registry:
         began = time.perf_counter()
@@ -79,6 +85,7 @@ def main() -> None:
     # As the control plane does: the writer's thread must get its turn beside a busy loop.
     sys.setswitchinterval(0.0005)
     ours: list[Round] = []
+    audited: list[Round] = []
     alone: list[Round] = []
     raw: list[float] = []
     with tempfile.TemporaryDirectory(dir=options.directory) as directory:
@@ -86,10 +93,15 @@ def main() -> None:
         for number in range(ROUNDS):
             crowd = through_registry(there / "r", options.clients, options.registrations, f"r{number}-")
             ours.append(uvloop.run(crowd))
+            entered = through_registry(there / "e", options.clients, options.registrations, f"r{number}-", SOMEBODY)
+            audited.append(uvloop.run(entered))
             raw.append(through_store(there / "s", options.clients, options.registrations))
             alone.append(uvloop.run(through_registry(there / "r", 1, ALONE, f"a{number}-")))
     section(f"durable registrations in process, {options.clients} clients")
     show("acknowledged", ours, 10_000)
+    ratio = statistics.median(with_log.rate / without.rate for with_log, without in zip(audited, ours, strict=True))
+    show("acknowledged, with entries of the audit log", audited, 10_000)
+    gate("rate, with / without the audit log", ratio, 0.9)
     gate("waiting, p99", statistics.median(one.slowest_ms for one in ours), 50, unit="ms", better="lower")
     ratio = statistics.median(mine.rate / base for mine, base in zip(ours, raw, strict=True))
     gate("rate, registry / raw store", ratio, detail=f"raw store {statistics.median(raw):,.0f}/s")

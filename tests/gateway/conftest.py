@@ -5,18 +5,21 @@ import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tekton.auth.principal import Principal, owner
 from tekton.core.events import ChangeFeed
 from tekton.core.lifecycle import Change, ComponentRecord, ComponentState
 from tekton.gateway.app import Gateway, Route
-from tekton.gateway.auth import Policy
+from tekton.gateway.auth import AccessPolicy, InvalidCredentialError, Policy
 from tekton.gateway.changes import ChangeSource
 from tekton.gateway.request import Request
 from tekton.gateway.server import GatewayServer
+from tekton.gateway.tls import Tls
 
 
 @dataclass
@@ -120,16 +123,35 @@ def allow(request: Request, route: Route) -> None:
     """A policy that lets everybody do everything."""
 
 
+def identify(credential: str) -> Principal:
+    """The owner's credential is `s3cret`, and there are no others."""
+    if credential != "s3cret":
+        raise InvalidCredentialError("unknown")
+    return owner("credential")
+
+
+@pytest.fixture
+def keyed_policy() -> Callable[..., AccessPolicy]:
+    """`keyed_policy(**options)`: a policy with one credential, `s3cret`, which is the owner's."""
+    return partial(AccessPolicy, identify)
+
+
 @pytest.fixture
 async def serve() -> AsyncIterator[Serve]:
     """`await serve(routes, ...)`: a gateway for these routes on a free port, open to everybody by default."""
     sites: list[Site] = []
 
     async def start(
-        routes: Sequence[Route] = (), *, policy: Policy | None = allow, uds: Path | None = None, **options: Any
+        routes: Sequence[Route] = (),
+        *,
+        policy: Policy | None = allow,
+        uds: Path | None = None,
+        tls: Tls | None = None,
+        ops_port: int | None = None,
+        **options: Any,
     ) -> Site:
         gateway = Gateway(routes, policy=policy, **options)
-        site = Site(gateway, GatewayServer(gateway, "127.0.0.1", 0, uds))
+        site = Site(gateway, GatewayServer(gateway, "127.0.0.1", 0, uds, tls=tls, ops_port=ops_port))
         await site.server.start()
         sites.append(site)
         return site
@@ -155,6 +177,9 @@ class FakeHeaders:
 
     def keys(self) -> list[str]:
         return list(dict(self._pairs))
+
+    def values(self) -> list[str]:
+        return [value for _, value in self._pairs if value.isascii()]
 
     def get(self, name: str, default: str | None = None) -> str | None:
         return next((value for known, value in self._pairs if known == name), default)

@@ -9,7 +9,6 @@ import msgspec
 import pytest
 
 from tekton.gateway.app import Request, Response, Route
-from tekton.gateway.auth import LocalPolicy
 from tekton.utils.tekton_errors import ComponentNotFoundError, IllegalTransitionError, StorageFullError
 
 
@@ -71,7 +70,7 @@ class Api:
         return {"value": object()}
 
     async def where(self, request: Request) -> dict[str, Any]:
-        return {"client": request.client, "local": request.peer_is_local, "socket": request.through_socket}
+        return {"client": request.client, "local": request.peer_is_local, "socket": request.peer == "socket"}
 
 
 @pytest.fixture
@@ -442,9 +441,9 @@ async def test_without_a_policy_strangers_to_the_socket_may_not_control(serve: A
     assert answer.json["hint"]
 
 
-async def test_who_may_not_is_not_asked_for_the_body(serve: Any) -> None:
+async def test_who_may_not_is_not_asked_for_the_body(serve: Any, keyed_policy: Any) -> None:
     route = Route("POST", "/api/items", Api().echo, "", "system:control", body=Item)
-    site = await serve([route], policy=LocalPolicy("s3cret"))
+    site = await serve([route], policy=keyed_policy())
 
     answer = await site.raw(
         b"POST /api/items HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 10\r\n\r\n"
@@ -468,3 +467,83 @@ async def test_a_handler_can_wait_for_the_client_to_leave(serve: Any) -> None:
         await begun.wait()
         wire.writer.close()
         await left.wait()
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        b"content-type: application/json; charset=utf-16\r\n",
+        b"content-type: application/json\r\ncontent-type: text/plain\r\n",
+        b"content-type: application/json, text/plain\r\n",
+        b"content-type: application/json\r\ncontent-encoding: gzip\r\n",
+        b"content-type: \xff\r\n",
+    ],
+)
+async def test_a_body_that_others_could_read_otherwise_is_refused(site: Any, lines: bytes) -> None:
+    answer = await site.raw(
+        b"POST /api/items HTTP/1.1\r\nhost: localhost\r\n" + lines + b'content-length: 12\r\n\r\n{"name":"a"}'
+    )
+
+    assert (answer.status, answer.json["code"]) == (415, "unsupported_media_type")
+
+
+async def test_a_key_that_is_there_twice_is_refused_with_its_place(serve: Any) -> None:
+    api = Api()
+    lenient = Route("POST", "/api/many", api.echo, "", body=Item, unique_keys=False)
+    site = await serve([Route("POST", "/api/items", api.echo, "", body=Item), lenient])
+    body = b'{"name":"a","extra":{"b":1,"b":2}}'
+
+    refused, taken = await site.request("POST", "/api/items", body), await site.request("POST", "/api/many", body)
+
+    assert (refused.status, refused.json["code"], refused.json["pointer"]) == (422, "invalid", "/extra/b")
+    assert (taken.status, taken.json["extra"]) == (200, {"b": 2})
+
+
+async def test_what_a_type_passes_over_may_not_be_nested_without_end(serve: Any) -> None:
+    class Loose(msgspec.Struct):
+        name: str = ""
+
+    async def echo(request: Request) -> Loose:
+        body: Loose = request.body
+        return body
+
+    site = await serve([Route("POST", "/api/loose", echo, "", body=Loose)])
+    answer = await site.request("POST", "/api/loose", b'{"x":' + b"[" * 30_000 + b"]" * 30_000 + b"}")
+
+    assert (answer.status, answer.json["code"]) == (400, "malformed")
+
+
+async def test_the_client_behind_a_trusted_proxy_is_known_and_never_local(serve: Any) -> None:
+    api = Api()
+    site = await serve(
+        [Route("GET", "/api/where", api.where, "")], trusted_proxies=["127.0.0.1"], allowed_hosts=["tekton.example"]
+    )
+
+    proxied = await site.request("GET", "/api/where", x_forwarded_for="127.0.0.1, 192.0.2.7")
+    through = await site.request("GET", "/api/where", x_forwarded_for="127.0.0.1")
+    named = await site.request("GET", "/api/where", host="inner", forwarded="for=192.0.2.7;host=tekton.example")
+    foreign = await site.request("GET", "/api/where", forwarded="for=192.0.2.7;host=evil.example")
+    broken = await site.request("GET", "/api/where", forwarded="nonsense")
+
+    assert (proxied.json["client"], proxied.json["local"]) == ("192.0.2.7:0", False)
+    assert (through.json["client"], through.json["local"]) == ("127.0.0.1:0", False)
+    assert named.json["client"] == "192.0.2.7:0"
+    assert [foreign.status, broken.status] == [421, 400]
+
+
+@pytest.mark.parametrize("status", [0, 99, 100, 101, 199, 600, 999])
+def test_an_answer_has_a_final_status(status: int) -> None:
+    with pytest.raises(ValueError, match="status"):
+        Response(status)
+    with pytest.raises(ValueError, match="status"):
+        Route("GET", "/x", Api().ok, "", status=status)
+
+
+@pytest.mark.parametrize(
+    "header", [("x-a", "1\r\nx-evil: 1"), ("x-a", "1\nb"), ("x-a", "\0"), ("x a", "1"), ("x-a\r\nx-b", "1"), ("", "1")]
+)
+def test_an_answer_has_no_header_that_could_become_two(header: tuple[str, str]) -> None:
+    with pytest.raises(ValueError, match="is not a header"):
+        Response(200, b"", [header])
+    with pytest.raises(ValueError, match="is not a header"):
+        Response(200, b"x", media_type=header[1] + "\r\nx: y")

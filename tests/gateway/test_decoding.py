@@ -177,6 +177,26 @@ class Query(msgspec.Struct, forbid_unknown_fields=True):
     wait: bool = False
 
 
+class Filter(msgspec.Struct, forbid_unknown_fields=True):
+    name: str | None = None
+    since: float | None = None
+    before: int | None = None
+
+
+@pytest.mark.parametrize(
+    "query", ["since=null", "before=NULL", "since=nan", "since=inf", "since=-inf", "name=a&since=Null"]
+)
+def test_a_word_that_stands_for_no_value_does_not_widen_a_filter(query: str) -> None:
+    with pytest.raises(InvalidParameterError) as raised:
+        decode_query(Filter, query)
+
+    assert raised.value.parameter in ("since", "before")
+
+
+def test_a_text_may_be_any_word() -> None:
+    assert decode_query(Filter, "name=null") == Filter(name="null")
+
+
 def test_a_query_is_converted_from_text() -> None:
     assert decode_query(Query, "limit=5&state=a+b%20c&wait=1") == Query(5, "a b c", True)
     assert decode_query(Query, "") == Query()

@@ -8,6 +8,7 @@ import pytest
 from tekton.gateway.errors import (
     ForeignOriginError,
     GatewayError,
+    HeadersTooLargeError,
     MalformedRequestError,
     MisdirectedRequestError,
     TargetTooLongError,
@@ -133,5 +134,18 @@ def test_headers_and_target_have_limits(check: Check) -> None:
 
     assert isinstance(check(host, *((f"x-{number}", "") for number in range(64))), TooManyHeadersError)
     assert check(host, *((f"x-{number}", "") for number in range(63))) is None
+    assert isinstance(check(host, *(("x", "") for _ in range(64))), TooManyHeadersError)
+    assert check(host, *(("x", "") for _ in range(63))) is None
     assert isinstance(check(host, path="/" + "x" * 8192), TargetTooLongError)
     assert isinstance(check(host, query="x" * 8192), TargetTooLongError)
+
+
+def test_headers_have_a_limit_all_together(check: Check) -> None:
+    host = ("host", "localhost")
+    rest = 16_384 - len("hostlocalhost")
+
+    assert check(host, ("x", "y" * (rest - 1))) is None
+    assert isinstance(check(host, ("x", "y" * rest)), HeadersTooLargeError)
+    assert isinstance(check(host, ("x" * rest, "y")), HeadersTooLargeError)
+    assert isinstance(check(host, *((f"x-{number:03}", "y" * 400) for number in range(41))), HeadersTooLargeError)
+    assert isinstance(check(host, *(("x", "y" * 400) for _ in range(41))), HeadersTooLargeError)

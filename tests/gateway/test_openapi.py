@@ -1,18 +1,23 @@
 """The document of a route table."""
 
 import json
-from typing import Annotated, Any
+import re
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from tekton.gateway.app import EventStream
+from tekton.gateway.errors import CredentialRequiredError
 from tekton.gateway.openapi import document
 from tekton.gateway.router import Route
 from tekton.utils.tekton_errors import ComponentNotFoundError, StaleInstanceError
 
 
 class Body(msgspec.Struct):
-    """What is asked."""
+    """What is asked.
+
+    And how.
+    """
 
     name: str
 
@@ -24,6 +29,8 @@ class Options(msgspec.Struct):
 class Query(msgspec.Struct):
     cursor: str
     limit: Annotated[int, msgspec.Meta(ge=1)] = 100
+    name: str | None = None
+    level: Literal["high", "low"] | int | None = None
 
 
 class Item(msgspec.Struct):
@@ -52,6 +59,8 @@ ROUTES = [
     Route("GET", "/events", nothing, "Watch", response=EventStream),
     Route("GET", "/file", nothing, "Fetch", response=bytes),
     Route("GET", "/nothing", nothing, "Nothing"),
+    Route("GET", "/lines", nothing, "Lines", response=Item, or_stream=True, also=(503,)),
+    Route("GET", "/who", nothing, "Who", response=Item, errors=(CredentialRequiredError,)),
 ]
 DOCUMENT = document(ROUTES, {"title": "Test", "version": "1"})
 
@@ -84,7 +93,8 @@ def test_every_reference_leads_somewhere() -> None:
 
     assert references
     for reference in references:
-        assert reference.removeprefix("#/components/schemas/") in DOCUMENT["components"]["schemas"]
+        kind, name = reference.removeprefix("#/components/").split("/")
+        assert name in DOCUMENT["components"][kind]
 
 
 def test_parameters_of_path_and_query_are_described() -> None:
@@ -94,10 +104,68 @@ def test_parameters_of_path_and_query_are_described() -> None:
         ("name", "path", True),
         ("cursor", "query", True),
         ("limit", "query", False),
+        ("name", "query", False),
+        ("level", "query", False),
     ]
     assert operation["parameters"][2]["schema"] == {"type": "integer", "minimum": 1, "default": 100}
     assert operation["x-tekton-permission"] == "components:read"
     assert operation["tags"] == ["things"]
+
+
+def test_a_parameter_that_may_be_absent_is_not_said_to_be_null() -> None:
+    *_, name, level = (each["schema"] for each in DOCUMENT["paths"]["/a/{name}"]["get"]["parameters"])
+
+    assert name == {"type": "string"}
+    assert list(level) == ["anyOf"]
+    assert {"type": "null"} not in level["anyOf"]
+
+
+def test_a_parameter_of_the_path_is_what_the_router_takes() -> None:
+    schema = DOCUMENT["paths"]["/a/{name}"]["get"]["parameters"][0]["schema"]
+
+    assert re.search(schema["pattern"], "a-b_c.1")
+    assert not re.search(schema["pattern"], "a/b")
+
+
+def test_what_must_be_shown_is_declared() -> None:
+    security = {path: next(iter(item.values()))["security"] for path, item in DOCUMENT["paths"].items()}
+
+    assert security["/a/{name}"] == [{"bearer": []}]
+    assert security["/nothing"] == []
+    assert security["/who"] == [{}, {"bearer": []}]
+    assert DOCUMENT["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
+
+
+def test_what_any_request_can_be_answered_with_is_described_once() -> None:
+    responses = DOCUMENT["paths"]["/nothing"]["get"]["responses"]
+
+    assert responses.pop("200") == {"description": "OK"}
+    assert {"400", "403", "408", "413", "414", "421", "422", "429", "431", "503"} == set(responses)
+    assert responses["431"] == {"$ref": "#/components/responses/RequestHeaderFieldsTooLarge"}
+    shared = DOCUMENT["components"]["responses"]["TooManyRequests"]
+    assert "rate_limited" in shared["description"]
+    assert shared["headers"]["Retry-After"]["required"] is True
+
+
+def test_a_refusal_for_want_of_a_right_is_described_where_one_is_needed() -> None:
+    responses = DOCUMENT["paths"]["/a/{name}"]["get"]["responses"]
+
+    assert "unauthenticated" in responses["401"]["description"]
+    assert responses["401"]["headers"]["WWW-Authenticate"]["required"] is True
+    assert "forbidden" in responses["403"]["description"]
+
+
+def test_an_answer_that_may_be_a_stream_or_a_refusal_has_all_their_media_types() -> None:
+    responses = DOCUMENT["paths"]["/lines"]["get"]["responses"]
+
+    assert list(responses["200"]["content"]) == ["application/json", "text/event-stream"]
+    assert list(responses["503"]["content"]) == ["application/json", "text/event-stream", "application/problem+json"]
+
+
+def test_descriptions_are_not_indented() -> None:
+    description = DOCUMENT["components"]["schemas"]["Body"]["description"]
+
+    assert description == "What is asked.\n\nAnd how."
 
 
 def test_a_body_is_required_unless_everything_in_it_has_a_default() -> None:
@@ -115,7 +183,6 @@ def test_answers_and_refusals_are_described_by_status() -> None:
     assert {"400", "408", "413", "415", "422"} <= set(responses)
     assert list(responses["404"]["content"]) == ["application/problem+json"]
     assert "401" in DOCUMENT["paths"]["/a/{name}"]["get"]["responses"]
-    assert set(DOCUMENT["paths"]["/nothing"]["get"]["responses"]) == {"200"}
 
 
 def test_streams_and_bytes_have_their_media_types() -> None:

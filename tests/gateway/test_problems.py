@@ -24,6 +24,7 @@ EXAMPLES = [
     (tekton.SpawnError("a", "no such file"), 409, {"name": "a"}),
     (tekton.TransportError("http://x", "refused"), 503, {"url": "http://x"}),
     (tekton.ProblemError(418, "teapot", "short and stout"), 418, {}),
+    (tekton.ProblemError(999, "odd", "what the server would end the process over"), 502, {}),
     (tekton.TektonError("what"), 500, {}),
     (gateway.MalformedRequestError("bad", 7), 400, {"offset": 7}),
     (gateway.BodyTooLargeError(10), 413, {"limit": 10}),

@@ -12,7 +12,6 @@ import msgspec
 import pytest
 
 from tekton.gateway import sockets
-from tekton.gateway.auth import LocalPolicy
 from tekton.gateway.connection import Connection
 from tekton.gateway.errors import CredentialRequiredError
 from tekton.gateway.request import Request
@@ -283,8 +282,8 @@ async def test_headers_that_are_not_ascii_do_no_harm(site: Any, header: bytes, s
     assert (await site.raw(UPGRADE + header + b"\r\n\r\n")).status == status
 
 
-async def test_a_stranger_gets_no_socket(serve: Any, feed: Any, beats: Beats) -> None:
-    site = await serve(websocket=ComponentSocket(feed.source, beats), policy=LocalPolicy("s3cret"))
+async def test_a_stranger_gets_no_socket(serve: Any, feed: Any, beats: Beats, keyed_policy: Any) -> None:
+    site = await serve(websocket=ComponentSocket(feed.source, beats), policy=keyed_policy())
     async with aiohttp.ClientSession() as session:
         with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
             await session.ws_connect(f"{site.url}/ws", headers={"authorization": "Bearer wrong"})
@@ -328,12 +327,14 @@ class Transport:
         return json.loads(await self.sent.get())
 
 
-def permit(route: Route) -> None:
+def permit(route: Route, component_id: str) -> None:
     """Everything."""
 
 
 @asynccontextmanager
-async def session(feed: Any, may: Callable[[Route], None] = permit) -> AsyncIterator[tuple[Transport, asyncio.Event]]:
+async def session(
+    feed: Any, may: Callable[[Route, str], None] = permit
+) -> AsyncIterator[tuple[Transport, asyncio.Event]]:
     """A session on a transport without a server; it must end by itself."""
     transport, closing = Transport(), asyncio.Event()
     handler = ComponentSocket(feed.source, Beats())
@@ -383,7 +384,7 @@ async def test_a_quiet_socket_is_pinged(feed: Any, monkeypatch: pytest.MonkeyPat
 
 
 async def test_a_heartbeat_needs_its_permission(feed: Any) -> None:
-    def may_only_read(route: Route) -> None:
+    def may_only_read(route: Route, component_id: str) -> None:
         if route.permission != "components:read":
             raise CredentialRequiredError(route.permission)
 
@@ -393,6 +394,22 @@ async def test_a_heartbeat_needs_its_permission(feed: Any) -> None:
         closing.set()
 
     assert (answer["t"], answer["code"]) == ("error", "unauthenticated")
+
+
+async def test_a_topic_needs_its_permission(feed: Any) -> None:
+    asked: list[str] = []
+
+    def may_nothing(route: Route, component_id: str) -> None:
+        asked.append(route.permission)
+        raise CredentialRequiredError("no")
+
+    async with session(feed, may_nothing) as (transport, closing):
+        transport.incoming.put_nowait(Message(2, json.dumps(SUBSCRIBE)))
+        answer = await transport.get()
+        closing.set()
+
+    assert (answer["t"], answer["id"], answer["code"]) == ("error", 1, "unauthenticated")
+    assert asked == ["components:read"]
 
 
 async def test_a_failure_of_a_handler_is_logged_and_ends_its_socket_only(
@@ -417,9 +434,11 @@ def test_a_request_for_a_socket_cannot_wait_for_the_client(make_request: Callabl
         asyncio.run(make_request().disconnected())
 
 
-async def test_heartbeats_for_a_guarded_component_need_the_owner(serve: Any, feed: Any, beats: Beats) -> None:
-    socket = ComponentSocket(feed.source, beats, lambda component_id: component_id == "rhetor")
-    site = await serve(websocket=socket, policy=LocalPolicy("s3cret"))
+async def test_heartbeats_for_a_guarded_component_need_a_credential(
+    serve: Any, feed: Any, beats: Beats, keyed_policy: Any
+) -> None:
+    policy = keyed_policy(guarded=lambda component_id: component_id == "rhetor")
+    site = await serve(websocket=ComponentSocket(feed.source, beats), policy=policy)
     guarded = '{"op":"beat","component_id":"rhetor","instance_uuid":"i"}'
 
     async with aiohttp.ClientSession() as session:

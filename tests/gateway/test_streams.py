@@ -52,3 +52,24 @@ async def test_closing_waits_for_the_last_and_takes_no_more() -> None:
 async def test_closing_without_streams_does_not_wait() -> None:
     async with asyncio.timeout(5):
         await Streams(limit=2).close()
+
+
+async def test_a_review_ends_the_streams_of_those_who_may_no_longer_have_them() -> None:
+    streams = Streams(limit=3)
+    lost: list[str] = []
+
+    with streams.open(lambda: "a" not in lost) as a, streams.open(lambda: "b" not in lost) as b, streams.open() as c:
+        streams.review()
+        assert [one.is_set() for one in (a, b, c)] == [False, False, False]
+        lost.append("b")
+        streams.review()
+        assert [one.is_set() for one in (a, b, c)] == [False, True, False]
+
+
+async def test_closing_ends_every_stream() -> None:
+    streams = Streams(limit=2)
+
+    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+        with streams.open() as ending:
+            group.create_task(streams.close())
+            await ending.wait()

@@ -1,29 +1,38 @@
 """The gateway: one RSGI application that turns the route table into an HTTP interface.
 
-A request passes, in this order: the frame checks of `ingress`, the router, the authorisation policy, the decoding
-of query and body, the handler. Whatever any of them raises is answered as a problem document; only what is not a
-TektonError is a 500, and logged.
+A request passes, in this order: the rate of its address, the frame checks of `ingress`, the router, the load, the
+authorisation policy, the rate and the share of its principal, the decoding of query and body, the handler. Whatever any
+of them raises is answered as a problem document; only what is not a TektonError is a 500, and logged.
 """
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Coroutine, Iterable, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import partial
 from typing import Any
 
 from msgspec import Struct
 
-from tekton.gateway.auth import LocalPolicy, Policy
+from tekton.core.attribution import act_for
+from tekton.core.idempotency import IdempotencyKeys
+from tekton.gateway.admission import Admission, Place
+from tekton.gateway.auth import AccessPolicy, Policy
 from tekton.gateway.bodies import BodyReader
 from tekton.gateway.connection import Connection, SocketHandler
+from tekton.gateway.cors import Cors
 from tekton.gateway.decoding import decode_body, decode_query
 from tekton.gateway.errors import MethodNotAllowedError, RouteNotFoundError, UnavailableError
+from tekton.gateway.idempotency import KEY, handle_once
 from tekton.gateway.ingress import Ingress
 from tekton.gateway.mounts import Mount, Mounts
+from tekton.gateway.pages import page_headers
 from tekton.gateway.problems import headers_of, status_of, to_problem
+from tekton.gateway.proxies import TrustedProxies
 from tekton.gateway.request import Request, Response, encode
+from tekton.gateway.request_ids import HEADER, Named, sent_id
 from tekton.gateway.router import Route, Router
-from tekton.gateway.rsgi import HeaderList, HttpProtocol, Scope, SocketProtocol
+from tekton.gateway.rsgi import HeaderList, Headers, HttpProtocol, Scope, SocketProtocol
 from tekton.gateway.sockets import SOCKET
 from tekton.gateway.sse import EventStream, send_stream
 from tekton.gateway.streams import Streams
@@ -34,6 +43,7 @@ __all__ = ["EventStream", "Gateway", "Request", "Response", "Route"]
 _logger = logging.getLogger("tekton.gateway")
 
 _NOTHING = [("cache-control", "no-store"), ("x-content-type-options", "nosniff")]
+_READS = frozenset({"GET", "HEAD"})
 _JSON = [("content-type", "application/json"), *_NOTHING]
 
 
@@ -42,8 +52,11 @@ class Gateway:
 
     A route wins over a mount. *socket* is the route that `/ws` is, for the policy and the document.
     *allowed_hosts* are names under which this server is reached beside those of the loopback interface,
-    *allowed_origins* web origins whose pages may change things. *policy* decides who may use which route;
-    without one, only the Unix socket may do everything. A body must arrive within *body_timeout* seconds.
+    *allowed_origins* web origins whose pages may change things and read the answers, *trusted_proxies* networks of
+    reverse proxies that are believed in whom they pass on. *policy* decides who may use which route;
+    without one, only the Unix socket may do everything. *admission* holds callers to their rates and shares; without it
+    nobody is. *keys* are the idempotency keys; without them the header means nothing. A body must arrive within
+    *body_timeout* seconds.
     """
 
     def __init__(
@@ -51,8 +64,11 @@ class Gateway:
         routes: Sequence[Route],
         *,
         allowed_hosts: Iterable[str] = (),
-        allowed_origins: Iterable[str] = (),
+        allowed_origins: Sequence[str] = (),
+        trusted_proxies: Sequence[str] = (),
         policy: Policy | None = None,
+        admission: Admission | None = None,
+        keys: IdempotencyKeys | None = None,
         websocket: SocketHandler | None = None,
         socket: Route = SOCKET,
         mounts: Sequence[Mount] = (),
@@ -62,7 +78,11 @@ class Gateway:
         self.router = Router([*routes, socket] if websocket else routes)
         self.streams = Streams(max_streams)
         self._ingress = Ingress(allowed_hosts, allowed_origins)
-        self._policy: Policy = policy or LocalPolicy()
+        self._cors = Cors(allowed_origins) if allowed_origins else None
+        self._proxies = TrustedProxies(trusted_proxies) if trusted_proxies else None
+        self._policy: Policy = policy or AccessPolicy()
+        self._admission = admission
+        self._keys = keys
         self._websocket = websocket
         self._socket = socket
         self._mounts = Mounts(mounts) if mounts else None
@@ -72,6 +92,10 @@ class Gateway:
     def draining(self) -> bool:
         """True from the moment on which the server is asked to stop."""
         return self.streams.closing.is_set()
+
+    def review(self) -> None:
+        """End the streams and sockets of those who may no longer have them."""
+        self.streams.review()
 
     async def drain(self) -> None:
         """Take no more streams and sockets, end those that are open, return when all have ended."""
@@ -84,56 +108,106 @@ class Gateway:
 
     async def _serve_request(self, scope: Scope, proto: HttpProtocol) -> None:
         method, path, query = scope.method, scope.path, scope.query_string
+        place: Place | None = None
+        request: Request | None = None
         try:
-            headers = scope.headers
+            scope, proto, headers = self._receive(scope, proto)
             self._ingress.check(scope, headers, method, path, query)
-            if self._mounts is not None and (mount := self._mounts.find(self.router, path)) is not None:
+            if self._mounts is not None and (mount := self._mounts.find(self.router, method, path)) is not None:
                 self._policy(Request(scope, proto, headers, method, path), mount.route)
                 await mount.serve(scope, proto, headers, self.streams)
                 return
             route, params = self.router.match(method, path)
             request = Request(scope, proto, headers, method, path)
             request.params = params
-            self._policy(request, route)
+            place = self._let_in(request, route)
             if query or route.query is not None:
                 request.query = decode_query(route.query, query)
             if route.decoder is not None:
                 body = await self._bodies.read(proto, headers, route.max_body)
-                request.body = decode_body(route.decoder, body or route.no_body)
+                request.body = decode_body(route.decoder, body or route.no_body, unique_keys=route.unique_keys)
             else:
+                body = b""
                 await self._bodies.discard(proto, headers, route.max_body)
-            result = await route.handler(request)
+            result = await _handle(request, route, body, self._keys)
+            proto = _named(proto, request)
             if isinstance(result, Struct):
                 proto.response_bytes(route.status, _JSON, encode(result))
             elif isinstance(result, EventStream):
-                await self._stream(request, result, proto)
+                self._leave(place)
+                place = None  # a stream has a share of another kind
+                await self._stream(request, route, result, proto)
             else:
                 _answer(route, result, proto)
         except asyncio.CancelledError:
             # The server ends and waits no longer. Without this the client would be told of a defect.
-            _refuse(method, path, UnavailableError("the server has stopped; whether this was done is not known"), proto)
+            unknown = UnavailableError("the server has stopped; whether this was done is not known")
+            _refuse(method, path, unknown, _named(proto, request))
             raise
         except Exception as error:
-            _refuse(method, path, error, proto)
+            _refuse(method, path, error, _named(proto, request))
+        finally:
+            self._leave(place)
 
-    async def _stream(self, request: Request, stream: EventStream, proto: HttpProtocol) -> None:
+    def _let_in(self, request: Request, route: Route) -> Place | None:
+        """Say who makes the request, and let it in; what is returned goes to `_leave`. Raises the GatewayErrors."""
+        admission = self._admission
+        if admission is None:
+            self._policy(request, route)
+            return None
+        if admission.load.pressure > 0:
+            admission.shed(route.priority, request.client)
+        self._policy(request, route)
+        return admission.enter(request, route)
+
+    def _leave(self, place: Place | None) -> None:
+        if self._admission is not None and place is not None:
+            self._admission.leave(place)
+
+    def _receive(self, scope: Scope, proto: HttpProtocol) -> tuple[Scope, HttpProtocol, Headers]:
+        """The exchange as a proxy that we trust has got it, answered as a page that we allow must be answered."""
+        headers = scope.headers
+        if self._admission is not None:
+            self._admission.load.arrive(scope)
+        if self._cors is not None and "origin" in headers:
+            proto = self._cors.dress(proto, scope.method, headers)
+        if HEADER in headers and (sent := sent_id(headers)) is not None:
+            proto = Named(proto, sent)
+        if self._proxies is not None:
+            scope, headers = self._proxies.reveal(scope, headers)
+        if self._admission is not None:
+            self._admission.arrive(scope.client)
+        return scope, proto, headers
+
+    async def _stream(self, request: Request, route: Route, stream: EventStream, proto: HttpProtocol) -> None:
         if request.method == "HEAD":
             proto.response_bytes(200, [("content-type", "text/event-stream")], b"")
         else:
-            await send_stream(stream, proto, self.streams)
+            with self._streaming(request):
+                await send_stream(stream, proto, self.streams, partial(self._is_allowed, request, route))
+
+    def _streaming(self, request: Request) -> AbstractContextManager[None]:
+        """Be one of the streams of who makes the request. Raises RateLimitedError."""
+        return nullcontext() if self._admission is None else self._admission.streaming(request)
 
     async def _serve_socket(self, scope: Scope, proto: SocketProtocol) -> None:
-        try:
-            request, handler = self._admit_socket(scope)
-            if isinstance(handler, Mount):
-                await handler.serve_socket(scope, proto, request.headers, self.streams)
-                return
-        except TektonError as error:
-            proto.close(status_of(error))
-            return
-        with self.streams.open():
+        with ExitStack() as stack:
             try:
-                connection = Connection(await proto.accept(), partial(self._policy, request), self.streams.closing)
+                request, handler = self._admit_socket(scope)
+                stack.enter_context(self._streaming(request))
+                if isinstance(handler, Mount):
+                    await handler.serve_socket(scope, proto, request.headers, self.streams)
+                    return
+            except TektonError as error:
+                proto.close(status_of(error))
+                return
+            await self._converse(request, handler, proto)
+
+    async def _converse(self, request: Request, handler: SocketHandler, proto: SocketProtocol) -> None:
+        allowed = partial(self._is_allowed, request, self._socket)
+        with self.streams.open(allowed) as ending:
+            try:
+                connection = Connection(await proto.accept(), partial(self._permit, request), ending, allowed)
             except RuntimeError:  # granian's RSGIProtocolError: the client left during the handshake
                 return
             try:
@@ -143,13 +217,30 @@ class Gateway:
             finally:
                 connection.release()
 
+    def _permit(self, request: Request, route: Route, component_id: str) -> None:
+        """What a socket may do is asked each time: since it was opened, the peer may have lost the right to."""
+        request.params = {"component_id": component_id}
+        self._policy(request, route)
+
+    def _is_allowed(self, request: Request, route: Route) -> bool:
+        try:
+            self._policy(request, route)
+        except TektonError:
+            return False
+        return True
+
     def _admit_socket(self, scope: Scope) -> tuple[Request, SocketHandler | Mount]:
         headers, method, path, query = scope.headers, scope.method, scope.path, scope.query_string
+        if self._proxies is not None:
+            scope, headers = self._proxies.reveal(scope, headers)
+        if self._admission is not None:
+            self._admission.arrive(scope.client)
+            self._admission.shed("look", scope.client)
         self._ingress.check(scope, headers, method, path, query, upgrade=True)
         request = Request(scope, None, headers, method, path)
         self.streams.check()
         if self._websocket is None or path != self._socket.path:
-            mount = None if self._mounts is None else self._mounts.find(self.router, path)
+            mount = None if self._mounts is None else self._mounts.find(self.router, method, path)
             if mount is None:
                 raise RouteNotFoundError(path)
             self._policy(request, mount.route)
@@ -157,6 +248,19 @@ class Gateway:
         self._policy(request, self._socket)
         request.query = decode_query(self._socket.query, query)
         return request, self._websocket
+
+
+def _handle(request: Request, route: Route, body: bytes, keys: IdempotencyKeys | None) -> Awaitable[Any]:
+    """Call the handler, if the request has a key: once. What changes something is done on behalf of who asks for it."""
+    if route.keyed and keys is not None and KEY in request.headers:
+        return handle_once(keys, request, route, body)
+    if request.method not in _READS:
+        act_for(request.attribution)
+    return route.handler(request)
+
+
+def _named(proto: HttpProtocol, request: Request | None) -> HttpProtocol:
+    return proto if request is None or request.given_id is None else Named(proto, request.given_id)
 
 
 def _answer(route: Route, result: Any, proto: HttpProtocol) -> None:
@@ -181,4 +285,4 @@ def _refuse(method: str, path: str, error: Exception, proto: HttpProtocol) -> No
 
 def _headers(response: Response) -> HeaderList:
     media_type = [("content-type", response.media_type)] if response.body else []
-    return [*media_type, *response.headers, *_NOTHING]
+    return [*media_type, *response.headers, *page_headers(response.media_type, response.headers), *_NOTHING]

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Sequence
 
 from tekton.gateway.errors import BodyTimeoutError, BodyTooLargeError, MalformedRequestError, UnsupportedMediaTypeError
 from tekton.gateway.rsgi import BodyFuture, Headers, HttpProtocol
@@ -23,15 +24,17 @@ class BodyReader:
         """The whole body, at most *limit* bytes; empty when there is none.
 
         Raises BodyTooLargeError (before anything is read when the length is announced, else at the first byte too
-        many), UnsupportedMediaTypeError for a body that is not JSON, BodyTimeoutError, or MalformedRequestError
-        when the body breaks off.
+        many), UnsupportedMediaTypeError for a body that is not said to be JSON in UTF-8, BodyTimeoutError, or
+        MalformedRequestError when the body breaks off.
         """
         length = headers.get("content-length")
         if length == "0" or (length is None and "transfer-encoding" not in headers):
             return b""
-        media_type = headers.get("content-type")
-        if media_type != "application/json":
-            _check_json(media_type)
+        media_types = headers.get_all("content-type")
+        if len(media_types) != 1 or media_types[0] != "application/json":
+            _check_json(media_types)
+        if "content-encoding" in headers and ",".join(headers.get_all("content-encoding")) != "identity":
+            raise UnsupportedMediaTypeError("a compressed body")
         return await self._receive(proto, length, limit)
 
     async def discard(self, proto: HttpProtocol, headers: Headers, limit: int) -> None:
@@ -99,9 +102,15 @@ class BodyReader:
             raise asyncio.CancelledError
 
 
-_JSON = re.compile(r"application/(?:[\w.-]+\+)?json\s*(?:;|$)", re.IGNORECASE)
+_JSON = re.compile(r"application/(?:[\w.-]+\+)?json", re.IGNORECASE | re.ASCII)
+_CHARSET = re.compile(r"charset\s*=\s*(.*)", re.IGNORECASE)
+_UTF_8 = ("utf-8", "utf8", '"utf-8"')
 
 
-def _check_json(media_type: str | None) -> None:
-    if media_type is None or _JSON.match(media_type) is None:
-        raise UnsupportedMediaTypeError(media_type)
+def _check_json(media_types: Sequence[str]) -> None:
+    if len(media_types) > 1:
+        raise UnsupportedMediaTypeError(", ".join(media_types))
+    media_type, *parameters = [part.strip() for part in (*media_types, "")[0].split(";")]
+    charsets = [found[1].lower() for part in parameters if (found := _CHARSET.fullmatch(part))]
+    if _JSON.fullmatch(media_type) is None or any(charset not in _UTF_8 for charset in charsets):
+        raise UnsupportedMediaTypeError("".join(media_types))

@@ -6,18 +6,25 @@ from collections.abc import Awaitable, Callable
 from tekton.gateway.errors import BodyTooLargeError
 from tekton.gateway.router import Route
 from tekton.gateway.rsgi import SocketTransport
+from tekton.gateway.streams import Allowed, always
 
-Permit = Callable[[Route], None]
-"""Raises a GatewayError when the peer may not use the route."""
+Permit = Callable[[Route, str], None]
+"""`(route, component_id)`: raises a GatewayError when the peer may not do that to the component, now."""
 
 
 class Connection:
-    """One WebSocket. It ends when its handler returns; `closing` is set to ask for that."""
+    """One WebSocket. It ends when its handler returns; `closing` is set to ask for that.
 
-    def __init__(self, transport: SocketTransport, permit: Permit, closing: asyncio.Event) -> None:
+    `allowed` tells whether the peer may still have it.
+    """
+
+    def __init__(
+        self, transport: SocketTransport, permit: Permit, closing: asyncio.Event, allowed: Allowed = always
+    ) -> None:
         self._transport: SocketTransport | None = transport
         self.permit = permit
         self.closing = closing
+        self.allowed = allowed
 
     async def receive(self, limit: int) -> bytes | None:
         """The next message, text or binary; None when there will be no more.

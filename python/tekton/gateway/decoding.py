@@ -4,6 +4,7 @@ Malformed JSON gives MalformedRequestError with the byte offset. JSON that does 
 with a JSON pointer and, for an unknown name, the nearest one that exists.
 """
 
+import math
 import re
 from collections.abc import Sequence
 from functools import lru_cache
@@ -13,6 +14,7 @@ from urllib.parse import parse_qsl
 import msgspec
 from msgspec import inspect
 
+from tekton.gateway.duplicates import repeated_key
 from tekton.gateway.errors import InvalidInputError, InvalidParameterError, MalformedRequestError
 from tekton.utils.tekton_ids import nearest_name
 
@@ -22,19 +24,28 @@ MAX_DEPTH = 64
 MAX_PARAMETERS = 64
 
 
-def decode_body(decoder: "msgspec.json.Decoder[Any]", body: bytes) -> Any:
-    """*body* as the decoder's type. Raises MalformedRequestError or InvalidInputError."""
+def decode_body(decoder: "msgspec.json.Decoder[Any]", body: bytes, *, unique_keys: bool = False) -> Any:
+    """*body* as the decoder's type. Raises MalformedRequestError or InvalidInputError.
+
+    With *unique_keys* no object in it may have a key twice.
+    """
     if len(body) > MAX_DEPTH and _takes_any_depth(decoder) and _too_deep(body):
         raise _nested()
     try:
-        return decoder.decode(body)
+        value = decoder.decode(body)
+        repeated = repeated_key(body) if unique_keys else None
     except msgspec.ValidationError as error:
         _check_syntax(body)
         raise _invalid(decoder.type, str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise _malformed(body, error) from None
+    except RecursionError:  # in what the type passes over
+        raise _nested() from None
     except ValueError as error:  # an integer of thousands of digits, a value refused by __post_init__
         raise InvalidInputError("", str(error)) from None
+    if repeated is not None:
+        raise InvalidInputError(repeated, f"{repeated}: the key is there twice")
+    return value
 
 
 def decode_query(kind: type[_S] | None, query: str) -> _S | None:
@@ -49,9 +60,15 @@ def decode_query(kind: type[_S] | None, query: str) -> _S | None:
             raise InvalidParameterError(name, "no parameters are expected here")
         return None
     try:
-        return msgspec.convert(values, kind, strict=False)
+        found = msgspec.convert(values, kind, strict=False)
     except msgspec.ValidationError as error:
         raise _invalid_parameter(kind, str(error)) from None
+    for name, text in values.items():
+        # The converter takes the words null, nan and inf for values, which would widen a filter and not narrow it.
+        value = getattr(found, name, text)
+        if value is None or (isinstance(value, float) and not math.isfinite(value)):
+            raise InvalidParameterError(name, f"expected a value, got {text}")
+    return found
 
 
 def _pairs(query: str) -> list[tuple[str, str]]:
@@ -89,6 +106,8 @@ def _nests_freely(kind: inspect.Type, inside: tuple[type, ...]) -> bool:
         case inspect.StructType():
             members = [field.type for field in kind.fields]
             return kind.cls in inside or any(_nests_freely(member, (*inside, kind.cls)) for member in members)
+        case inspect.Metadata():
+            return _nests_freely(kind.type, inside)
         case inspect.UnionType():
             return any(_nests_freely(member, inside) for member in kind.types)
         case inspect.CollectionType():

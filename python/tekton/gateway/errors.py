@@ -15,8 +15,11 @@
     ├── InvalidInputError            422  pointer
     │   └── InvalidParameterError    422  parameter
     ├── UpgradeRequiredError         426
+    ├── RateLimitedError             429  retry_after
     ├── TooManyHeadersError          431  limit
-    └── UnavailableError             503
+    ├── HeadersTooLargeError         431  limit
+    ├── UnavailableError             503
+    └── OverloadedError              503  retry_after
 
 The numbers are those of the table in `problems`.
 """
@@ -175,6 +178,20 @@ class UpgradeRequiredError(GatewayError):
         super().__init__(f"{path} is a WebSocket")
 
 
+class RateLimitedError(GatewayError):
+    """The caller asks for more than he may have: too fast, or too much at once, or with too many wrong credentials.
+
+    In `retry_after` seconds there is room for one more.
+    """
+
+    code = "rate_limited"
+    hint = "ask less often, and after the time that Retry-After says"
+
+    def __init__(self, problem: str, retry_after: float) -> None:
+        self.retry_after = round(retry_after, 3)
+        super().__init__(problem)
+
+
 class TooManyHeadersError(GatewayError):
     """More header fields than allowed."""
 
@@ -185,8 +202,32 @@ class TooManyHeadersError(GatewayError):
         super().__init__(f"more than {limit} header fields")
 
 
+class HeadersTooLargeError(GatewayError):
+    """The header fields are longer than allowed, all of them together (bytes)."""
+
+    code = "headers_too_large"
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        super().__init__(f"more than {limit} bytes of header fields")
+
+
 class UnavailableError(GatewayError):
     """This server takes no more of these for the moment: it is stopping, or has as many as it allows."""
 
     code = "unavailable"
     hint = "try again"
+
+
+class OverloadedError(GatewayError):
+    """There is more to do than can be done in time, and others come first. Nothing was done.
+
+    `retry_after` seconds are spread, so that not all come back at once.
+    """
+
+    code = "overloaded"
+    hint = "try again after the time that Retry-After says"
+
+    def __init__(self, retry_after: float) -> None:
+        self.retry_after = retry_after
+        super().__init__("too much is asked of the server at the moment")

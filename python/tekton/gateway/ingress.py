@@ -1,13 +1,17 @@
 """What is checked before a request is routed, because the server does not: Host, Origin, number and size of headers.
 
-Measured with Granian 2.8.7, which accepts a missing or doubled Host, and any Origin.
+Measured with Granian 2.8.7, which accepts a missing or doubled Host, any Origin, and 100 header fields. How long a
+head may be as a whole is the server's limit (`server.MAX_HEAD_BYTES`); it holds also for what does not show here, the
+values that are not ASCII.
 """
 
 import re
 from collections.abc import Iterable, Sequence
 
+from tekton.gateway.cors import normalised
 from tekton.gateway.errors import (
     ForeignOriginError,
+    HeadersTooLargeError,
     MalformedRequestError,
     MisdirectedRequestError,
     TargetTooLongError,
@@ -17,6 +21,11 @@ from tekton.gateway.rsgi import Headers, Scope
 
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 MAX_HEADERS = 64
+"""Field lines, not names."""
+
+MAX_HEADER_BYTES = 16_384
+"""Of all names and values together; a name that is there several times counts once."""
+
 MAX_TARGET = 8192
 
 _ANY_HOST = frozenset({"/api/health", "/api/ready"})
@@ -31,7 +40,7 @@ class Ingress:
 
     def __init__(self, hosts: Iterable[str] = (), origins: Iterable[str] = ()) -> None:
         self._names = frozenset(_as_in_header(name) for name in (*LOCAL_HOSTS, *hosts))
-        self._origins = frozenset(origin.lower().rstrip("/") for origin in origins)
+        self._origins = frozenset(map(normalised, origins))
         self._good_hosts: set[str] = set()
 
     def check(
@@ -44,8 +53,11 @@ class Ingress:
         hosts = headers.get_all("host")
         if len(hosts) != 1 or hosts[0] not in self._good_hosts or scope.authority is not None:
             self._check_host(hosts, scope.authority, path)
-        if len(headers) > MAX_HEADERS:
+        values = headers.values()
+        if len(values) > MAX_HEADERS or len(headers) > MAX_HEADERS:
             raise TooManyHeadersError(MAX_HEADERS)
+        if len("".join(values)) + len("".join(headers.keys())) > MAX_HEADER_BYTES:
+            raise HeadersTooLargeError(MAX_HEADER_BYTES)
         if len(path) + len(query) > MAX_TARGET:
             raise TargetTooLongError(MAX_TARGET)
         if "origin" in headers and (upgrade or method not in _SAFE):

@@ -1,7 +1,8 @@
 """ASGI applications below a prefix: what other frameworks have made, on our port.
 
 HTTP with bodies that stream in both directions, WebSockets, lifespan. Reading the request waits for the application,
-sending the answer for the client. `scope["root_path"]` is the prefix; `scope["path"]` has it in front.
+sending the answer for the client. `scope["root_path"]` is the prefix; `scope["path"]` has it in front. An application
+is given canonical paths and the ordinary methods only: what the policy has allowed is what it serves.
 
 What the server cannot do: WebSocket subprotocols and close codes. What it does badly: an answer that breaks off in the
 middle ends like a complete one, unless it has announced its length.
@@ -16,9 +17,10 @@ from urllib.parse import quote
 
 from tekton.background import BackgroundGroup
 from tekton.gateway.asgi import ASGI, AsgiApp, AsgiMessage, Lifespan
-from tekton.gateway.errors import UnavailableError
+from tekton.gateway.errors import MethodNotAllowedError, UnavailableError
+from tekton.gateway.paths import check_canonical
 from tekton.gateway.piped_body import PipedBody
-from tekton.gateway.router import Route, Router
+from tekton.gateway.router import METHODS, Route, Router
 from tekton.gateway.rsgi import HeaderList, Headers, HttpProtocol, Scope, SocketProtocol, SocketTransport
 from tekton.gateway.streams import Streams
 
@@ -111,10 +113,18 @@ class Mounts:
     def __init__(self, mounts: Iterable[Mount]) -> None:
         self._mounts = sorted(mounts, key=lambda mount: -len(mount.prefix))
 
-    def find(self, router: Router, path: str) -> Mount | None:
-        """The application that serves *path*; None when a route does, or nobody."""
+    def find(self, router: Router, method: str, path: str) -> Mount | None:
+        """The application that serves *path*; None when a route does, or nobody.
+
+        Raises MalformedRequestError for a path that is not canonical, MethodNotAllowedError for `TRACE` or `get`.
+        """
         mount = next((mount for mount in self._mounts if path in mount), None)
-        return None if mount is None or router.has(path) else mount
+        if mount is None or router.has(path):
+            return None
+        check_canonical(path)
+        if method not in METHODS:
+            raise MethodNotAllowedError(method, METHODS)
+        return mount
 
 
 class _Exchange:
@@ -146,7 +156,7 @@ class _Exchange:
     async def send(self, message: AsgiMessage) -> None:
         match message["type"]:
             case "http.response.start":
-                self._start = message["status"], _header_list(message.get("headers", ()))
+                self._start = _status(message["status"]), _header_list(message.get("headers", ()))
                 if not self._head:
                     self._early = asyncio.get_running_loop().call_later(FIRST_PIECE, self._begin_early)
             case "http.response.body":
@@ -325,6 +335,13 @@ def _has_body(headers: Headers) -> bool:
 def _pairs(headers: Headers) -> list[tuple[str, str]]:
     names = headers.keys()
     return [(name, value) for name in names for value in headers.get_all(name)]
+
+
+def _status(status: int) -> int:
+    if not 200 <= status <= 599:
+        # The server ends the process over some of these.
+        raise RuntimeError(f"the application answered with the status {status!r}")
+    return status
 
 
 def _header_list(headers: Iterable[tuple[bytes, bytes]]) -> HeaderList:

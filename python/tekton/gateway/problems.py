@@ -4,6 +4,7 @@ A problem has a stable `code`, a `detail` in words, a `hint` where there is one,
 error. What is not a TektonError is a defect of ours: its text stays in the log.
 """
 
+import math
 from typing import Any
 
 import msgspec
@@ -29,8 +30,11 @@ STATUS: dict[type[TektonError], int] = {
     gateway.MisdirectedRequestError: 421,
     gateway.InvalidInputError: 422,
     gateway.UpgradeRequiredError: 426,
+    gateway.RateLimitedError: 429,
     gateway.TooManyHeadersError: 431,
+    gateway.HeadersTooLargeError: 431,
     gateway.UnavailableError: 503,
+    gateway.OverloadedError: 503,
     tekton.ConfigurationError: 422,
     tekton.ComponentError: 409,
     tekton.StartTimeoutError: 504,
@@ -44,6 +48,14 @@ STATUS: dict[type[TektonError], int] = {
     tekton.BackupError: 409,
     tekton.SupervisionError: 409,
     tekton.TransportError: 503,
+    tekton.IdempotencyError: 409,
+    tekton.InvalidIdempotencyKeyError: 422,
+    tekton.IdempotencyKeyReusedError: 422,
+    tekton.TooManyIdempotencyKeysError: 503,
+    tekton.InvalidTokenError: 401,
+    tekton.KeyLimitError: 409,
+    tekton.KeyRotationError: 409,
+    tekton.ApiKeyNotFoundError: 404,
 }
 """By class; a class that is not listed has the status of its nearest base."""
 
@@ -53,6 +65,8 @@ RETRY_AFTER: dict[type[TektonError], int] = {
     tekton.StorageBusyError: 1,
     tekton.StorageFullError: 10,
     tekton.StorageUnknownError: 10,
+    tekton.RequestRunningError: 1,
+    tekton.TooManyIdempotencyKeysError: 60,
     tekton.TransportError: 2,
 }
 """Seconds after which asking again makes sense."""
@@ -62,22 +76,32 @@ _encode = msgspec.json.Encoder().encode
 
 
 def status_of(error: BaseException) -> int:
-    """The HTTP status that answers *error*; 500 for anything that is not a TektonError."""
+    """The HTTP status that answers *error*; 500 for anything that is not a TektonError.
+
+    What another server answered with is passed on if it is an error's: ours does not survive sending any number.
+    """
     if isinstance(error, tekton.ProblemError):
-        return error.status
+        return error.status if 400 <= error.status <= 599 else 502
     return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
 
 
 def headers_of(error: BaseException) -> list[tuple[str, str]]:
     """The headers that belong to the problem: media type, and what the status asks for."""
-    headers = [("content-type", MEDIA_TYPE), ("cache-control", "no-store")]
-    if (seconds := next((RETRY_AFTER[kind] for kind in type(error).__mro__ if kind in RETRY_AFTER), None)) is not None:
+    headers = [("content-type", MEDIA_TYPE), ("cache-control", "no-store"), ("x-content-type-options", "nosniff")]
+    if (seconds := _retry_after(error)) is not None:
         headers.append(("retry-after", str(seconds)))
     if isinstance(error, gateway.CredentialRequiredError):
         headers.append(("www-authenticate", "Bearer"))
     if isinstance(error, gateway.MethodNotAllowedError):
         headers.append(("allow", ", ".join(error.allowed)))
     return headers
+
+
+def _retry_after(error: BaseException) -> int | None:
+    """Whole seconds, rounded up: what the error says itself, or what holds for its class."""
+    if isinstance(error, gateway.RateLimitedError | gateway.OverloadedError):
+        return math.ceil(error.retry_after)
+    return next((RETRY_AFTER[kind] for kind in type(error).__mro__ if kind in RETRY_AFTER), None)
 
 
 def to_problem(error: BaseException, instance: str) -> bytes:

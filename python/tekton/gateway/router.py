@@ -10,13 +10,18 @@ import re
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from tekton.auth.roles import PERMISSIONS
 from tekton.gateway.errors import MalformedRequestError, MethodNotAllowedError, RouteNotFoundError
+from tekton.gateway.load import Priority
 from tekton.gateway.request import Request
 from tekton.utils.tekton_errors import TektonError
+
+if TYPE_CHECKING:
+    from tekton.core.component_lifecycle.steps import Step
 
 Handler = Callable[[Request], Awaitable[Any]]
 """`async (Request) -> Response | EventStream | Struct | dict | list | bytes | None`."""
@@ -25,7 +30,19 @@ Params = dict[str, str]
 
 _MAX_RECENT = 16_384
 
+PUBLIC = "public"
+"""The permission of routes that everybody may use."""
+
+AUTHENTICATED = "authenticated"
+"""That of routes which everybody may use who has shown who he is."""
+
+CALLERS = "callers"
+"""That of routes of a component which everybody may use whom it lets in, with a credential or without one."""
+
+Repeats = Literal["answered", "known", "harmless"]
+
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,32 +50,53 @@ class Route:
     """One operation of the HTTP interface.
 
     `path` may have parameters, each a whole segment: `/api/components/{component_id}`. `permission` is what the
-    authorisation policy is asked for. `body` and `query` are the types that JSON body and query string are
-    decoded into (a query type is a `msgspec.Struct` of scalars); `max_body` is in bytes. `status` is that of a
-    plain result; `also` are further ones with the same kind of answer. `errors` are those that the document mentions
-    beside the ones any route may give. `decoder` and `no_body` (what stands for an absent body: an empty object where
-    all fields have defaults) follow from `body`.
+    authorisation policy is asked for: one of `PERMISSIONS`, `PUBLIC`, `AUTHENTICATED` or `CALLERS`. `body` and `query`
+    are the types that JSON body and query string are decoded into (a query type is a `msgspec.Struct` of scalars);
+    `max_body` is in bytes. `status` is that of a plain result; `also` are further ones with the same kind of answer;
+    `or_stream` says that it may be an event stream instead. `errors` are those that the document mentions beside the
+    ones any route may give. `unique_keys` refuses objects that have a key twice; without it the last one counts, for
+    bodies that are too many to be looked at again. `decoder` and `no_body` (what stands for an absent body: an empty
+    object where all fields have defaults) follow from `body`. `repeats` says what becomes of a request with an
+    `Idempotency-Key` that comes again: it is `answered` as before; only that it was done is `known`, because the answer
+    has a secret; or it is `harmless`, and done again. `answer_of` makes the answer of the steps of the one command that
+    the handler gives, where that is all the answer is made of; then it is kept with the change. `keyed` follows:
+    whether the route heeds a key. What is `vital` is served whatever the load; `priority` follows: in which order
+    requests are refused (`load`).
     """
 
     method: str
     path: str
     handler: Handler
     summary: str
-    permission: str = "public"
+    permission: str = PUBLIC
     body: type | None = None
     query: type[msgspec.Struct] | None = None
     response: Any = None
     status: int = 200
     also: tuple[int, ...] = ()
     max_body: int = 65536
+    unique_keys: bool = True
     errors: tuple[type[TektonError], ...] = ()
     tags: tuple[str, ...] = ()
+    or_stream: bool = False
+    vital: bool = False
+    priority: Priority = field(init=False, repr=False, default="look")
+    repeats: Repeats = "answered"
+    answer_of: "Callable[[Sequence[Step]], Any] | None" = None
+    keyed: bool = field(init=False, repr=False, default=False)
     decoder: "msgspec.json.Decoder[Any] | None" = field(init=False, repr=False, default=None)
     no_body: bytes = field(init=False, repr=False, default=b"")
 
     def __post_init__(self) -> None:
         if self.method not in METHODS or self.method in ("HEAD", "OPTIONS"):
             raise ValueError(f"{self.method} cannot be routed")
+        if self.permission not in (PUBLIC, AUTHENTICATED, CALLERS) and self.permission not in PERMISSIONS:
+            raise ValueError(f"{self.permission} is no permission")
+        if not all(200 <= status <= 599 for status in (self.status, *self.also)):
+            raise ValueError(f"{self.path} answers with a status that there is not")
+        keyed = self.method in _WRITES and self.path.startswith("/api/") and self.repeats != "harmless"
+        object.__setattr__(self, "keyed", keyed)
+        object.__setattr__(self, "priority", "vital" if self.vital else "look" if self.method == "GET" else "change")
         if self.body is not None:
             decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(self.body)
             object.__setattr__(self, "decoder", decoder)
@@ -80,8 +118,10 @@ def _takes_nothing(decoder: "msgspec.json.Decoder[Any]") -> bool:
 
 _PARAMETER = re.compile(r"\{([a-z_]+)\}")
 _TEMPLATE = re.compile(r"(?:/(?:\{[a-z_]+\}|[A-Za-z0-9._~-]+))+|/")
-# What a segment may consist of (RFC 3986 pchar, decoded) when it becomes a parameter.
-_VALUE = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@-]{1,256}")
+VALUE = r"[A-Za-z0-9._~!$&'()*+,;=:@-]{1,256}"
+"""What a segment may consist of (RFC 3986 pchar, decoded) when it becomes a parameter. Neither `.` nor `..`."""
+
+_VALUE = re.compile(VALUE)
 
 
 _Methods = dict[str, Route]

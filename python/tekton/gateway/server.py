@@ -15,30 +15,48 @@ import os
 import socket
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from granian._granian import SocketHolder
-from granian.constants import HTTPModes
+from granian.constants import HTTPModes, SSLProtocols
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.embed import Server
 
 from tekton.background import BackgroundTask
 from tekton.gateway.app import Gateway
+from tekton.gateway.ops import OpsPort
+from tekton.gateway.tls import Tls, TlsPaths
 from tekton.utils.tekton_errors import AddressError, PortInUseError, SupervisionError
 
 _logger = logging.getLogger("tekton.gateway")
 
+_App = Gateway | OpsPort
+
 MAX_CONNECTIONS = 1024
 """Per listening socket. The Unix socket has its own: a flood on the port leaves the owner a way in."""
 
+OPS_CONNECTIONS = 256
+"""On the ops port: a flood on the main one does not reach it."""
+
 HEADER_TIMEOUT = 10.0
-"""Seconds for the headers of a request to arrive, and for which an idle connection is kept."""
+"""Seconds for the headers of a request to arrive, and for which an idle connection is kept.
 
-MAX_HEADER_BYTES = 32 * 1024
+As long may a TLS handshake take, which is not ours to choose. It takes no permit.
+"""
+
+MAX_HEAD_BYTES = 28 * 1024
+"""Of the request line and the headers as they are sent: what `ingress` allows of each, and the punctuation.
+
+The server notices when it has read as much without an end. With the last read a head may be twice as long.
+"""
+
 BACKLOG = 1024
+"""Connections that wait for a permit in the kernel, per listening socket."""
 
+_RENEWAL_PATIENCE = 0.5
 _NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 _NOT_FOR_US = (*_NO_SUCH_ADDRESS, errno.EACCES, errno.EPERM, errno.EINVAL)
 
@@ -46,11 +64,24 @@ _NOT_FOR_US = (*_NO_SUCH_ADDRESS, errno.EACCES, errno.EPERM, errno.EINVAL)
 class GatewayServer:
     """Serves *app* on *host*:*port* and, when *uds* is given, on a Unix socket.
 
-    *host* is an address or a name (`localhost` is served on IPv4 and IPv6); several are given as a sequence.
+    *host* is an address or a name (`localhost` is served on IPv4 and IPv6); several are given as a sequence. With
+    *tls* the ports speak TLS 1.3 and nothing else; the Unix socket never does. On *ops_port* only what `OpsPort` names
+    is served.
     """
 
-    def __init__(self, app: Gateway, host: str | Sequence[str], port: int, uds: Path | None = None) -> None:
+    def __init__(
+        self,
+        app: Gateway,
+        host: str | Sequence[str],
+        port: int,
+        uds: Path | None = None,
+        *,
+        tls: Tls | None = None,
+        ops_port: int | None = None,
+    ) -> None:
         self._app = app
+        self._tls = tls
+        self._ops_port = ops_port
         self._hosts = [host] if isinstance(host, str) else list(host)
         self._port = port
         self._uds = uds
@@ -67,9 +98,13 @@ class GatewayServer:
         Raises PortInUseError, naming the owner where it can be known, AddressError for an address that is not ours
         or not allowed, SupervisionError otherwise. In that case nothing is left open.
         """
-        sockets = await asyncio.to_thread(self._bind)
-        self._port = sockets[0].getsockname()[1]
-        self._listeners = [_Listener(self._app, each) for each in sockets]
+        main, ops, unix = await asyncio.to_thread(self._bind)
+        self._port = main[0].getsockname()[1]
+        self._listeners = [
+            *(_Listener(self._app, each, MAX_CONNECTIONS, self._tls) for each in main),
+            *(_Listener(OpsPort(self._app), each, OPS_CONNECTIONS, self._tls) for each in ops),
+            *(_Listener(self._app, each, MAX_CONNECTIONS) for each in unix),
+        ]
         try:
             for listener in self._listeners:
                 await listener.start()
@@ -77,12 +112,29 @@ class GatewayServer:
             await self.stop(timeout=1.0)
             raise
 
-    def _bind(self) -> list[socket.socket]:
-        sockets = bind_port(self._hosts, self._port)
+    async def renew(self, tls: Tls) -> None:
+        """Show *tls* to whoever connects from now on. The port is listened on all the time.
+
+        Who is idle, or in the middle of a TLS handshake, is disconnected; a request or a stream in progress goes on.
+        Nothing happens to a server that has none. Raises SupervisionError, and then the old one goes on to be shown.
+        """
+        self._tls = tls
+        for place, old in enumerate(self._listeners):
+            if (fresh := old.successor(tls)) is None:
+                continue
+            await fresh.start()
+            self._listeners[place] = fresh
+            await old.stop(_RENEWAL_PATIENCE)
+
+    def _bind(self) -> tuple[list[socket.socket], list[socket.socket], list[socket.socket]]:
+        """The sockets of the port, the ops port and the Unix socket."""
+        bound: list[socket.socket] = []
         try:
-            return [*sockets, bind_unix(self._uds)] if self._uds is not None else sockets
+            bound += (main := bind_port(self._hosts, self._port))
+            bound += (ops := bind_port(self._hosts, self._ops_port) if self._ops_port else [])
+            return main, ops, [bind_unix(self._uds)] if self._uds is not None else []
         except SupervisionError:
-            _close(sockets)
+            _close(bound)
             raise
 
     async def stop(self, timeout: float = 5.0) -> None:
@@ -216,23 +268,43 @@ def _remove_dead(path: Path) -> None:
 
 
 class _Listener:
-    """One listening socket being served. Takes the socket over."""
+    """One listening socket being served, to at most *connections* at a time. Takes the socket over."""
 
-    def __init__(self, app: Gateway, listening: socket.socket) -> None:
-        self._server = _EmbeddedServer(app, listening)
+    def __init__(self, app: _App, listening: socket.socket, connections: int, tls: Tls | None = None) -> None:
+        self._app = app
+        self._connections = connections
+        self._tls = tls
+        # Whether it blocks is shared by all descriptors of a socket, and a server that runs must not be made to block.
+        listening.setblocking(False)
+        self._again = None if tls is None else listening.dup()
+        self._listening = listening
+        self._server: _EmbeddedServer | None = None
         self._task = BackgroundTask("http-server")
+
+    def successor(self, tls: Tls) -> "_Listener | None":
+        """Another one on the same socket, which shows *tls*; None for one without TLS."""
+        again, self._again = self._again, None
+        return None if again is None else _Listener(self._app, again, self._connections, tls)
 
     async def start(self) -> None:
         """Returns when the server's threads run. Raises SupervisionError when it failed."""
-        self._task.start(self._server.serve())
-        # One turn of the loop until the server waits, one for its worker: what fails, fails in these.
-        for _ in range(3):
-            await asyncio.sleep(0)
-        if not self._task.running or not self._server.wrks:
+        with nullcontext() if self._tls is None else self._tls.written() as paths:
+            self._server = server = _EmbeddedServer(self._app, self._listening, self._connections, paths)
+            self._task.start(server.serve())
+            # One turn of the loop until the server waits, one for its worker: what fails, fails in these.
+            for _ in range(3):
+                await asyncio.sleep(0)
+        if not self._task.running or not server.wrks:
+            await self.stop(0.1)
             raise SupervisionError("the HTTP server did not start; see the log")
 
     async def stop(self, patience: float) -> None:
         """Accept no more, wait *patience* seconds for the connections to finish."""
+        if self._again is not None:
+            self._again.close()
+        if self._server is None:
+            self._listening.close()
+            return
         self._server.end(patience)
         await self._task.join()
 
@@ -240,18 +312,23 @@ class _Listener:
 class _EmbeddedServer(Server):
     """Granian's embedded server on a socket that is bound already."""
 
-    def __init__(self, app: Gateway, listening: socket.socket) -> None:
+    def __init__(self, app: _App, listening: socket.socket, connections: int, tls: TlsPaths | None) -> None:
         _keep_logging_ours()
         super().__init__(
             app,
             http=HTTPModes.http1,
             backlog=BACKLOG,
-            backpressure=MAX_CONNECTIONS,
+            backpressure=connections,
             http1_settings=HTTP1Settings(
-                header_read_timeout=int(HEADER_TIMEOUT * 1000), max_buffer_size=MAX_HEADER_BYTES
+                header_read_timeout=int(HEADER_TIMEOUT * 1000), max_buffer_size=MAX_HEAD_BYTES
             ),
             log_level=LogLevels.warning,
             log_dictconfig=_CHANGE_NOTHING,
+            ssl_cert=tls and tls.cert,
+            ssl_key=tls and tls.key,
+            ssl_protocol_min=SSLProtocols.tls13,
+            ssl_ca=tls and tls.client_ca,
+            ssl_client_verify=tls is not None and tls.client_ca is not None,
         )
         self._listening = listening
         self._patience = 5.0

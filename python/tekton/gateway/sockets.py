@@ -44,9 +44,6 @@ STALL_TIMEOUT = 30.0
 Beat = Callable[[str, str, Mapping[str, float], int | None], msgspec.Struct]
 """`(component_id, instance_uuid, metrics, sequence)`, answered by the fields of the reply."""
 
-Guarded = Callable[[str], bool]
-"""True for a component id for which only the owner may send heartbeats."""
-
 
 class SocketQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The protocol version wanted."""
@@ -69,7 +66,6 @@ SOCKET = Route(
     tags=("events",),
 )
 _BEAT = replace(SOCKET, permission="components:heartbeat")
-_GUARDED_BEAT = replace(SOCKET, permission="components:control")
 
 
 _Id = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
@@ -113,41 +109,40 @@ _decoder: "msgspec.json.Decoder[Operation]" = msgspec.json.Decoder(Operation)
 class SocketTopics(Protocol):
     """What can be subscribed to on a socket."""
 
+    def permission(self, topic: str) -> str:
+        """What watching *topic* needs: one of `PERMISSIONS`, or `PUBLIC`."""
+        ...
+
     def open(self, operation: Sub) -> AsyncIterator[str]:
         """The frames for *operation*, from this moment on. Raises InvalidInputError for what does not exist."""
         ...
 
 
 class TopicSocket:
-    """The handler of a `/ws` with *topics*. Without *beat* it takes no heartbeats.
+    """The handler of a `/ws` with *topics*. Without *beat* it takes no heartbeats."""
 
-    Heartbeats for a component that is *guarded* need the owner.
-    """
-
-    def __init__(self, topics: SocketTopics, beat: Beat | None = None, guarded: Guarded = lambda _: False) -> None:
+    def __init__(self, topics: SocketTopics, beat: Beat | None = None) -> None:
         self._topics = topics
         self._beat = beat
-        self._guarded = guarded
 
     async def __call__(self, connection: Connection) -> None:
-        await _Session(connection, self._topics, self._beat, self._guarded).run()
+        await _Session(connection, self._topics, self._beat).run()
 
 
 class ComponentSocket(TopicSocket):
     """The handler of a control plane's `/ws`: what the components do, and their heartbeats."""
 
-    def __init__(self, source: ChangeSource, beat: Beat, guarded: Guarded = lambda _: False) -> None:
-        super().__init__(_ComponentTopics(source), beat, guarded)
+    def __init__(self, source: ChangeSource, beat: Beat) -> None:
+        super().__init__(_ComponentTopics(source), beat)
 
 
 class _Session:
     """One socket: a reader that obeys operations in order, and a task for each subscription."""
 
-    def __init__(self, connection: Connection, topics: SocketTopics, beat: Beat | None, guarded: Guarded) -> None:
+    def __init__(self, connection: Connection, topics: SocketTopics, beat: Beat | None) -> None:
         self._connection = connection
         self._source = topics
         self._beat = beat
-        self._guarded = guarded
         self._group = BackgroundGroup("socket")
         self._ended = asyncio.Event()
         self._topics: dict[int, asyncio.Task[None]] = {}
@@ -157,10 +152,10 @@ class _Session:
         ended = self._group.spawn(self._ended.wait(), "ended")
         closing = self._group.spawn(self._connection.closing.wait(), "closing")
         try:
-            while not await first_of(PING_INTERVAL, ended, closing):
+            while not await first_of(PING_INTERVAL, ended, closing) and self._connection.allowed():
                 await self._send('{"t":"ping"}')
             if not ended.done():
-                await self._bye("stopping")
+                await self._bye("stopping" if self._connection.allowed() else "unauthenticated")
         finally:
             await self._group.stop()
 
@@ -210,7 +205,7 @@ class _Session:
         if self._beat is None:
             raise InvalidInputError("/op", "heartbeats go to the control plane")
         component_id, instance_uuid = operation.component_id, operation.instance_uuid
-        self._connection.permit(_GUARDED_BEAT if self._guarded(component_id) else _BEAT)
+        self._connection.permit(_BEAT, component_id)
         reply = encode(self._beat(component_id, instance_uuid, operation.metrics, operation.sequence))
         return f'{{"t":"beat","component_id":{encode(component_id).decode()},{reply[1:].decode()}'
 
@@ -219,6 +214,7 @@ class _Session:
             raise InvalidInputError("/id", f"{operation.id} is in use")
         if len(self._topics) >= MAX_SUBSCRIPTIONS:
             raise InvalidInputError("/op", f"at most {MAX_SUBSCRIPTIONS} subscriptions on one socket")
+        self._connection.permit(replace(SOCKET, permission=self._source.permission(operation.topic)), "")
         # Opened here and not in the task, so that nothing can be published in between.
         frames = self._source.open(operation)
         self._topics[operation.id] = self._group.spawn(self._pass_on(frames), f"topic {operation.id}")
@@ -247,6 +243,10 @@ class _ComponentTopics:
 
     def __init__(self, source: ChangeSource) -> None:
         self._source = source
+
+    def permission(self, topic: str) -> str:
+        del topic
+        return SOCKET.permission
 
     def open(self, operation: Sub) -> AsyncIterator[str]:
         if operation.topic != "components":

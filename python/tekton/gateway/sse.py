@@ -17,12 +17,17 @@ from tekton.core.lifecycle import Change
 from tekton.gateway.changes import ChangeSource
 from tekton.gateway.request import encode
 from tekton.gateway.rsgi import HttpProtocol, StreamTransport
-from tekton.gateway.streams import Streams
+from tekton.gateway.streams import Allowed, Streams, always
 from tekton.utils.tekton_errors import CursorExpiredError
 
 PING_INTERVAL = 15.0
 BUDGET = 1024 * 1024
-_HEADERS = [("content-type", "text/event-stream"), ("cache-control", "no-store"), ("x-accel-buffering", "no")]
+_HEADERS = [
+    ("content-type", "text/event-stream"),
+    ("cache-control", "no-store"),
+    ("x-content-type-options", "nosniff"),
+    ("x-accel-buffering", "no"),
+]
 _CHANGES_AT_ONCE = 256
 
 
@@ -60,22 +65,22 @@ def retry_delay() -> float:
     return round(random.uniform(1.0, 3.0), 3)
 
 
-async def send_stream(stream: EventStream, proto: HttpProtocol, streams: Streams) -> None:
-    """Send *stream* until it ends, the client leaves, the budget is used up, or `streams.closing` is set.
+async def send_stream(stream: EventStream, proto: HttpProtocol, streams: Streams, allowed: Allowed = always) -> None:
+    """Send *stream* until it ends, the budget is used up, the client leaves or may not have it, or the server stops.
 
     Raises UnavailableError, before anything is sent, when no more streams are taken.
     """
-    with streams.open():
+    with streams.open(allowed) as ending:
         transport = proto.response_stream(200, list(_HEADERS))
         group = BackgroundGroup("event-stream")
         pump = group.spawn(_pump(stream, transport), "pump")
         gone = group.spawn(_client_leaves(proto), "client")
-        closing = group.spawn(streams.closing.wait(), "closing")
+        closing = group.spawn(ending.wait(), "closing")
         reason = "left"
         try:
-            while not await first_of(stream.ping, pump, gone, closing):
+            while not await first_of(stream.ping, pump, gone, closing) and allowed():
                 await _send(transport, b": ping\n\n")
-            reason = _reason(pump, gone)
+            reason = _reason(pump, gone) or ("stopping" if streams.closing.is_set() else "unauthenticated")
         finally:
             await group.stop()
             if reason != "left":
@@ -87,7 +92,7 @@ def _reason(pump: "asyncio.Task[str]", gone: "asyncio.Task[None]") -> str:
         return "left"
     if pump.done():
         return "error" if pump.exception() else pump.result()
-    return "stopping"
+    return ""
 
 
 async def first_of(timeout: float, *tasks: "asyncio.Task[Any]") -> bool:

@@ -1,50 +1,68 @@
 """The long-lived connections (event streams and sockets): how many there may be, and how they are told to end."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from tekton.gateway.errors import UnavailableError
 
+Allowed = Callable[[], bool]
+"""Whether who opened a stream may still have it."""
+
+
+def always() -> bool:
+    """Everybody may."""
+    return True
+
 
 class Streams:
-    """Counts what is open, refuses what would be too many, and ends all of it for a shutdown.
+    """Counts what is open, refuses what would be too many, and ends what must end.
 
-    A stream runs inside `open()` and ends soon after `closing` is set. Each keeps a connection permit of the
-    server, so *limit* must stay well below those: the rest is for requests.
+    A stream runs inside `open()` and ends soon after the event that it is given is set: for a shutdown, or because
+    `review` has found that who opened it may no longer have it. Each keeps a connection permit of the server, so
+    *limit* must stay well below those: the rest is for requests.
     """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._count = 0
+        self._open: dict[asyncio.Event, Allowed] = {}
         self._none_left = asyncio.Event()
         self._none_left.set()
         self.closing = asyncio.Event()
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._open)
 
     @contextmanager
-    def open(self) -> Iterator[None]:
+    def open(self, allowed: Allowed = always) -> Iterator[asyncio.Event]:
         """Be one of the streams for the length of the block. Raises UnavailableError when no more are taken."""
         self.check()
-        self._count += 1
+        ending = asyncio.Event()
+        self._open[ending] = allowed
         self._none_left.clear()
         try:
-            yield
+            yield ending
         finally:
-            self._count -= 1
-            if not self._count:
+            del self._open[ending]
+            if not self._open:
                 self._none_left.set()
 
     def check(self) -> None:
         """Raise UnavailableError when `open` would."""
         if self.closing.is_set():
             raise UnavailableError("the server is stopping")
-        if self._count >= self._limit:
+        if len(self._open) >= self._limit:
             raise UnavailableError(f"there are {self._limit} open streams already")
+
+    def review(self) -> None:
+        """End the streams of those who may no longer have them."""
+        for ending, allowed in self._open.items():
+            if not allowed():
+                ending.set()
 
     async def close(self) -> None:
         """Tell every stream to end and wait until all have."""
         self.closing.set()
+        for ending in self._open:
+            ending.set()
         await self._none_left.wait()
