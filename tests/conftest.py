@@ -1,13 +1,20 @@
 """Fixtures that more than one folder uses."""
 
+import datetime
+import ipaddress
 import shutil
 import signal
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from tekton.core.component_lifecycle import ComponentRegistry
 
@@ -22,6 +29,53 @@ async def registry() -> AsyncIterator[ComponentRegistry]:
     """A registry in memory."""
     async with ComponentRegistry() as registry:
         yield registry
+
+
+class Files(NamedTuple):
+    """A certificate and its key, in files."""
+
+    cert: Path
+    key: Path
+
+
+def _name(name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+
+
+def _certificate(
+    directory: Path, name: str = "one", *, days: tuple[float, float] = (-1, 1), key: Any = None, of: Files | None = None
+) -> Files:
+    private = key or ec.generate_private_key(ec.SECP256R1())
+    signer: Any = private if of is None else serialization.load_pem_private_key(of.key.read_bytes(), None)
+    now = datetime.datetime.now(datetime.UTC)
+    names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(_name(name))
+        .issuer_name(_name(name if of is None else of.cert.stem))
+        .public_key(private.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now + datetime.timedelta(days[0]))
+        .not_valid_after(now + datetime.timedelta(days[1]))
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.BasicConstraints(ca=of is None, path_length=0 if of is None else None), critical=True)
+        .sign(signer, None if "Ed" in type(signer).__name__ else hashes.SHA256())
+    )
+    files = Files(directory / f"{name}.crt", directory / f"{name}.key")
+    files.cert.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    files.key.touch(mode=0o600)
+    files.key.write_bytes(
+        private.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+    return files
+
+
+@pytest.fixture(scope="session")
+def certificate() -> Callable[..., Files]:
+    """`certificate(directory, name)`: a certificate for localhost and its key; *of* vouches for it, else itself."""
+    return _certificate
 
 
 @contextmanager

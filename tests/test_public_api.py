@@ -24,6 +24,7 @@ SPECIFIED = {
     "tekton.core.lifecycle": ["VALID_TRANSITIONS", "ComponentRegistration", "ComponentState"],
     "tekton.core.startup_coordinator": ["EnhancedStartUpCoordinator"],
     "tekton.utils.component_client": ["find_component", "find_components_by_capability"],
+    "tekton.utils.tekton_auth": ["check_permission", "generate_token", "verify_token"],
     "tekton.utils.tekton_config": ["TektonConfig"],
     "tekton.utils.tekton_errors": ["ComponentError", "DependencyError", "TektonError"],
     "tekton.utils.tekton_http": ["construct_url"],

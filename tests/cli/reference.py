@@ -24,11 +24,12 @@ def with_current_help(text: str) -> str:
 def verbs() -> set[str]:
     """All verbs, and those below them: `config`, `config check`."""
     root = click.Context(cli, info_name="tekton")
-    groups = {name: cli.get_command(root, name) for name in VERBS}
-    below = {
-        f"{name} {verb}" for name, group in groups.items() if isinstance(group, click.Group) for verb in group.commands
-    }
-    return {*VERBS, *below} - {"status"}
+    return {path for name in VERBS for path in _below(name, cli.get_command(root, name))} - {"status"}
+
+
+def _below(path: str, command: click.Command | None) -> list[str]:
+    commands = command.commands if isinstance(command, click.Group) else {}
+    return [path, *(found for name, one in commands.items() for found in _below(f"{path} {name}", one))]
 
 
 def shown(text: str) -> set[str]:

@@ -14,9 +14,13 @@ TYPED = [line for examples in EXAMPLES.values() for line, _ in examples if line.
 
 
 def paths(verb: str) -> list[str]:
-    command = cli.get_command(click.Context(cli), verb)
-    below = list(command.commands) if isinstance(command, click.Group) else []
-    return [verb, *(f"{verb} {name}" for name in below)]
+    return below(verb, cli.get_command(click.Context(cli), verb))
+
+
+def below(path: str, command: click.Command | None) -> list[str]:
+    """*path*, and those of the commands below it."""
+    commands = command.commands if isinstance(command, click.Group) else {}
+    return [path, *(found for name, one in commands.items() for found in below(f"{path} {name}", one))]
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -38,7 +42,7 @@ def test_an_example_can_be_typed(line: str) -> None:
     verb, *arguments = shlex.split(re.split(r" [>|] ", line)[0])[1:]
     context = cli.make_context("tekton", [verb])
     command = cli.get_command(context, verb)
-    while isinstance(command, click.Group):
+    while isinstance(command, click.Group) and (not command.invoke_without_command or arguments[0] in command.commands):
         name = arguments.pop(0)
         command = command.get_command(context, name)
 

@@ -1,6 +1,7 @@
 """logs: through the API, and from the files when nothing answers."""
 
 import json
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -178,3 +179,37 @@ def test_what_the_control_plane_has_never_run_has_not_been_started(tekton: Any, 
 
     assert tekton("logs", "gpu").stderr == "gpu has not been started yet\n"
     assert tekton("logs", "web").stdout == "of the last run\n"
+
+
+@pytest.mark.parametrize("follow", [(), ("--follow",)])
+def test_what_is_no_log_is_told_and_not_waited_for(tekton: Any, data_dir: Path, follow: tuple[str, ...]) -> None:
+    pipe = data_dir / "logs" / "hermes.log"
+    os.mkfifo(pipe)
+
+    result = tekton("logs", "hermes", *follow)
+
+    assert result.exit_code == 1
+    assert f"error[file_problem]: {pipe}: cannot be read: it is not a regular file" in result.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_link_of_a_stranger_is_not_followed(tekton: Any, data_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "shadow").write_text("root:secret\n")
+    link = data_dir / "logs" / "hermes.log"
+    link.symlink_to(tmp_path / "shadow")
+    os.chown(link, 54321, 54321, follow_symlinks=False)
+
+    result = tekton("logs", "hermes")
+
+    assert result.exit_code == 1
+    assert "a link that belongs to somebody else" in result.stderr
+    assert "secret" not in result.output
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "..", "~/x", "hermes/../hermes", "hermes.log"])
+def test_no_name_leads_out_of_the_logs(tekton: Any, data_dir: Path, name: str) -> None:
+    (data_dir / "logs" / "hermes.log").write_text("h1\n")
+
+    result = tekton("logs", name)
+
+    assert (result.exit_code, result.stdout) == (5, "")

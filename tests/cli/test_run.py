@@ -1,11 +1,14 @@
 """The verb run: how its options become the description of a component, and how it refuses. What runs is in e2e."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from tekton.cli.app import cli
 from tekton.cli.run import default_name
 
 
@@ -169,3 +172,44 @@ def test_a_broken_configuration_is_told_as_up_would(tekton: Any, plane: Any, dou
 
     assert result.exit_code == 8
     assert "error[config_invalid]: components.json:2:5: no" in result.stderr
+
+
+def test_of_what_was_scaled_the_replica_is_named(tekton: Any, plane: Any, double: Any) -> None:
+    views = [{"instance_uuid": f"{double.INSTANCE}1", "replica": 1}]
+    plane.answers["GET /api/components/job/instances"] = (200, {"items": views})
+    scaled = {"after": {"max_instances": 2}}
+    plane.publish_after_snapshot(
+        double.change(2, "job", "starting", "ready", **scaled), double.change(3, "job", "ready", "stopped", **scaled)
+    )
+
+    result = tekton("run", "--name", "job", "true")
+
+    assert result.exit_code == 0
+    assert [line.split()[1:3] for line in result.stderr.splitlines()] == [["job.1", "starting"], ["job.1", "ready"]]
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.parametrize("place", ["data", "data/run", "data/run/control.sock"])
+def test_the_environment_is_not_sent_to_the_system_of_somebody_else(
+    tekton: Any, plane: Any, tmp_path: Path, place: str
+) -> None:
+    os.chown(tmp_path / place, 54321, 54321)
+
+    result = tekton("run", "-d", "true")
+
+    assert result.exit_code == 1
+    assert result.stderr.startswith(
+        f"error[file_problem]: {tmp_path / place}: belongs to somebody else, who is not sent your environment"
+    )
+    assert plane.bodies == []
+
+
+def test_nor_to_one_that_was_found_on_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "tekton.json").write_text('{"tekton": {"data_dir": "elsewhere", "mdns": true}}')
+    asked: list[object] = []
+    monkeypatch.setattr("tekton.cli.client._announced", asked.append)
+
+    result = CliRunner().invoke(cli, ["run", "-d", "true"])
+
+    assert result.exit_code == 3
+    assert asked == []

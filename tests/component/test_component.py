@@ -66,6 +66,18 @@ async def test_a_component_serves_its_routes_and_the_standard_ones() -> None:
         assert document["paths"]["/api/greet/{name}"]["get"]["summary"] == "Greet someone by name."
 
 
+async def test_a_component_that_has_ended_leaves_the_registry_when_it_said_so(plane: InMemoryControlPlane) -> None:
+    async with greeter(plane, forget_after=0.0) as app:
+        assert (await reaches(plane, ComponentState.READY)).forget_after == 0.0
+        await app.stop()
+        async with asyncio.timeout(5):
+            await plane.registry.wait_until("greeter", lambda record: record is None)
+
+    newest, *_ = await plane.registry.get_history("greeter")
+    # Who leaves before it has heard that it is READY is FAILED first.
+    assert newest.reason in ("forgotten 0 s after it stopped", "forgotten 0 s after it failed")
+
+
 async def test_a_component_registers_and_becomes_ready(plane: InMemoryControlPlane) -> None:
     async with greeter(plane, depends_on=["hermes"], name="Greeter", metadata={"team": "a"}) as app:
         record = await reaches(plane, ComponentState.READY)

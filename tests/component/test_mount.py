@@ -422,3 +422,80 @@ async def test_fastapi_serves_its_documents_below_the_prefix() -> None:
 def test_what_is_no_prefix_is_refused() -> None:
     with pytest.raises(ValueError, match="'admin' is not a prefix"):
         Component("shop").mount("admin", App().app)
+
+
+async def test_only_canonical_paths_and_ordinary_methods_reach_an_application() -> None:
+    seen: list[str] = []
+
+    async def bare(scope: Any, _: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            return
+        seen.append(f"{scope['method']} {scope['path']} {scope['raw_path'].decode()}")
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    component = Component("shop", port=0, register=False)
+    component.mount("/", bare)
+    async with component:
+        statuses = [
+            await _raw_status(component.port, line)
+            for line in (
+                b"GET /a/../b",
+                b"GET /a/%2e%2e/b",
+                b"GET /a%2f..%2fb",
+                b"GET /a%252fb",
+                b"GET /a%00",
+                b"GET /a%ff",
+                b"GET //a",
+                b"GET /a/..;x/b",
+                b"GET /a%5cb",
+                b"TRACE /a",
+                b"get /a",
+                b"BREW /a",
+                b"OPTIONS *",
+                b"CONNECT localhost:1",
+                b"GET /a;x/b%20c%2fd",
+            )
+        ]
+
+    assert statuses == [400] * 9 + [405] * 3 + [404, 400, 200]
+    assert seen == ["GET /a;x/b c/d /a%3Bx/b%20c/d"]
+
+
+async def _raw_status(port: int | None, line: bytes) -> int:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(line + b" HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+    async with asyncio.timeout(5):
+        answer = await reader.read()
+    writer.close()
+    return int(answer.split(b" ")[1])
+
+
+@pytest.mark.parametrize("status", [0, 42, 99, 100, 101, 199, 600, 999, 1000, 65535, 70000])
+async def test_a_status_that_the_server_would_die_of_is_a_defect_of_the_application(status: int) -> None:
+    async def bare(scope: Any, _: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            return
+        await send({"type": "http.response.start", "status": status, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    component = Component("shop", port=0, register=False)
+    component.mount("/bare", bare)
+    async with component, aiohttp.ClientSession(component.endpoint) as session:
+        assert (await text(session, "GET", "/bare"))[0] == 500
+        assert (await text(session, "GET", "/api/health"))[0] == 200
+
+
+async def test_a_header_of_an_application_cannot_become_two() -> None:
+    async def bare(scope: Any, _: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            return
+        headers = [(b"x-a", b"1\r\nx-evil: 1"), (b"x-b\r\nx-evil", b"1"), (b"x-c", b"1\nx-evil: 1"), (b"x-d", b"1")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"body"})
+
+    component = Component("shop", port=0, register=False)
+    component.mount("/bare", bare)
+    async with component, aiohttp.ClientSession(component.endpoint) as session, session.get("/bare") as answer:
+        assert "x-evil" not in answer.headers
+        assert (answer.headers["x-d"], await answer.text()) == ("1", "body")

@@ -127,6 +127,9 @@ async def test_what_cannot_be_published_is_refused(app: Component, monkeypatch: 
         await app.publish("memory", "x" * 10)
     with pytest.raises(ValueError, match="parts"):
         await app.publish("a.b.c.d.e.f.g", 1)
+    for reserved in ("tekton", "tekton.components"):
+        with pytest.raises(ValueError, match="Tekton's own"):
+            await app.publish(reserved, 1)
     with pytest.raises(TypeError):
         await app.publish("memory", object())
 

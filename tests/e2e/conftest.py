@@ -83,12 +83,12 @@ class Tekton:
         )
         eventually(self.answers, f"control plane up; output so far in {self.data_dir}/logs")
 
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """One command of the command line, in the directory of the system."""
+    def run(self, *arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        """One command of the command line, in the directory of the system, with the variables *env* besides."""
         return subprocess.run(
             self.command(*arguments),
             cwd=self.directory,
-            env=self.environment(),
+            env=self.environment() | (env or {}),
             capture_output=True,
             text=True,
             timeout=60,

@@ -54,7 +54,7 @@ def test_it_starts_is_found_from_everywhere_inside_and_leaves_nothing(run: Run, 
     }
     assert greeted.stdout.startswith("Hello, Ada.\n")
     assert healthy.returncode == 0, healthy.stdout
-    assert json.loads(identity.stdout)["caller"] == "owner"
+    assert json.loads(identity.stdout)["subject"] == "owner"
     assert exported.returncode == 0, exported.stderr
     with tarfile.open(tmp_path / "demo" / "report.tar.gz") as bundle:
         assert {"report/system.json", "report/events.jsonl", "report/logs/caller.log"} <= set(bundle.getnames())

@@ -149,6 +149,9 @@ def test_exactly_the_transitions_of_the_table_are_answered_with_200(system: Any,
         ({"max_instances": 1.0}, "/max_instances"),
         ({"max_instances": 1.5}, "/max_instances"),
         ({"max_instances": True}, "/max_instances"),
+        ({"forget_after": -1}, "/forget_after"),
+        ({"forget_after": 1e10}, "/forget_after"),
+        ({"forget_after": "1h"}, "/forget_after"),
     ],
 )
 def test_what_is_too_much_or_not_allowed_is_422_and_nothing_is_registered(

@@ -371,16 +371,17 @@ def test_after_everything_was_killed_the_next_start_is_clean(tekton: Any, eventu
 
 
 CURLS = """
-echo $(id -un) $HOME $(ulimit -n) ${TEKTON_CREDENTIAL_FILE-none}
-echo "{\\"instance_uuid\\": \\"$TEKTON_INSTANCE_UUID\\"}" |
-curl -sS -H content-type:application/json -d @- "$TEKTON_URL/api/components/web/heartbeat"
-echo
+echo $(id -un) $HOME $(ulimit -n) $(stat -c '%U %a' "$TEKTON_CREDENTIAL_FILE") ${TEKTON_SOCKET-none}
+who="{\\"instance_uuid\\": \\"$TEKTON_INSTANCE_UUID\\"}"
+tell() { curl -sS -H content-type:application/json -d "$who" "$@"; echo; }
+tell "$TEKTON_URL/api/components/web/heartbeat"
+tell -H "authorization: Bearer $(cat "$TEKTON_CREDENTIAL_FILE")" "$TEKTON_URL/api/components/web/ready"
 exec sleep 1000
 """
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-def test_a_component_of_another_user_beats_for_itself_within_its_limits(tekton: Any) -> None:
+def test_a_component_of_another_user_speaks_for_itself_within_its_limits(tekton: Any) -> None:
     tekton.configure(
         {
             "web": {
@@ -388,7 +389,7 @@ def test_a_component_of_another_user_beats_for_itself_within_its_limits(tekton: 
                 "cwd": "/",
                 "user": "nobody",
                 "limits": {"open_files": 100, "memory": "4G"},
-                "ready": {"log": '"known":true'},
+                "ready": {"heartbeat": True},
             },
             "nobodys": {**SLEEP, "user": "no-such-user", "restart": NEVER},
         }
@@ -398,5 +399,6 @@ def test_a_component_of_another_user_beats_for_itself_within_its_limits(tekton: 
     tekton.until("web")
 
     lines = tekton.get("/api/components/web/logs")["lines"]
-    assert lines[0] == f"nobody {pwd.getpwnam('nobody').pw_dir} 100 none"
+    assert lines[0] == f"nobody {pwd.getpwnam('nobody').pw_dir} 100 nobody 400 none"
+    assert '"code":"unauthenticated"' in lines[1], "without its credential it is nobody"
     assert "there is no user no-such-user" in tekton.until("nobodys", "failed")["reason"]

@@ -1,10 +1,11 @@
 """Explaining: what is behind a state, and what hangs on a component."""
 
 import msgspec
+import pytest
 
 from tekton.core.lifecycle import ComponentState
 from tekton.core.startup_coordinator import Why
-from tekton.service.explain import MOST_CAUSES, Affected, RestartPlan, affected_by, chain, explain
+from tekton.service.explain import MOST_CAUSES, Affected, RestartPlan, affected_by, chain, explain, forgotten_in
 
 
 def why(name: str, *, waiting: tuple[str, ...] = (), failed: tuple[str, ...] = (), state: str = "failed") -> Why:
@@ -91,3 +92,11 @@ def test_what_failed_by_itself_has_no_cause_though_a_dependency_is_down() -> Non
 
     assert chain(own, down.get) == []
     assert [name for name, _ in chain(theirs, down.get)] == ["store"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [(0.0, "0 s"), (0.2, "1 s"), (121.0, "3 min"), (7200.0, "120 min"), (7201.0, "3 h"), (2e6, "24 d")],
+)
+def test_when_something_is_forgotten_is_told_in_one_unit(seconds: float, told: str) -> None:
+    assert forgotten_in(seconds) == f"forgotten in {told}"

@@ -9,10 +9,11 @@ from typing import Any, cast
 import msgspec
 import pytest
 
+from tekton.auth.roles import PERMISSIONS, SCOPED
 from tekton.core.component_lifecycle import ComponentRegistry
 from tekton.core.heartbeat_monitor import HeartbeatMonitor
 from tekton.gateway.app import Gateway
-from tekton.gateway.auth import ANONYMOUS, PUBLIC
+from tekton.gateway.auth import AUTHENTICATED, PUBLIC
 from tekton.gateway.connection import Connection
 from tekton.gateway.problems import STATUS
 from tekton.gateway.request import Request, Response
@@ -22,7 +23,17 @@ from tekton.gateway.sse import EventStream
 from tekton.service.api import all_routes
 from tekton.service.system import System
 
-OWNER_ONLY = {"components:control", "system:control"}
+NAMED_IN_THE_BODY = {("POST", "/api/components"), ("POST", "/api/heartbeats")}
+"""Routes about components that their path does not name: their handlers check for whom the caller speaks."""
+
+OPEN_TO_EVERYBODY = {
+    "/api/health",
+    "/api/ready",
+    "/api/version",
+    "/api/auth/whoami",
+    "/api/auth/can-i",
+    "/.well-known/jwks.json",
+}
 
 
 def table() -> list[Route]:
@@ -59,9 +70,30 @@ def test_the_gateway_takes_the_table_beside_its_own_socket() -> None:
         assert found is route
 
 
+def test_few_routes_take_large_bodies() -> None:
+    """Nothing else is served while one is decoded: of 8 MiB that would be for seconds."""
+    large = {route.path: route.max_body for route in ROUTES if route.max_body > 256 * 1024}
+
+    assert large == {
+        "/api/dependencies/resolve": 1024 * 1024,
+        "/api/heartbeats": 4 * 1024 * 1024,
+        "/api/components/{component_id}/spec": 4 * 1024 * 1024,
+    }
+
+
 @each_route
 def test_a_route_asks_for_a_permission_that_the_policy_knows(route: Route) -> None:
-    assert route.permission in {PUBLIC} | ANONYMOUS | OWNER_ONLY
+    assert route.permission in {PUBLIC, AUTHENTICATED, *PERMISSIONS}
+
+
+@each_route
+def test_a_permission_about_one_component_is_asked_for_where_the_path_names_it(route: Route) -> None:
+    if route.permission in SCOPED and (route.method, route.path) not in NAMED_IN_THE_BODY:
+        assert route.parameters == ["component_id"]
+
+
+def test_what_is_open_to_everybody_is_written_down() -> None:
+    assert {route.path for route in ROUTES if route.permission == PUBLIC} == OPEN_TO_EVERYBODY
 
 
 @each_route
@@ -98,7 +130,7 @@ def test_a_route_tells_what_it_answers(route: Route) -> None:
 
 @each_route
 def test_the_paths_are_below_api_and_events(route: Route) -> None:
-    assert route is DESCRIPTION or re.match(r"/(api|events)/[a-z]", route.path)
+    assert route is DESCRIPTION or re.match(r"/(api|events|\.well-known)/[a-z]", route.path)
 
 
 @each_route

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tekton.core.component_lifecycle.store import MemoryStore, Mutation
+from tekton.core.component_lifecycle.store import MemoryStore, Mutation, Papers
 from tekton.core.events import ChangeFeed
 from tekton.core.leases.lease_clock import LeaseClock
 from tekton.core.leases.storm_guard import StormGuard
@@ -74,9 +74,9 @@ def dependencies_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
 def a_commit_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     right, count = MemoryStore.commit, iter(range(10**9))
 
-    def wrong(self: MemoryStore, batch: Sequence[Mutation]) -> None:
+    def wrong(self: MemoryStore, batch: Sequence[Mutation], papers: Papers) -> None:
         if next(count) % 50 != 49:
-            right(self, batch)
+            right(self, batch, papers)
 
     monkeypatch.setattr(MemoryStore, "commit", wrong)
 

@@ -1,18 +1,26 @@
 """Discovery against the real registry and HTTP interface, and calls to a real server."""
 
 import asyncio
+import itertools
 import socket as sockets
 from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
+from tekton.auth.principal import Principal, owner
+from tekton.core.component_lifecycle import ComponentRegistry
 from tekton.core.lifecycle import ComponentRegistration, ComponentState
 from tekton.gateway.app import Gateway
+from tekton.gateway.auth import AccessPolicy, InvalidCredentialError
+from tekton.gateway.changes import ChangeSource
 from tekton.gateway.request import Request, Response
 from tekton.gateway.router import Route
 from tekton.gateway.server import GatewayServer
+from tekton.gateway.sockets import ComponentSocket
 from tekton.testing.control_plane import InMemoryControlPlane
 from tekton.utils.component_client import (
     ComponentClient,
@@ -28,6 +36,7 @@ from tekton.utils.tekton_errors import (
     ProblemError,
     TransportError,
 )
+from tekton.utils.tekton_websocket import Snapshot, WebSocketClient
 
 
 class Memory(msgspec.Struct):
@@ -238,3 +247,57 @@ class TestFromEnvironment:
             await register(plane, "engram")
 
             assert await find_component("engram") is not None
+
+
+class TestCredentialFile:
+    async def test_it_is_sent_and_read_anew_when_it_is_refused(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        credentials = {"first": owner("credential")}
+        async with guarded_plane(credentials) as url:
+            (tmp_path / "credential").write_text("first\n")
+            monkeypatch.setenv("TEKTON_URL", url)
+            monkeypatch.setenv("TEKTON_CREDENTIAL_FILE", str(tmp_path / "credential"))
+            plane = ControlPlane.from_environment()
+            async with plane.client() as client, WebSocketClient(plane) as sockets:
+                assert await client.request("GET", "/x") == {"subject": "owner"}
+                (tmp_path / "credential").write_text("second\n")
+                del credentials["first"]
+                credentials["second"] = owner("credential")
+
+                assert await client.request("GET", "/x") == {"subject": "owner"}
+                async with asyncio.timeout(5), aclosing(sockets.watch()) as events:
+                    assert isinstance(await anext(events), Snapshot)
+
+    def test_a_file_that_is_gone_has_nothing_to_say(self, tmp_path: Path) -> None:
+        plane = ControlPlane(credential="a", credential_file=tmp_path / "credential")
+
+        assert plane.read_credential() is None
+        assert ControlPlane().read_credential() is None
+
+
+@asynccontextmanager
+async def guarded_plane(credentials: dict[str, Principal]) -> AsyncIterator[str]:
+    """A server that lets in who shows one of *credentials*, as they are at that moment."""
+
+    async def who(request: Request) -> dict[str, str]:
+        return {"subject": request.principal.subject}
+
+    async def heard(*_: Any) -> Any:
+        raise NotImplementedError
+
+    def identify(credential: str) -> Principal:
+        if credential not in credentials:
+            raise InvalidCredentialError("unknown")
+        return credentials[credential]
+
+    registry = ComponentRegistry()
+    # What was found is not remembered: the epoch never stays what it was.
+    policy = AccessPolicy(identify, anonymous="nobody", epoch=itertools.count().__next__)
+    source = ChangeSource(registry.feed, registry.all_instances)
+    routes = [Route("GET", "/x", who, "Who", "components:read")]
+    server = GatewayServer(Gateway(routes, policy=policy, websocket=ComponentSocket(source, heard)), "127.0.0.1", 0)
+    await server.start()
+    yield f"http://127.0.0.1:{server.port}"
+    await server.stop(timeout=2.0)
+    await registry.close()

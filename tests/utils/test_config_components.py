@@ -277,13 +277,6 @@ def test_env_files_are_merged_and_env_wins(folder: Any) -> None:
             "2:48: components.app.limits.memory: is no size (write a number of bytes, or one like '512M' or '2G')",
         ),
         (
-            '{"command": ["a"], "user": "app", "ready": {"heartbeat": true}}',
-            (
-                "2:52: with a 'user' the component cannot report by itself that it is ready"
-                " (use one of http, tcp, log, exec)"
-            ),
-        ),
-        (
             '{"command": ["a"], "log": {"keep": 21}}',
             "2:43: components.app.log.keep: expected a whole number from 1 to 20, found 21",
         ),
@@ -311,6 +304,15 @@ def test_a_component_may_not_be_called_like_the_control_plane(folder: Any, name:
 
     assert folder.mistakes() == [
         f"components.json:1:17: {name!r} is the control plane itself; a component needs another name"
+    ]
+
+
+@pytest.mark.parametrize("name", ["owner", "anonymous"])
+def test_a_component_may_not_be_called_like_a_caller_that_is_not_one(folder: Any, name: str) -> None:
+    folder.write("components.json", '{"components": {"NAME": {"command": ["a"]}}}'.replace("NAME", name))
+
+    assert folder.mistakes() == [
+        f"components.json:1:17: {name!r} is whom Tekton calls so; a component needs another name"
     ]
 
 

@@ -54,3 +54,38 @@ def test_a_user_may_have_a_group(value: str, right: bool) -> None:
 @pytest.mark.parametrize("value", [":www", "app:", "a:b:c", "a\0"])
 def test_what_is_no_user_is_refused(value: str) -> None:
     assert config_rules.check_user(value) is not None
+
+
+@pytest.mark.parametrize("value", ["10.1.0.0/16", "192.0.2.7", "fd00::/8", "::1", "0.0.0.0/0"])
+def test_a_network_may_be_a_single_address(value: str) -> None:
+    assert config_rules.check_network(value) is None
+
+
+@pytest.mark.parametrize("value", ["", "10.1", "10.1.0.1/16", "example.com", "10.0.0.0/33", "10.0.0.0/8:80"])
+def test_what_is_no_network_is_refused(value: str) -> None:
+    assert config_rules.check_network(value) is not None
+
+
+@pytest.mark.parametrize("value", ["/ready", "/ready?deep=1", "http://127.0.0.1:9/x", "https://h/%20"])
+def test_a_probe_asks_for_a_path_or_a_url(value: str) -> None:
+    assert config_rules.check_probe_address(value) is None
+
+
+@pytest.mark.parametrize("value", ["ready", "file:///x", "/x HTTP/1.0", "/x\r\nX-Evil: 1", "/\0"])
+def test_what_is_no_address_of_a_probe_is_refused(value: str) -> None:
+    assert config_rules.check_probe_address(value) is not None
+
+
+@pytest.mark.parametrize("value", ["https://a", "http://localhost:3000", "https://ops.example/", "http://[::1]:80"])
+def test_an_origin_is_a_scheme_a_host_and_perhaps_a_port(value: str) -> None:
+    assert config_rules.check_origin(value) is None
+
+
+@pytest.mark.parametrize(
+    "value", ["*", "null", "", "ops.example", "https://*.example", "https://a/b", "ftp://a", "https://a b"]
+)
+def test_what_a_browser_never_sends_is_no_origin(value: str) -> None:
+    problem = config_rules.check_origin(value)
+
+    assert problem is not None
+    assert problem[0] == "is no origin"

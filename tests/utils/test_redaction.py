@@ -30,6 +30,7 @@ def test_names_of_secrets_are_known(name: str) -> None:
         "port",
         "secretary",
         "token_expiry",
+        "key_life",
         "CREDENTIAL_FILE",
         "key-id",
         "hermes_url",

@@ -215,6 +215,13 @@ def _other_value(attribute: str) -> tuple[Any, str]:
         "jwt_secret": (_SECRET, _SECRET),
         "allowed_hosts": (["a", "b"], "a, b"),
         "allowed_origins": (["https://a"], "https://a"),
+        "trusted_proxies": (["10.0.0.0/8", "::1"], "10.0.0.0/8, ::1"),
+        "tls_cert": ("/tls/cert.pem", "/tls/cert.pem"),
+        "tls_key": ("/tls/key.pem", "/tls/key.pem"),
+        "tls_client_ca": ("/tls/ca.pem", "/tls/ca.pem"),
+        "callback_networks": (["10.0.0.0/8", "::1"], "10.0.0.0/8, ::1"),
+        "audit_limit": (5000, "5000"),
+        "audit_heads": ("/audit/heads", "/audit/heads"),
         "enable_metrics": (False, "false"),
         "auto_recover": (False, "off"),
         "history_limit": (5000, "5000"),
@@ -226,7 +233,7 @@ def test_the_attributes_are_the_settings() -> None:
     fields = {field.name for field in dataclasses.fields(TektonConfig)}
     assert {setting.attribute for setting in SETTINGS} <= fields
     assert fields - {setting.attribute for setting in SETTINGS} == {
-        "components", "dependencies", "ports", "sources", "files", "secrets",
+        "components", "dependencies", "ports", "roles", "principals", "sources", "files", "secrets",
     }  # fmt: skip
 
 

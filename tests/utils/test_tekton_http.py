@@ -12,7 +12,13 @@ from aiohttp import web
 from tekton.utils import tekton_http
 from tekton.utils.retries import Retries
 from tekton.utils.server_sent_events import ServerSentEvent
-from tekton.utils.tekton_errors import ComponentNotFoundError, ConfigurationError, ProblemError, TransportError
+from tekton.utils.tekton_errors import (
+    ComponentNotFoundError,
+    ConfigurationError,
+    ProblemError,
+    TektonError,
+    TransportError,
+)
 from tekton.utils.tekton_http import HttpClient, NotConnectedError, construct_url
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -404,6 +410,64 @@ class TestRetries:
 
         assert asked == [method]
 
+    @pytest.mark.parametrize("outcome", [503, "hang up"])
+    async def test_what_has_a_key_is_sent_again_as_it_was(
+        self, tmp_path: Path, asked: list[str], outcome: int | str
+    ) -> None:
+        async with self.client(tmp_path, asked, outcome, 200) as client:
+            await client.request("POST", "/", {"a": 1}, {"idempotency-key": "mine"})
+
+        assert asked == ["POST", "POST"]
+
+    @pytest.mark.parametrize(
+        ("keys", "retries", "method", "given", "sent"),
+        [
+            (True, True, "POST", {}, 1),
+            (True, True, "PUT", {}, 1),
+            (True, True, "GET", {}, 0),
+            (True, False, "POST", {}, 0),
+            (False, True, "POST", {}, 0),
+            (True, True, "POST", {"idempotency-key": "mine"}, 1),
+        ],
+    )
+    async def test_writes_that_may_be_sent_again_get_a_key_where_the_server_heeds_it(
+        self, tmp_path: Path, keys: bool, retries: bool, method: str, given: dict[str, str], sent: int
+    ) -> None:
+        seen: list[str] = []
+
+        async def answer(request: web.Request) -> web.Response:
+            seen.extend(request.headers.getall("Idempotency-Key", []))
+            return web.Response()
+
+        many = Retries() if retries else None
+        async with (
+            _server(tmp_path / "s", answer),
+            HttpClient(socket=tmp_path / "s", retries=many, keys=keys) as client,
+        ):
+            await client.send(method, "/", headers=given)
+            await client.send(method, "/", headers=given)
+
+        assert len(seen) == 2 * sent
+        assert len(set(seen)) == (1 if given else 2) * sent
+
+    async def test_every_attempt_has_the_same_key(self, tmp_path: Path) -> None:
+        seen: list[str] = []
+
+        async def answer(request: web.Request) -> web.Response:
+            seen.append(request.headers["Idempotency-Key"])
+            # The first one is still being carried out.
+            return web.Response(status=409, headers={"Retry-After": "0"}) if len(seen) < 3 else web.Response()
+
+        retries = Retries(backoff=(0.001, 0.002))
+        async with (
+            _server(tmp_path / "s", answer),
+            HttpClient(socket=tmp_path / "s", retries=retries, keys=True) as client,
+        ):
+            assert (await client.send("POST", "/")).status == 200
+
+        assert len(seen) == 3
+        assert len(set(seen)) == 1
+
     async def test_what_never_arrived_is_sent_again_whatever_it_is(self, tmp_path: Path, asked: list[str]) -> None:
         retries = Retries(20, backoff=(0.02, 0.02))
         async with HttpClient(socket=tmp_path / "s", retries=retries) as late, asyncio.TaskGroup() as group:
@@ -455,3 +519,67 @@ async def test_a_client_at_another_server_shares_connections_and_not_the_credent
 def test_a_client_of_a_socket_cannot_be_turned_to_another_server() -> None:
     with pytest.raises(ValueError, match="no connections to other servers"):
         HttpClient(socket="/run/control.sock").at("http://localhost:1")
+
+
+def _door(seen: list[str | None], wanted: str) -> Handler:
+    """Lets in who shows *wanted*."""
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        shown = request.headers.get("authorization")
+        seen.append(shown)
+        if shown != f"Bearer {wanted}":
+            return web.json_response({"code": "unauthenticated", "detail": "no"}, status=401)
+        if request.path.startswith("/events"):
+            return web.Response(body=b"data: 1\n\n", content_type="text/event-stream")
+        return web.json_response({"method": request.method, "body": (await request.read()).decode()})
+
+    return handler
+
+
+async def test_a_credential_that_is_refused_is_renewed_and_the_request_sent_once_more(tmp_path: Path) -> None:
+    seen: list[str | None] = []
+    async with (
+        _server(tmp_path / "s", _door(seen, "new")),
+        HttpClient(socket=tmp_path / "s", credential="old", renewed=lambda: "new") as client,
+    ):
+        answer = await client.request("POST", "/x", {"a": 1})
+        await client.request("GET", "/x")
+
+    assert answer == {"method": "POST", "body": '{"a":1}'}
+    assert seen == ["Bearer old", "Bearer new", "Bearer new"]
+
+
+async def test_requests_that_are_refused_at_the_same_time_are_all_sent_once_more(tmp_path: Path) -> None:
+    seen: list[str | None] = []
+    async with (
+        _server(tmp_path / "s", _door(seen, "new")),
+        HttpClient(socket=tmp_path / "s", credential="old", renewed=lambda: "new") as client,
+    ):
+        answers = await asyncio.gather(*[client.request("GET", "/x") for _ in range(5)])
+
+    assert [answer["method"] for answer in answers] == ["GET"] * 5
+
+
+@pytest.mark.parametrize("renewed", [lambda: "old", lambda: None, None, lambda: "wrong"])
+async def test_what_is_refused_for_good_is_refused(tmp_path: Path, renewed: Callable[[], str | None] | None) -> None:
+    seen: list[str | None] = []
+    async with (
+        _server(tmp_path / "s", _door(seen, "new")),
+        HttpClient(socket=tmp_path / "s", credential="old", renewed=renewed) as client,
+    ):
+        with pytest.raises(TektonError, match="no"):
+            await client.request("GET", "/x")
+
+    assert len(seen) == (2 if renewed is not None and renewed() == "wrong" else 1)
+
+
+async def test_a_stream_is_opened_with_the_renewed_credential(tmp_path: Path) -> None:
+    seen: list[str | None] = []
+    async with (
+        _server(tmp_path / "s", _door(seen, "new")),
+        HttpClient(socket=tmp_path / "s", credential="old", renewed=lambda: "new") as client,
+    ):
+        events = [event async for event in client.stream_events("/events/x")]
+
+    assert [event.data for event in events] == ["1"]
+    assert seen == ["Bearer old", "Bearer new"]

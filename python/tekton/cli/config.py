@@ -8,7 +8,7 @@ import click
 
 from tekton.cli.client import load_config
 from tekton.cli.options import Target, output_options, target_options
-from tekton.cli.problems import FileProblemError
+from tekton.cli.problems import FileProblemError, say_warning
 from tekton.cli.render import Column, plural, say, table, to_json
 from tekton.cli.unmet import unmet_dependencies, warn_of
 
@@ -39,7 +39,14 @@ def check(output: str, target: Target) -> None:
     Each with file, line and column, and the nearest valid name; then the exit status is 8.
     A dependency on what is not configured is a warning.
     """
+    from tekton.clock import SYSTEM_CLOCK
+    from tekton.service.exposure import exposure_warnings
+    from tekton.service.tls import configured_tls
+
     loaded = load_config(target.on_this_machine("config check"))
+    configured_tls(loaded, SYSTEM_CLOCK.time())
+    for warning in exposure_warnings(loaded):
+        say_warning(warning)
     files = [str(path) for path in loaded.files.paths()]
     warn_of(unmet_dependencies(loaded.components, loaded.components))
     if output == "json":

@@ -28,13 +28,17 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("tekton ps", "all components"),
         ("tekton ps hermes -o json", "one of them, for a program"),
         ("tekton ps -w --state failed", "what has failed, and what fails from now on"),
+        ("tekton ps -o template='{name:<12} {state}'", "a line of one's own for each"),
     ),
     "attach": (("tekton attach", "until Ctrl-C, which leaves the system running"),),
     "top": (
         ("tekton top", "until q is pressed"),
         ("tekton top --sort mem | head", "once, the largest first"),
     ),
-    "start": (("tekton start hermes @tools", "one after the other; @tools is a group"),),
+    "start": (
+        ("tekton start hermes @tools", "one after the other; @tools is a group"),
+        ("tekton start --force rhetor", "although something that it depends on cannot be used"),
+    ),
     "stop": (("tekton stop hermes", "it stays stopped until it is started again"),),
     "restart": (
         ("tekton restart hermes --timeout 30s", "and wait for it, half a minute at most"),
@@ -79,6 +83,14 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("tekton backup /mnt/backups/monday.db", "a file of that name"),
     ),
     "restore": (("tekton restore /mnt/backups/monday.db", "says what will be lost, and asks"),),
+    "audit": (
+        ("tekton audit --since 1d", "what was changed within a day"),
+        ("tekton audit --actor ci --action component.restart", "what ci restarted"),
+    ),
+    "audit verify": (
+        ("tekton audit verify", "that of the data directory, in use or not"),
+        ("tekton audit verify /mnt/backups/monday.db", "that in a backup"),
+    ),
     "config": (("tekton config check", "all mistakes, with their places"),),
     "config check": (
         ("tekton config check", "the configuration that is found from here"),
@@ -97,11 +109,43 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("tekton import Procfile -o components.json", "write the result to a file"),
         ("tekton import jobs.yml --from process-compose", "say which kind it is"),
     ),
-    "auth": (("tekton auth whoami", "as whom this command line acts"),),
+    "auth": (
+        ("tekton auth whoami", "as whom this command line acts"),
+        ("tekton auth token --subject ci --role operator --expires-in 15m", "a token for somebody else"),
+    ),
+    "auth credential": (("tekton auth credential", "to be kept as carefully as a password"),),
     "auth token": (
         ('curl -H "Authorization: Bearer $(tekton auth token)" http://127.0.0.1:8010/api/system', "over TCP"),
+        ("tekton auth token --subject grafana --role monitor --expires-in 8h", "for somebody who only looks"),
+        ("tekton auth token --audience greeter --expires-in 10m", "for a component, to call it"),
+    ),
+    "auth key": (("tekton auth key list", "which keys there are"),),
+    "auth key create": (
+        ("tekton auth key create --subject ci --role operator --label deploys > ci.key", "a key in a file"),
+        ("tekton auth key create --subject billing --role component", "for a component that runs elsewhere"),
+    ),
+    "auth key rotate": (("tekton auth key rotate Zk3vQ9pLm2Xa --overlap 1d", "both hold for a day"),),
+    "auth key list": (
+        ("tekton auth key list", "when each was used, and when it ends"),
+        ("tekton auth key list --subject ci -o json", "for a program"),
+    ),
+    "auth key remove": (("tekton auth key remove Zk3vQ9pLm2Xa", "when it has leaked"),),
+    "auth signing-key": (("tekton auth signing-key list", "which keys there are"),),
+    "auth signing-key rotate": (
+        ("tekton auth signing-key rotate", "no token becomes void"),
+        ("tekton auth signing-key rotate --void", "somebody has read the keys"),
+    ),
+    "auth signing-key list": (("tekton auth signing-key list", "what each does, and until when"),),
+    "auth revoke": (
+        ("tekton auth revoke --id 5hJ0Yk3vQ9pLm2XaZk3vQw", "one token"),
+        ("tekton auth revoke --subject ci", "all tokens that it has now"),
+        ("tekton auth revoke --subject ci --bar", "and its keys, until it is restored"),
     ),
     "auth whoami": (("tekton auth whoami", "as whom this command line acts"),),
+    "auth can-i": (
+        ("tekton auth can-i components:control billing", "for one component"),
+        ("tekton auth can-i read_metrics", "by the name of the action"),
+    ),
     "doctor": (
         ("tekton doctor", "what is fine, and what is not"),
         ("tekton doctor -o json", "for a program"),

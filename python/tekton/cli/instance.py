@@ -61,6 +61,15 @@ class Instance:
             return _number_in(self.data_dir / "LOCK")
         return None
 
+    @property
+    def of_stranger(self) -> Path | None:
+        """What of this directory leads to the control plane and belongs neither to us nor to root; None: nothing."""
+        if sys.platform == "win32":
+            return None
+        places = (self.data_dir, self.run_dir, self.socket, self.run_dir / "control.json")
+        owners = {place: place.stat().st_uid for place in places if place.exists()}
+        return next((place for place, owner in owners.items() if owner not in (0, os.geteuid())), None)
+
     def refuse_if_owned(self) -> None:
         """Raise StorageLockedError when another instance runs in this directory."""
         owner = self.owner_pid

@@ -8,6 +8,8 @@ import json
 import queue
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import click
@@ -18,7 +20,7 @@ from tekton.cli.instance import Instance
 from tekton.cli.log_view import machine_readable, merged, readable
 from tekton.cli.names import expand_running
 from tekton.cli.options import Target, duration, target_options
-from tekton.cli.problems import NOT_FOUND, report
+from tekton.cli.problems import NOT_FOUND, FileProblemError, report
 from tekton.cli.render import paint_name, say
 from tekton.cli.tail import follow_file
 from tekton.cli.watch import reconnecting
@@ -147,13 +149,25 @@ class LogFiles:
 
     def tail(self, unit: str, asked: Asked) -> list[str] | None:
         log = self._instance.log_of(unit)
-        return tail(log, asked.lines, previous=asked.previous, only=asked.only) if log.exists() else None
+        with _readable(log):
+            return tail(log, asked.lines, previous=asked.previous, only=asked.only) if log.exists() else None
 
     def never_started(self, unit: str) -> bool:  # noqa: ARG002 - of every unit without a file
         return True
 
     def follow(self, unit: str, asked: Asked) -> Iterator[str]:
-        return follow_file(self._instance.log_of(unit), asked.lines, asked.only)
+        log = self._instance.log_of(unit)
+        with _readable(log):
+            yield from follow_file(log, asked.lines, asked.only)
+
+
+@contextmanager
+def _readable(log: Path) -> Iterator[None]:
+    """What is no log, or not ours to read, is told as such."""
+    try:
+        yield
+    except OSError as error:
+        raise FileProblemError(log, f"cannot be read: {error.strerror or error}") from error
 
 
 def _path(unit: str) -> str:

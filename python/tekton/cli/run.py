@@ -16,7 +16,7 @@ import click
 from tekton.cli.client import Client, component_path, connect, data_dir
 from tekton.cli.instance import Instance
 from tekton.cli.options import Target, duration, target_options
-from tekton.cli.problems import DONE, FAILED, NotInTimeError, say_problem
+from tekton.cli.problems import DONE, FAILED, FileProblemError, NotInTimeError, say_problem
 from tekton.cli.render import clean, elapsed, say
 from tekton.clock import SYSTEM_CLOCK
 from tekton.utils.tekton_errors import (
@@ -188,8 +188,15 @@ def _refuse_missing(name: str, program: str, cwd: str, environment: dict[str, st
 
 
 def _connected(target: Target) -> Client:
+    """The control plane of the data directory, if it is ours: it is sent our environment, with all secrets in it.
+
+    None that somebody has announced on the network will do.
+    """
+    directory = data_dir(target)
+    if (place := Instance(directory).of_stranger) is not None:
+        raise FileProblemError(place, "belongs to somebody else, who is not sent your environment")
     try:
-        client = connect(target)
+        client = connect(target._replace(data_dir=directory))
         client.get("/api/health")
     except TransportError as error:
         if error.code == "unreachable":

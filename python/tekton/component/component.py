@@ -31,6 +31,8 @@ import msgspec
 
 from tekton.background import BackgroundGroup, BackgroundTask
 from tekton.clock import SYSTEM_CLOCK, Clock
+from tekton.component.auth import Auth, Callers
+from tekton.component.boundary import Boundary, BoundedGateway
 from tekton.component.exposition import metrics_route
 from tekton.component.gate import Gate
 from tekton.component.hooks import call_hook
@@ -42,12 +44,13 @@ from tekton.component.standard_routes import Version, standard_routes
 from tekton.component.tools import tool_routes
 from tekton.component.topics import Topics, topic_routes
 from tekton.core.lifecycle import ComponentRegistration, check_registration, new_instance_uuid
-from tekton.gateway.app import Gateway
 from tekton.gateway.mounts import Mount
-from tekton.gateway.router import Route
+from tekton.gateway.router import CALLERS, Route
 from tekton.gateway.server import GatewayServer
 from tekton.gateway.sockets import SOCKET, TopicSocket
+from tekton.utils.call_tokens import CallTokens
 from tekton.utils.component_client import CallHook, ControlPlane, Discovery
+from tekton.utils.remote_auth import RemoteAuth
 from tekton.utils.tekton_config import ComponentEnvironment, TektonConfig, component_environment
 from tekton.utils.tekton_errors import TektonError
 from tekton.utils.tekton_logging import configure_logging
@@ -58,7 +61,9 @@ _logger = logging.getLogger("tekton.component")
 _HookT = TypeVar("_HookT", bound=Callable[[], object])
 _ConditionT = TypeVar("_ConditionT", bound=Condition)
 
-_SOCKET = replace(SOCKET, permission="public", summary="The WebSocket: the events of topics")
+_AT_ONCE = 0.2
+
+_SOCKET = replace(SOCKET, permission=CALLERS, summary="The WebSocket: the events of topics")
 
 
 class Component(RouteTable):
@@ -66,9 +71,13 @@ class Component(RouteTable):
 
     *port* is where it listens: else PORT, else the configured port of *component_id*, else any free one. *endpoint*
     is the base URL under which others reach it, when that is not host and port. *max_instances* of it may run at once.
+    An instance that has ended leaves the registry after *forget_after* seconds (default: it stays; so does what a
+    supervisor runs).
     *allowed_hosts* are names under which it may be addressed beside its own and those of the loopback interface,
-    *allowed_origins* web origins whose pages may change things. Without *register* it only serves. *call_hook* sees its
-    calls to other components. Numbers put into `metrics` go with the heartbeats.
+    *allowed_origins* web origins whose pages may change things. *auth* says who may call without a token: callers on
+    this machine ("auto"), nobody (True), everybody (False); see `tekton.component.auth`. Without *register* it only
+    serves. *call_hook* sees its calls to other components. Numbers put into `metrics` go with the heartbeats. Tests
+    come between it and the world at its `boundary`.
 
     Under a supervisor, id and instance are those that the supervisor gave. Raises InvalidRegistrationError, and
     TypeError for one string where several are expected.
@@ -88,8 +97,10 @@ class Component(RouteTable):
         port: int | None = None,
         endpoint: str | None = None,
         max_instances: int = 1,
+        forget_after: float | None = None,
         allowed_hosts: Sequence[str] = (),
         allowed_origins: Sequence[str] = (),
+        auth: Auth = "auto",
         control_plane: ControlPlane | None = None,
         register: bool = True,
         call_hook: CallHook | None = None,
@@ -106,15 +117,19 @@ class Component(RouteTable):
             dependencies=_several("depends_on", depends_on),
             endpoint=endpoint,
             max_instances=max_instances,
+            forget_after=forget_after,
             metadata=dict(metadata or {}),
         )
         check_registration(self.registration)
         self.metrics: dict[str, float] = {}
+        self.boundary = Boundary()
         self._host = host
         self._port = port
         self._endpoint = endpoint
         self._allowed_hosts = list(allowed_hosts)
         self._allowed_origins = list(allowed_origins)
+        self._auth: Auth = auth
+        self._callers = Callers(component_id, auth, clock)
         self._control_plane = control_plane
         self._registers = register
         self._call_hook = call_hook
@@ -129,8 +144,10 @@ class Component(RouteTable):
         self._ready = asyncio.Event()
         self._readiness = BackgroundTask(f"readiness of {component_id}")
         self._server: GatewayServer | None = None
+        self._gateway: BoundedGateway | None = None
         self._presence: Registration | None = None
         self._discovery: Discovery | None = None
+        self._reviewing = BackgroundTask(f"callers of {component_id}")
 
     @property
     def component_id(self) -> str:
@@ -157,8 +174,8 @@ class Component(RouteTable):
     async def publish(self, topic: str, data: object) -> int:
         """Publish *data* (a JSON value or a struct): `memory.updated` at `/events/memory/updated` and on `/ws`.
 
-        Returns the number of the event. Raises InvalidIdError, ValueError for more than 1 MiB, TypeError for what has
-        no JSON form. Nothing waits for those who watch.
+        Returns the number of the event. Raises InvalidIdError, ValueError for more than 1 MiB and for topics that begin
+        with `tekton`, TypeError for what has no JSON form. Nothing waits for those who watch.
         """
         return await self._topics.publish(topic, data)
 
@@ -238,15 +255,35 @@ class Component(RouteTable):
         raise is logged.
         """
         server, self._server = self._server, None
+        if server is not None:
+            await self._end(server, self._stop_timeout, self._stoppers, failure)
+
+    async def crash(self) -> None:
+        """End as by `kill -9`: nobody is told, no hook runs, who has a connection gets 503 and loses it. For tests.
+
+        It is missed when its lease runs out, and can be started again, as another instance. Raises RuntimeError when it
+        does not run.
+        """
+        server, self._server = self._server, None
         if server is None:
-            return
+            raise RuntimeError(f"{self.component_id} does not run")
+        presence, self._presence = self._presence, None
+        if presence is not None:
+            await presence.abandon()
+        if self._gateway is not None:
+            self._gateway.cut_off(f"{self.component_id} was killed")
+        await self._end(server, _AT_ONCE, [], None)
+
+    async def _end(
+        self, server: GatewayServer, patience: float, hooks: Sequence[Callable[[], object]], failure: str | None
+    ) -> None:
         self._gate.closed = "stopping"
         self._ready.clear()
         try:
-            async with asyncio.timeout(self._stop_timeout):
-                await self._wind_down(server, failure)
+            async with asyncio.timeout(patience):
+                await self._wind_down(server, patience, hooks, failure)
         except TimeoutError:
-            _logger.warning("%s has not wound down after %g s; it ends anyway", self.component_id, self._stop_timeout)
+            _logger.warning("%s has not wound down after %g s; it ends anyway", self.component_id, patience)
         finally:
             presence, self._presence = self._presence, None
             if presence is not None:
@@ -254,17 +291,22 @@ class Component(RouteTable):
             discovery, self._discovery = self._discovery, None
             if discovery is not None:
                 await discovery.stop()
+            await self._reviewing.stop()
+            if self._callers.remote is not None:
+                await self._callers.remote.stop()
             self._gate.closed = "starting"
         _logger.info("%s stopped", self.component_id)
 
-    async def _wind_down(self, server: GatewayServer, failure: str | None) -> None:
+    async def _wind_down(
+        self, server: GatewayServer, patience: float, hooks: Sequence[Callable[[], object]], failure: str | None
+    ) -> None:
         await self._readiness.stop()
         if self._presence is not None:
             await self._presence.leave(failure)
-        await server.stop(timeout=self._stop_timeout / 2)
+        await server.stop(timeout=patience / 2)
         for mount in reversed(self._mounts):
             await mount.stop()
-        for hook in reversed(self._stoppers):
+        for hook in reversed(hooks):
             try:
                 await call_hook(hook)
             except Exception:
@@ -281,8 +323,15 @@ class Component(RouteTable):
     async def _listen(self, environment: ComponentEnvironment) -> None:
         address = _bracketed(platform.node() if self._host in ("0.0.0.0", "::") else self._host)
         self._topics = Topics(self._clock)
-        self._mounts = [Mount(prefix, self._gate.before_app(app)) for prefix, app in self._mounted]
-        gateway = Gateway(
+        self.boundary = Boundary()
+        self._callers = callers = Callers(self.component_id, self._auth, self._clock)
+        self._mounts = [
+            Mount(prefix, self._gate.before_app(callers.before_app(app, permission)), permission=permission)
+            for prefix, app, permission in self._mounted
+        ]
+        self._gateway = gateway = BoundedGateway(
+            self.boundary,
+            callers,
             self._all_routes(),
             allowed_hosts=[address, *self._allowed_hosts],
             allowed_origins=self._allowed_origins,
@@ -302,21 +351,41 @@ class Component(RouteTable):
         return environment.port or TektonConfig.load().ports.get(self.component_id, 0)
 
     async def _join(self, environment: ComponentEnvironment) -> None:
+        plane = self._control_plane
+        if plane is None and (self._registers or self._auth is True):
+            plane = await ControlPlane.locate()
+        if plane is not None:
+            self._verify_by(plane)
         if self._registers:
-            plane = self._control_plane or await ControlPlane.locate()
-            self._discovery = Discovery(plane, hook=self._call_hook)
+            assert plane is not None
+            tokens = CallTokens(plane, self.component_id)
+            self._discovery = Discovery(plane, hook=self._call_hook, tokens=tokens, withheld=self._callers.has_seen)
             self._discovery.open()
             self._presence = Registration(
                 self.registration,
                 plane,
                 supervised=environment.instance_uuid is not None,
                 metrics=self._read_metrics(ProcessMetrics()),
+                before_report=self.boundary.before_report,
             )
             self._presence.start()
         for mount in self._mounts:
             await mount.start()
         for hook in self._starters:
             await call_hook(hook)
+
+    def _verify_by(self, plane: ControlPlane) -> None:
+        """Accept the tokens of *plane*. It is asked when the first one is shown, or at once if all must show one."""
+        self._callers.remote = RemoteAuth(plane, self.component_id, clock=self._clock)
+        if self._auth is True:
+            self._callers.remote.start()
+        self._reviewing.start(self._review(self._callers.remote))
+
+    async def _review(self, remote: RemoteAuth) -> None:
+        while True:
+            await remote.wait_changed()
+            if self._gateway is not None:
+                self._gateway.review()
 
     async def _attend_readiness(self, began: float) -> None:
         await self._conditions.met(str(self.endpoint))
@@ -332,11 +401,15 @@ class Component(RouteTable):
         return self._gate.closed or await self._conditions.failing()
 
     def _all_routes(self) -> list[Route]:
-        defined = [*self._routes, *tool_routes(self.tools), *topic_routes(self._topics)]
+        defined = [
+            *self._routes,
+            *tool_routes(self.tools, self._tool_permissions),
+            *topic_routes(self._topics),
+        ]
         own = [self._gate.before(route) for route in defined]
         own.append(metrics_route(self._gate.requests, ProcessMetrics().read, self.metrics))
         version = Version(self.component_id, self.registration.version, platform.python_version(), os.getpid())
-        return [*standard_routes(version, self._unready_reason, own), *own]
+        return [*standard_routes(version, self._unready_reason, own, self._callers.lets_in), *own]
 
     def _read_metrics(self, process: ProcessMetrics) -> Callable[[], dict[str, float]]:
         return lambda: {**process.read(), "requests_total": float(self._gate.requests.total), **self.metrics}

@@ -63,7 +63,8 @@ def metrics_route(
             lines += _metric(_valid(name), "gauge", "Of the component.", value)
         return Response(body="".join(f"{line}\n" for line in lines).encode(), media_type=MEDIA_TYPE)
 
-    return Route("GET", "/metrics", metrics, summary="Metrics, for Prometheus", response=bytes, tags=("operation",))
+    summary, permission = "Metrics, for Prometheus", "metrics:read"
+    return Route("GET", "/metrics", metrics, summary, permission, response=bytes, tags=("operation",))
 
 
 def _metric(name: str, kind: str, text: str, value: float) -> list[str]:

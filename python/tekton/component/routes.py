@@ -20,10 +20,12 @@ from typing import Any, TypeVar, overload
 
 import msgspec
 
+from tekton.auth.roles import PERMISSIONS
 from tekton.gateway.asgi import AsgiApp
 from tekton.gateway.request import Request
-from tekton.gateway.router import Handler, Route
+from tekton.gateway.router import AUTHENTICATED, CALLERS, PUBLIC, Handler, Route
 from tekton.mcp.tool import Tool
+from tekton.utils.tekton_ids import did_you_mean
 
 _HandlerT = TypeVar("_HandlerT", bound=Callable[[Request], Any])
 _ToolT = TypeVar("_ToolT", bound=Callable[..., Any])
@@ -35,41 +37,55 @@ class RouteTable:
 
     def __init__(self) -> None:
         self._routes: list[Route] = []
-        self._mounted: list[tuple[str, AsgiApp]] = []
+        self._mounted: list[tuple[str, AsgiApp, str]] = []
+        self._tool_permissions: dict[str, str] = {}
         self.tools: dict[str, Tool] = {}
 
     @overload
     def tool(self, handler: _ToolT) -> _ToolT: ...
 
     @overload
-    def tool(self, *, name: str | None = None, description: str | None = None) -> Callable[[_ToolT], _ToolT]: ...
+    def tool(
+        self, *, name: str | None = None, description: str | None = None, permission: str | None = None
+    ) -> Callable[[_ToolT], _ToolT]: ...
 
-    def tool(self, handler: Any = None, *, name: str | None = None, description: str | None = None) -> Any:
+    def tool(
+        self,
+        handler: Any = None,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        permission: str | None = None,
+    ) -> Any:
         """Offer the decorated function, which stays as it is, as a tool.
 
         Name, description and JSON schema are those of the function, its docstring and its annotations, unless *name*
         and *description* are given. Arguments that do not fit are refused before the function is called: 422, with a
-        pointer to what is wrong. Raises InvalidIdError, TypeError for parameters that cannot come from JSON, and
-        ValueError for a second tool of the same name.
+        pointer to what is wrong. *permission* is as for a `route`. Raises InvalidIdError, TypeError for parameters that
+        cannot come from JSON, and ValueError for a second tool of the same name or for what is no permission.
         """
+        needed = _checked(permission)
 
         def add(function: _ToolT) -> _ToolT:
             tool = Tool.from_function(function, name=name, description=description)
             if tool.name in self.tools:
                 raise ValueError(f"there is a tool {tool.name} already")
             self.tools[tool.name] = tool
+            self._tool_permissions[tool.name] = needed
             return function
 
         return add if handler is None else add(handler)
 
-    def mount(self, prefix: str, app: AsgiApp) -> None:
+    def mount(self, prefix: str, app: AsgiApp, *, permission: str | None = None) -> None:
         """Serve the ASGI application *app* (Starlette, FastAPI, …) below *prefix*; the routes of the component win.
 
-        HTTP, WebSockets and lifespan. Raises ValueError for what is no prefix.
+        HTTP, WebSockets and lifespan. *permission* is as for a `route`; the application finds who calls in
+        `scope["state"]["principal"]`, and is not given the Authorization header, unless it is `public`. Raises
+        ValueError for what is no prefix or no permission.
         """
         if not prefix.startswith("/"):
             raise ValueError(f"{prefix!r} is not a prefix to mount at")
-        self._mounted.append((prefix, app))
+        self._mounted.append((prefix, app, _checked(permission)))
 
     def route(
         self,
@@ -81,13 +97,17 @@ class RouteTable:
         response: Any = None,
         status: int = 200,
         max_body: int = 65536,
+        permission: str | None = None,
     ) -> Callable[[_HandlerT], _HandlerT]:
         """Serve *method* *path* (`/api/greet/{name}`) with the decorated function, which stays as it is.
 
         *body* and *query* are the types that the request is decoded into and checked by (`request.body`,
         `request.query`); *response* is for the OpenAPI document. *max_body* is in bytes. The first line of the
-        docstring is the summary. Raises ValueError for what cannot be routed.
+        docstring is the summary. Without *permission* everybody may use it whom the component lets in; `public`,
+        `authenticated` and the permissions of the control plane ask for less or more (docs/components.md).
+        `request.principal` says who it is. Raises ValueError for what cannot be routed.
         """
+        needed = _checked(permission)
 
         def add(handler: _HandlerT) -> _HandlerT:
             self._routes.append(
@@ -96,6 +116,7 @@ class RouteTable:
                     path,
                     _asynchronous(handler),
                     summary=_summary(handler),
+                    permission=needed,
                     body=dict if body is None and method in _WITH_BODY else body,
                     query=query,
                     response=response,
@@ -126,6 +147,15 @@ class RouteTable:
     def delete(self, path: str, **options: Any) -> Callable[[_HandlerT], _HandlerT]:
         """`route("DELETE", path, **options)`."""
         return self.route("DELETE", path, **options)
+
+
+def _checked(permission: str | None) -> str:
+    if permission is None:
+        return CALLERS
+    if permission not in (PUBLIC, AUTHENTICATED) and permission not in PERMISSIONS:
+        advice = did_you_mean(permission, [PUBLIC, AUTHENTICATED, *PERMISSIONS])
+        raise ValueError(f"{permission!r} is no permission" + (f"; {advice}" if advice else ""))
+    return permission
 
 
 def _asynchronous(handler: Callable[[Request], Any]) -> Handler:

@@ -7,7 +7,7 @@ import msgspec
 
 from tekton.gateway.openapi import document
 from tekton.gateway.request import Request, Response
-from tekton.gateway.router import Route
+from tekton.gateway.router import CALLERS, Route
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -18,7 +18,7 @@ class Health(msgspec.Struct, frozen=True):
 
 
 class Readiness(msgspec.Struct, frozen=True):
-    """Whether the component takes requests; `reason` says why not."""
+    """Whether the component takes requests; `reason` says why not, to those who may know."""
 
     ready: bool
     reason: str | None = None
@@ -34,19 +34,24 @@ class Version(msgspec.Struct, frozen=True):
 
 
 def standard_routes(
-    version: Version, unready_reason: Callable[[], Awaitable[str | None]], routes: Sequence[Route]
+    version: Version,
+    unready_reason: Callable[[], Awaitable[str | None]],
+    routes: Sequence[Route],
+    lets_in: Callable[[Request], bool] = lambda _: True,
 ) -> list[Route]:
     """The standard routes of a component with *routes* of its own.
 
-    *unready_reason* is asked for each readiness request; None means ready.
+    *unready_reason* is asked for each readiness request; None means ready. It is told to those whom the component
+    *lets_in*.
     """
 
     async def health(_: Request) -> Health:
         return Health("ok", version.component_id)
 
-    async def ready(_: Request) -> Response:
+    async def ready(request: Request) -> Response:
         reason = await unready_reason()
-        return Response.json(Readiness(reason is None, reason), status=503 if reason else 200)
+        told = reason if reason is None or lets_in(request) else None
+        return Response.json(Readiness(reason is None, told), status=503 if reason else 200)
 
     async def this_version(_: Request) -> Version:
         return version
@@ -57,7 +62,7 @@ def standard_routes(
     standard = [
         Route("GET", "/api/health", health, summary="Liveness", response=Health),
         Route("GET", "/api/ready", ready, summary="Readiness", response=Readiness),
-        Route("GET", "/api/version", this_version, summary="Version", response=Version),
-        Route("GET", "/openapi.json", openapi, summary="This document"),
+        Route("GET", "/api/version", this_version, "Version", CALLERS, response=Version),
+        Route("GET", "/openapi.json", openapi, "This document", CALLERS),
     ]
     return standard

@@ -1,13 +1,14 @@
 """The routes through which the tools of a component are listed and called."""
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
 from tekton.gateway.errors import RouteNotFoundError
 from tekton.gateway.request import Request
-from tekton.gateway.router import Handler, Route
+from tekton.gateway.router import CALLERS, Handler, Route
 from tekton.mcp.tool import Tool
 from tekton.utils.tekton_ids import did_you_mean
 
@@ -35,8 +36,11 @@ class ToolResult(msgspec.Struct, frozen=True):
     result: Any
 
 
-def tool_routes(tools: Mapping[str, Tool]) -> list[Route]:
-    """`GET /api/tools`, and `POST /api/tools/{name}` for each tool. They serve the tools that there are now."""
+def tool_routes(tools: Mapping[str, Tool], permissions: Mapping[str, str] = MappingProxyType({})) -> list[Route]:
+    """`GET /api/tools`, and `POST /api/tools/{name}` for each tool. They serve the tools that there are now.
+
+    *permissions* are those of the tools that ask for one.
+    """
 
     async def listed(_: Request) -> ToolList:
         return ToolList([ToolDescription(tool.name, tool.description, tool.input_schema) for tool in tools.values()])
@@ -47,18 +51,19 @@ def tool_routes(tools: Mapping[str, Tool]) -> list[Route]:
         raise error
 
     return [
-        Route("GET", "/api/tools", listed, summary="The tools of the component", response=ToolList, tags=_TAGS),
-        Route("POST", "/api/tools/{name}", unknown, summary="Call a tool", errors=(RouteNotFoundError,), tags=_TAGS),
-        *(_route(tool) for tool in tools.values()),
+        Route("GET", "/api/tools", listed, "The tools of the component", CALLERS, response=ToolList, tags=_TAGS),
+        Route("POST", "/api/tools/{name}", unknown, "Call a tool", CALLERS, errors=(RouteNotFoundError,), tags=_TAGS),
+        *(_route(tool, permissions.get(tool.name, CALLERS)) for tool in tools.values()),
     ]
 
 
-def _route(tool: Tool) -> Route:
+def _route(tool: Tool, permission: str) -> Route:
     return Route(
         "POST",
         f"/api/tools/{tool.name}",
         _handler(tool.invoke),
         summary=tool.description or tool.name,
+        permission=permission,
         body=tool.arguments,
         response=ToolResult,
         max_body=MAX_ARGUMENTS,

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from tekton.clock import Clock
 from tekton.gateway.errors import InvalidInputError
 from tekton.gateway.request import Request, encode
-from tekton.gateway.router import Route
+from tekton.gateway.router import CALLERS, Route
 from tekton.gateway.sockets import Sub
 from tekton.gateway.sse import EventStream, event
 from tekton.utils.tekton_errors import InvalidIdError
@@ -30,6 +30,8 @@ MOST_BYTES = 16 * 1024 * 1024
 MAX_EVENT = 1024 * 1024
 MAX_DEPTH = 6
 """How many parts a topic may have."""
+RESERVED = "tekton"
+"""Topics that begin so are not a component's to publish."""
 
 
 class _Event(NamedTuple):
@@ -57,6 +59,8 @@ class Topics:
         check_id(topic, "/topic", dots=True)
         if topic.count(".") >= MAX_DEPTH:
             raise ValueError(f"a topic has at most {MAX_DEPTH} parts")
+        if topic.partition(".")[0] == RESERVED:
+            raise ValueError(f"topics that begin with {RESERVED!r} are Tekton's own")
         encoded = encode(data)
         if len(encoded) > MAX_EVENT:
             raise ValueError(f"an event has at most {MAX_EVENT} bytes")
@@ -79,6 +83,11 @@ class Topics:
         position = int(last_event_id) if last_event_id and re.fullmatch(r"[0-9]{1,18}", last_event_id) else -1
         resumes = self.knows(position)
         return EventStream(self._server_sent(topic, position if resumes else self.last, last_event_id and not resumes))
+
+    def permission(self, topic: str) -> str:
+        """Whoever may call a component may watch what it publishes."""
+        del topic
+        return CALLERS
 
     def open(self, operation: Sub) -> AsyncIterator[str]:
         """The frames of a subscription on the socket."""
@@ -145,6 +154,6 @@ def topic_routes(topics: Topics) -> list[Route]:
 
     paths = ["/events" + "".join(f"/{{{name}}}" for name in "abcdef"[:depth]) for depth in range(1, MAX_DEPTH + 1)]
     return [
-        Route("GET", path, events, summary="The events of a topic", response=EventStream, tags=("events",))
+        Route("GET", path, events, "The events of a topic", permission=CALLERS, response=EventStream, tags=("events",))
         for path in paths
     ]

@@ -10,7 +10,9 @@ from collections.abc import Awaitable, Callable
 
 from tekton import _native
 from tekton.background import BackgroundGroup
+from tekton.core.attribution import TEKTON, Attribution, current
 from tekton.core.component_lifecycle import ComponentRegistry
+from tekton.core.idempotency import Claim, carrying, current_claim
 from tekton.core.lifecycle import ENDED, ComponentState
 from tekton.core.startup.start_plan import RESTARTING
 from tekton.core.startup_coordinator import EnhancedStartUpCoordinator
@@ -73,7 +75,7 @@ class Changes:
 
         Raises ConfigurationError when it is wrong; then the old one goes on to hold.
         """
-        task = self.request_reload()
+        task = self.request_reload(current() or TEKTON, current_claim())
         await asyncio.wait([task])
         if task.cancelled():
             self._refuse_stopped()
@@ -82,13 +84,19 @@ class Changes:
             raise outcome
         return outcome
 
-    def request_reload(self) -> "asyncio.Task[ReloadReport | TektonError]":
-        """Reload in the background; what comes of it is logged, and the result of the task."""
-        return self._background.spawn(self._attempt(), "reload")
+    def request_reload(self, by: Attribution, claim: Claim | None = None) -> "asyncio.Task[ReloadReport | TektonError]":
+        """Reload in the background, on behalf of *by*; what comes of it is logged, and the result of the task.
 
-    async def _attempt(self) -> ReloadReport | TektonError:
+        *claim* is that of the request, if it has a key.
+        """
+        return self._background.spawn(self._attempt(by, claim), "reload")
+
+    async def _attempt(self, by: Attribution, claim: Claim | None) -> ReloadReport | TektonError:
         try:
-            report = await self._reload()
+            with carrying(claim):
+                intended = await self._registry.audit.intend("system.reload", by=by)
+            with intended:
+                report = await self._reload()
         except (ConfigurationError, ComponentExistsError) as error:
             _logger.error("the configuration was not reloaded, the old one holds: %s", error)
             return error
@@ -159,10 +167,11 @@ class Changes:
             self._refuse_live(component_id)
             ports = self._lineup.ports(component_id)
             spec = await asyncio.to_thread(self._lineup.config.read_component, component_id, entry, ports)
-            if component_id in self._supervisor.specs:
-                await self._supervisor.remove(component_id)
-            await self._saved(self._lineup.adhoc.keep(spec))
-            await self._supervisor.add(spec)
+            with await self._registry.audit.intend("component.define", component_id):
+                if component_id in self._supervisor.specs:
+                    await self._supervisor.remove(component_id)
+                await self._saved(self._lineup.adhoc.keep(spec))
+                await self._supervisor.add(spec)
 
     async def delete(self, component_id: str) -> None:
         """Stop a component that was added, and forget it.
@@ -172,11 +181,12 @@ class Changes:
         """
         self._refuse_stopped()
         self._check_added(component_id)
-        await self._coordinator.stop_components([component_id])
-        async with self._one_at_a_time:
-            self._check_added(component_id)
-            await self._supervisor.remove(component_id)
-            await self._saved(self._lineup.adhoc.forget(component_id))
+        with await self._registry.audit.intend("component.undefine", component_id):
+            await self._coordinator.stop_components([component_id])
+            async with self._one_at_a_time:
+                self._check_added(component_id)
+                await self._supervisor.remove(component_id)
+                await self._saved(self._lineup.adhoc.forget(component_id))
 
     def _check_added(self, component_id: str) -> None:
         if component_id in self._lineup.config.components:

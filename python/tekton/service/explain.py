@@ -31,6 +31,14 @@ class RestartPlan(msgspec.Struct, frozen=True):
         return None if self.next_in is None else f"retry in {math.ceil(self.next_in)} s"
 
 
+def forgotten_in(seconds: float) -> str:
+    """What is to come of an instance that is forgotten that soon, for a list: `forgotten in 41 s`, `… in 3 h`."""
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds > 2 * length:
+            return f"forgotten in {math.ceil(seconds / length)} {unit}"
+    return f"forgotten in {math.ceil(seconds)} s"
+
+
 class Cause(msgspec.Struct, frozen=True, kw_only=True):
     """A component that another one fails for, or waits for; `because` are those that it fails or waits for itself.
 
@@ -62,7 +70,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     those dependencies and what is behind them, the first cause first. `evidence` are the last lines of its log;
     `history` its last changes, newest first. `affected` is what is without something it needs if the component stops,
     nearest first; `awaited_by` waits for it now. `health` is what its health checks say, `leaked` what was abandoned of
-    it in the control plane and still runs there.
+    it in the control plane and still runs there. `forced_past` are the dependencies that its last start was forced
+    past, until it is stopped or started anew. In `forget_in` seconds it is forgotten; null: it is not going to be.
     """
 
     component_id: str
@@ -82,6 +91,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     causes: Sequence[Cause] = ()
     affected: Sequence[Affected] = ()
     awaited_by: Sequence[str] = ()
+    forced_past: Sequence[str] = ()
+    forget_in: float | None = None
 
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
@@ -97,6 +108,7 @@ def explain(
     causes: Sequence[Cause] = (),
     affected: Sequence[Affected] = (),
     awaited_by: Sequence[str] = (),
+    forget_in: float | None = None,
 ) -> Explanation:
     """Put together what is known; *note* is the reason where there is no other."""
     return Explanation(
@@ -117,13 +129,16 @@ def explain(
         causes=causes,
         affected=affected,
         awaited_by=awaited_by,
+        forced_past=why.forced_past,
+        forget_in=forget_in,
     )
 
 
-def without_evidence(found: Explanation) -> Explanation:
-    """*found* without what components have written to their logs, which is for the owner."""
-    causes = [msgspec.structs.replace(cause, evidence=()) for cause in found.causes]
-    return msgspec.structs.replace(found, evidence=(), causes=causes)
+def with_evidence_of(found: Explanation, may_read: Callable[[str], bool]) -> Explanation:
+    """*found* with what components have written to their logs only where the reader *may_read* the log of that one."""
+    causes = [one if may_read(one.component_id) else msgspec.structs.replace(one, evidence=()) for one in found.causes]
+    evidence = found.evidence if may_read(found.component_id) else ()
+    return msgspec.structs.replace(found, evidence=evidence, causes=causes)
 
 
 def chain(why: Why, look_up: Callable[[str], Why | None]) -> list[tuple[str, Why | None]]:

@@ -18,23 +18,34 @@ from functools import partial
 from pathlib import Path
 
 from tekton import failpoints
+from tekton.auth.key_file import KeyFile
 from tekton.background import BackgroundTask
+from tekton.clock import SYSTEM_CLOCK
+from tekton.core.audit.failed_logins import FailedLogins
+from tekton.core.audit.signatures import signer
 from tekton.core.component_lifecycle import ComponentRegistry
 from tekton.core.component_lifecycle.sqlite_store import SqliteStore
+from tekton.gateway.admission import Admission
 from tekton.gateway.app import Gateway
-from tekton.gateway.auth import LocalPolicy
 from tekton.gateway.server import GatewayServer, bind_port
 from tekton.gateway.sockets import ComponentSocket
+from tekton.gateway.tls import Tls
 from tekton.process_exit import leave
 from tekton.service.adhoc import AdHoc, AdHocFile
 from tekton.service.api import all_routes
 from tekton.service.api.events import change_source
+from tekton.service.auditing import SIGNALLED, Auditing
+from tekton.service.exposure import exposure_warnings
 from tekton.service.file_system import doubt
 from tekton.service.last_config import LastConfig
+from tekton.service.limits import limits_of
 from tekton.service.lineup import LineUp
 from tekton.service.reload import refuse_lost_components
 from tekton.service.rundir import ControlFile, RunDirectory
+from tekton.service.security import Security, open_security
+from tekton.service.signing_keys import SigningKeys
 from tekton.service.system import System
+from tekton.service.tls import configured_tls
 from tekton.supervisor.guard_client import GuardClient
 from tekton.supervisor.supervisor import ControlPlaneAddress
 from tekton.utils.config_selection import Selection
@@ -43,6 +54,7 @@ from tekton.utils.tekton_config import TektonConfig, armed_failpoints, guard_des
 from tekton.utils.tekton_errors import (
     AddressError,
     ConfigurationError,
+    KeyFileError,
     PortInUseError,
     SchemaVersionError,
     StorageCorruptError,
@@ -71,7 +83,9 @@ _EXIT_CODES: tuple[tuple[type[TektonError], int], ...] = (
     (StorageLockedError, EXIT_IN_USE),
     (PortInUseError, EXIT_IN_USE),
     (AddressError, EXIT_CONFIGURATION),
+    (ConfigurationError, EXIT_CONFIGURATION),
     (StorageCorruptError, EXIT_DATA),
+    (KeyFileError, EXIT_DATA),
     (SchemaVersionError, EXIT_DATA),
     (StorageError, EXIT_CANNOT_WRITE),
     (SupervisionError, EXIT_GUARD_LOST),
@@ -107,7 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     gc.set_threshold(*_COLLECTIONS)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         try:
-            return runner.run(ControlPlane(config, load, selection).run())
+            return runner.run(ControlPlane(config, load, selection, replaces=last is not None).run())
         except TektonError as error:
             _logger.critical("%s", error)
             return next(code for kind, code in _EXIT_CODES if isinstance(error, kind))
@@ -124,21 +138,31 @@ class ControlPlane:
         config: TektonConfig,
         load: Callable[[], TektonConfig],
         selection: Selection = Selection(),  # noqa: B008
+        *,
+        replaces: bool = False,
     ) -> None:
-        """*load* reads the configuration anew, *selection* says what of it starts by itself."""
+        """*load* reads the configuration anew, *selection* says what of it starts by itself.
+
+        *replaces*: one that has crashed, and whose components run on. Then a certificate may have expired.
+        """
         self._config = config
         self._load = load
         self._selection = selection
+        self._replaces = replaces
         self._exit_code = 0
         self._stopping = asyncio.Event()
         self._system: System | None = None
         self._server: GatewayServer | None = None
         self._leaving = BackgroundTask("fail-stop")
         self._announcing = BackgroundTask("announcement")
+        self._renewing = BackgroundTask("certificate")
 
     async def run(self) -> int:
         """Serve until stopped; the exit code. Raises what prevents the start."""
         self._listen_for_signals()
+        tls = await asyncio.to_thread(configured_tls, self._config, None if self._replaces else SYSTEM_CLOCK.time())
+        for warning in exposure_warnings(self._config):
+            _logger.warning("%s", warning)
         registry = await self._open_registry()
         if self._stopping.is_set():
             await registry.close()
@@ -148,19 +172,36 @@ class ControlPlane:
         gc.freeze()  # the code and the records that are here to stay
         guard = await self._reach_guard()
         run_directory = RunDirectory(self._config.data_dir)
+        failed_logins = FailedLogins(registry.audit)
+        security = await open_security(
+            self._config, registry, run_directory.prepare(), guard.run_id, report=failed_logins.note
+        )
+        signing_keys = SigningKeys(
+            security.ring,
+            None if self._config.jwt_secret is not None else KeyFile(self._config.data_dir),
+            registry.audit,
+            life=self._config.key_life,
+            clock=SYSTEM_CLOCK,
+            changed=security.keys_changed,
+        )
+        sign = signer(security.ring, SYSTEM_CLOCK)
+        auditing = Auditing(registry.audit, failed_logins, self._config, sign, SYSTEM_CLOCK)
         lineup = LineUp(self._config, self._selection, AdHoc(AdHocFile(run_directory.adhoc_file, guard.run_id)))
         system = System(
             lineup,
             registry,
             guard,
-            load=self._load,
+            security,
+            auditing,
+            signing_keys=signing_keys,
+            load=partial(self._load_anew, asyncio.get_running_loop()),
             on_stop=self._stopping.set,
             on_storage_failure=self._storage_failed,
         )
         # Before anybody can ask for another one.
         await asyncio.to_thread(system.last_config.keep, self._config)
         self._system = system
-        self._server = server = self._make_server(system, run_directory, self._port(run_directory, guard))
+        self._server = server = self._make_server(system, run_directory, self._port(run_directory, guard), tls)
         await system.start()
         await server.start()
         run_directory.announce(self._control_file(run_directory, server.port, system.started_at))
@@ -168,7 +209,7 @@ class ControlPlane:
         _logger.info("serving %s with data in %s", self._url(server.port), self._config.data_dir)
         if self._config.mdns:
             self._announcing.start(announce(self._config.host, server.port))
-        await system.start_components(self._address(run_directory, server.port))
+        await system.start_components(self._address(run_directory, security, server.port))
         await self._stopping.wait()
         await self._stop(system, server, run_directory, guard)
         return self._exit_code
@@ -176,7 +217,8 @@ class ControlPlane:
     async def _open_registry(self) -> ComponentRegistry:
         """Read the database, beside the event loop: a signal is heard meanwhile, and a second one ends us at once."""
         # The lock on the data directory comes first: whoever has it may touch what lies there.
-        store = SqliteStore(self._config.data_dir, history_limit=self._config.history_limit)
+        config = self._config
+        store = SqliteStore(config.data_dir, history_limit=config.history_limit, audit_limit=config.audit_limit)
         return await asyncio.to_thread(ComponentRegistry, store=store)
 
     async def _stop(
@@ -184,6 +226,7 @@ class ControlPlane:
     ) -> None:
         _logger.info("stopping")
         await self._announcing.stop()
+        await self._renewing.stop()
         if not self._exit_code:
             await system.stop_components()
         await server.stop()
@@ -209,25 +252,51 @@ class ControlPlane:
             return 0
         return last
 
-    def _make_server(self, system: System, run_directory: RunDirectory, port: int) -> GatewayServer:
+    def _load_anew(self, loop: asyncio.AbstractEventLoop) -> TektonConfig:
+        """Read the configuration again, and the certificate. Runs in a thread."""
+        config = self._load()
+        loop.call_soon_threadsafe(self._renew_certificate)
+        return config
+
+    def _renew_certificate(self) -> None:
+        if self._config.tls_cert is not None and not self._renewing.running:
+            self._renewing.start(self._show_new_certificate())
+
+    async def _show_new_certificate(self) -> None:
+        try:
+            tls = await asyncio.to_thread(configured_tls, self._config, SYSTEM_CLOCK.time())
+            if self._server is not None and tls is not None:
+                await self._server.renew(tls)
+                _logger.info("new connections are shown the certificate of %s", tls.subject)
+        except TektonError as error:
+            _logger.error("the certificate was not read anew, the old one goes on to be shown: %s", error)
+
+    def _make_server(self, system: System, run_directory: RunDirectory, port: int, tls: Tls | None) -> GatewayServer:
         gateway = Gateway(
             all_routes(system),
             allowed_hosts=[self._config.host, *self._config.allowed_hosts],
             allowed_origins=self._config.allowed_origins,
-            policy=LocalPolicy(run_directory.prepare(), anonymous=self._config.enable_auth is not True),
-            websocket=ComponentSocket(change_source(system), system.monitor.beat, system.has_credential),
+            trusted_proxies=self._config.trusted_proxies,
+            policy=system.security.policy,
+            admission=Admission(limits_of(self._config)),
+            keys=system.registry.idempotency_keys,
+            websocket=ComponentSocket(change_source(system), system.monitor.beat),
         )
-        return GatewayServer(gateway, self._config.host, port, uds=run_directory.socket)
+        system.security.on_loss(gateway.review)
+        return GatewayServer(
+            gateway, self._config.host, port, uds=run_directory.socket, tls=tls, ops_port=self._config.ops_port
+        )
 
     def _url(self, port: int) -> str:
         host = "127.0.0.1" if self._config.host in ("0.0.0.0", "::") else self._config.host
-        return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        scheme = "http" if self._config.tls_cert is None else "https"
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
     def _control_file(self, run_directory: RunDirectory, port: int, started_at: float) -> ControlFile:
         return ControlFile(os.getpid(), self._url(port), str(run_directory.socket), started_at)
 
-    def _address(self, run_directory: RunDirectory, port: int) -> ControlPlaneAddress:
-        return ControlPlaneAddress(self._url(port), run_directory.socket, run_directory.credential_file)
+    def _address(self, run_directory: RunDirectory, security: Security, port: int) -> ControlPlaneAddress:
+        return ControlPlaneAddress(self._url(port), run_directory.socket, security.components)
 
     def _listen_for_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -240,13 +309,14 @@ class ControlPlane:
             # The second one: the guard kills what is left.
             os._exit(128 + signum)
         if self._system is not None:
+            self._system.auditing.signalled_to_stop(signal.Signals(signum).name)
             self._system.request_stop()
         self._stopping.set()
 
     def _on_hangup(self) -> None:
         """The configuration is to be read anew. Before there is a system, it just has been."""
         if self._system is not None and not self._stopping.is_set():
-            self._system.changes.request_reload()
+            self._system.changes.request_reload(SIGNALLED)
 
     def _storage_failed(self) -> None:
         """End at once: from now on memory and disk may say different things, and only the disk counts."""

@@ -10,6 +10,7 @@ import msgspec
 from tekton.clock import Clock
 from tekton.core.component_lifecycle import ComponentRegistry
 from tekton.core.flapping import FLAPPING, Flapping
+from tekton.core.forgetting import Forgetting
 from tekton.core.heartbeat_monitor import SUSPECTED, HeartbeatMonitor
 from tekton.core.lifecycle import ENDED, ComponentRecord, ComponentState
 from tekton.core.recovery import Recovery
@@ -23,6 +24,7 @@ from tekton.service.explain import (
     blockers,
     chain,
     explain,
+    forgotten_in,
 )
 from tekton.service.lineup import LineUp
 from tekton.service.views import (
@@ -52,6 +54,7 @@ class Overview:
     monitor: HeartbeatMonitor
     flapping: Flapping
     uptime: Uptime
+    forgetting: Forgetting
     supervisor: Supervisor
     usage: Usage
     clock: Clock
@@ -78,14 +81,17 @@ class Overview:
         groups = self.lineup.groups(component_id)
         if process is None:
             live = sum(instance.state not in ENDED for instance in instances)
+            forget_in = self.forgetting.due_in(record)
+            to_come = None if forget_in is None else forgotten_in(forget_in)
             return show(
                 record,
                 uptime=uptime,
-                note=note,
+                note="; ".join(filter(None, (note, to_come))) or None,
                 health=health,
                 replicas=max(live, 1),
                 ready_replicas=ready,
                 groups=groups,
+                forget_in=forget_in,
             )
         replicas = self.supervisor.specs[component_id].replicas
         pids = [process.pid] if replicas == 1 else self.supervisor.pids(component_id)
@@ -140,6 +146,7 @@ class Overview:
             causes=[self._cause(name, cause) for name, cause in chain(why, self._why_or_none)],
             affected=affected,
             awaited_by=[name for name in self._direct_dependents(component_id) if self._waits_for(name, component_id)],
+            forget_in=None if record is None else self.forgetting.due_in(record),
         )
 
     def graph(self) -> dict[str, list[str]]:

@@ -19,9 +19,15 @@ AT_ONCE: Final = frozenset(
         "heartbeat_interval",
         "heartbeat_timeout",
         "auto_recover",
+        "enable_auth",
+        "token_expiry",
+        "key_life",
     }
 )
 """The settings (their attributes) that can change while the system runs. The others hold from the next start on."""
+
+POLICY: Final = ("roles", "principals")
+"""The tables of security.json. They can change while the system runs."""
 
 
 class ReloadReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,6 +69,7 @@ def compare_settings(old: TektonConfig, new: TektonConfig) -> tuple[list[str], l
     """The names of the settings that differ: those that can change while the system runs, and the others."""
     changed = [one for one in SETTINGS if getattr(old, one.attribute) != getattr(new, one.attribute)]
     at_once = [setting.name for setting in changed if setting.attribute in AT_ONCE]
+    at_once += [table for table in POLICY if getattr(old, table) != getattr(new, table)]
     return at_once, [setting.name for setting in changed if setting.attribute not in AT_ONCE]
 
 

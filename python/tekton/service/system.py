@@ -10,6 +10,7 @@ import logging
 import os
 import random
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import Literal
 
 import msgspec
@@ -19,6 +20,7 @@ from tekton.clock import SYSTEM_CLOCK, Clock
 from tekton.core.component_lifecycle import ComponentRegistry
 from tekton.core.dependency import Dependency
 from tekton.core.flapping import Flapping
+from tekton.core.forgetting import Forgetting
 from tekton.core.heartbeat_monitor import HeartbeatMonitor
 from tekton.core.lifecycle import ENDED
 from tekton.core.recovery import Recovery
@@ -26,11 +28,14 @@ from tekton.core.startup.recorder import StartRecorder
 from tekton.core.startup_coordinator import EnhancedStartUpCoordinator
 from tekton.core.uptime import Uptime
 from tekton.failpoints import reach
+from tekton.service.auditing import Auditing, concluded
 from tekton.service.backups import Backups
 from tekton.service.changes import Changes
 from tekton.service.last_config import LastConfig
 from tekton.service.lineup import LineUp
 from tekton.service.overview import Overview
+from tekton.service.security import Security
+from tekton.service.signing_keys import SigningKeys
 from tekton.service.watchdog import Watchdog
 from tekton.supervisor.guard_client import GuardClient
 from tekton.supervisor.supervisor import ControlPlaneAddress, Supervisor
@@ -53,7 +58,10 @@ class System:
         lineup: LineUp,
         registry: ComponentRegistry,
         guard: GuardClient,
+        security: Security,
+        auditing: Auditing,
         *,
+        signing_keys: SigningKeys,
         load: Callable[[], TektonConfig],
         clock: Clock = SYSTEM_CLOCK,
         on_stop: Callable[[], None],
@@ -62,6 +70,9 @@ class System:
         config = lineup.config
         self.lineup = lineup
         self.registry = registry
+        self.security = security
+        self.signing_keys = signing_keys
+        self.auditing = auditing
         self.pid = os.getpid()
         self.started_at = clock.time()
         self.monitor = HeartbeatMonitor(
@@ -71,6 +82,7 @@ class System:
         self.watchdog = Watchdog(config.stall_threshold, clock=clock)
         self.flapping = Flapping(registry, clock)
         self.uptime = Uptime(registry)
+        self.forgetting = Forgetting(registry, clock=clock, startable=self.coordinator.has_handler)
         self.recovery = Recovery(registry, self.coordinator, clock=clock, rng=random.Random(), flapping=self.flapping)
         self.supervisor = Supervisor(
             config=dataclasses.replace(config, components=dict(lineup.specs)),
@@ -81,6 +93,7 @@ class System:
             clock=clock,
             redact=lineup.redact,
         )
+        security.know_components(self.runs, lambda: self.supervisor.line_up, lambda: self.supervisor.specs)
         self.last_config = LastConfig(config.data_dir / "run")
         self.changes = Changes(
             lineup,
@@ -100,6 +113,7 @@ class System:
             monitor=self.monitor,
             flapping=self.flapping,
             uptime=self.uptime,
+            forgetting=self.forgetting,
             supervisor=self.supervisor,
             usage=Usage(self.supervisor.all_pids, clock=clock),
             clock=clock,
@@ -120,6 +134,9 @@ class System:
 
     async def start(self) -> None:
         """Bring up what must run before the port opens."""
+        self.security.start()
+        self.signing_keys.start()
+        self.auditing.start()
         await self.coordinator.initialize()
         self.watchdog.start()
         self.flapping.start()
@@ -132,6 +149,8 @@ class System:
         *address* is what they are told about us.
         """
         await self.supervisor.prepare(address)
+        # Not before: what is configured by now is not forgotten.
+        self.forgetting.start()
         if self.config.auto_recover:
             await self.recovery.start()
         self._startup.start(self._start_all())
@@ -149,16 +168,21 @@ class System:
         await self.supervisor.stop()
         await self.coordinator.close()
         self.lineup.adhoc.discard()
+        await asyncio.to_thread(self.security.components.discard)
         self.last_config.discard()
 
     async def stop(self) -> None:
         """Stop the rest, after the port is closed."""
         reach("drain.each_step")
+        await self.signing_keys.stop()
+        await self.security.stop()
         self.backups.stop()
+        await self.forgetting.stop()
         await self.monitor.stop_monitoring()
         self.flapping.stop()
         self.uptime.stop()
         self.watchdog.stop()
+        await self.auditing.stop()
         await self.registry.close()
 
     def request_stop(self) -> None:
@@ -168,6 +192,8 @@ class System:
 
     async def _apply_settings(self, config: TektonConfig) -> None:
         """Let the settings of *config* hold that can change while the system runs."""
+        self.security.adopt(config)
+        self.signing_keys.life = config.key_life
         configure_logging(config.log_level, json=config.log_format == "json")
         await self.monitor.adjust(
             interval=config.heartbeat_interval,
@@ -197,39 +223,41 @@ class System:
         """True for a component whose process is ours."""
         return component_id in self.supervisor.specs
 
-    def has_credential(self, component_id: str) -> bool:
-        """True for a component that has been given what it needs to prove who it is: ours, and of our own user."""
-        spec = self.supervisor.specs.get(component_id)
-        return spec is not None and spec.user is None
-
     def nearest(self, component_id: str) -> str | None:
         """The known or configured id that looks most like *component_id*."""
         # The registry looks at a few of its ids only: with 100,000 of them this would take seconds.
         registered = self.registry.nearest(component_id)
         return nearest_name(component_id, [*self.supervisor.specs, *([registered] if registered else [])])
 
-    def operate(self, operation: Operation, component_id: str) -> "asyncio.Task[TektonError | None]":
+    async def operate(
+        self, operation: Operation, component_id: str, *, force: bool = False
+    ) -> "asyncio.Task[TektonError | None]":
         """Start, stop or restart a component; the operation goes on when nobody waits for it.
 
-        The task's result is what it failed with.
+        *force*: a start passes over dependencies that cannot be used. The task's result is what it failed with. Raises
+        the storage errors when the operation cannot be entered in the audit log; then nothing is done.
         """
-        return self._operations.spawn(self._operate(operation, component_id), f"{operation} {component_id}")
+        effect = await self.registry.audit.intend(f"component.{operation}", component_id, "forced" if force else "")
+        attempt = concluded(effect, self._operate(operation, component_id, force))
+        return self._operations.spawn(attempt, f"{operation} {component_id}")
 
-    async def _operate(self, operation: Operation, component_id: str) -> TektonError | None:
+    async def _operate(self, operation: Operation, component_id: str, force: bool) -> TektonError | None:
+        replicas = self.supervisor.replicas
         operations: dict[Operation, Callable[[str], Awaitable[None]]] = {
-            "start": self.supervisor.replicas.start,
-            "stop": self.supervisor.replicas.stop,
-            "restart": self.supervisor.replicas.restart,
-            "roll": self.supervisor.replicas.roll,
+            "start": partial(replicas.start, force=force),
+            "stop": replicas.stop,
+            "restart": partial(replicas.restart, force=force),
+            "roll": partial(replicas.roll, force=force),
         }
         return await self._verdict(operations[operation](component_id), f"{operation} of {component_id}")
 
-    def scale(self, component_id: str, replicas: int) -> "asyncio.Task[TektonError | None]":
+    async def scale(self, component_id: str, replicas: int) -> "asyncio.Task[TektonError | None]":
         """Have another number of replicas, as `operate`. It holds until the specification is changed."""
+        effect = await self.registry.audit.intend("component.scale", component_id, str(replicas))
         spec = msgspec.structs.replace(self.supervisor.specs[component_id], replicas=replicas)
         self.lineup.scaled[component_id] = replicas
         name = f"scale of {component_id}"
-        return self._operations.spawn(self._verdict(self.supervisor.replace(spec), name), name)
+        return self._operations.spawn(concluded(effect, self._verdict(self.supervisor.replace(spec), name)), name)
 
     async def _verdict(self, attempt: Awaitable[None], what: str) -> TektonError | None:
         try:

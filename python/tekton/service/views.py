@@ -21,7 +21,8 @@ class ComponentView(ComponentRecord, frozen=True, kw_only=True):
     `health` is `ok` or `warn` for what can be used, `fail` for what has failed, and null on the way. `cpu` (a fraction
     of one core) and `memory` (bytes) are what the process and all that it started use, null where that is not known;
     of a component with several replicas, the sum. `ready_replicas` of its `replicas` can be used.
-    `groups` are those that `@group` names on the command line.
+    `groups` are those that `@group` names on the command line. In `forget_in` seconds this instance is forgotten; null:
+    it is not going to be.
     A configured component that has not been registered yet is shown as `unknown` with generation 0.
     """
 
@@ -37,6 +38,7 @@ class ComponentView(ComponentRecord, frozen=True, kw_only=True):
     replicas: int = 1
     ready_replicas: int = 0
     groups: tuple[str, ...] = ()
+    forget_in: float | None = None
 
 
 class InstanceView(ComponentRecord, frozen=True, kw_only=True):

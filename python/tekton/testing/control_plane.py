@@ -2,47 +2,88 @@
 
     async with InMemoryControlPlane() as plane, Component("greeter", control_plane=plane.address) as greeter:
         await plane.registry.wait_until("greeter", lambda record: record is not None and record.usable)
+        token = await plane.token("ada", "operator", audience="greeter")
 
 It supervises nothing, and what it knows is gone when it ends.
 """
 
-from types import TracebackType
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace, TracebackType
 from typing import Self, cast
 
+from tekton.auth.keys import KeyRing
+from tekton.auth.tokens import AUDIENCE
+from tekton.clock import SYSTEM_CLOCK
 from tekton.core.component_lifecycle import ComponentRegistry
+from tekton.core.forgetting import Forgetting
 from tekton.core.heartbeat_monitor import HeartbeatMonitor
 from tekton.core.lifecycle import ComponentRecord
 from tekton.gateway.app import Gateway
 from tekton.gateway.server import GatewayServer
 from tekton.gateway.sockets import ComponentSocket
-from tekton.service.api import capabilities, components, events, heartbeats
+from tekton.service.api import auth, capabilities, components, events, heartbeats, policy
+from tekton.service.component_credentials import ComponentCredentials
+from tekton.service.security import Security
 from tekton.service.system import System
 from tekton.service.views import ComponentView, InstanceView, show, show_instance
 from tekton.utils.component_client import ControlPlane
+from tekton.utils.tekton_config import RoleSpec, TektonConfig
 from tekton.utils.tekton_errors import ComponentNotFoundError
 
 
 class InMemoryControlPlane:
-    """What components talk to: registration, discovery, heartbeats and the socket.
+    """What components talk to: registration, discovery, heartbeats and the socket, tokens and who may do what.
 
     It asks for a heartbeat every *interval* seconds; after *timeout* seconds without one a component has failed.
+    *roles* are those beside the ones that are built in, as `security.json` has them. Keys sign its tokens, or the
+    *jwt_secret*.
     """
 
-    def __init__(self, *, port: int = 0, interval: float = 10.0, timeout: float = 30.0) -> None:
+    def __init__(
+        self,
+        *,
+        port: int = 0,
+        interval: float = 10.0,
+        timeout: float = 30.0,
+        roles: Mapping[str, RoleSpec] | None = None,
+        jwt_secret: str | None = None,
+    ) -> None:
         self.registry = ComponentRegistry()
         self.monitor = HeartbeatMonitor(self.registry, interval=interval, startup_timeout=timeout)
+        self.forgetting = Forgetting(self.registry)
         self.overview = _Overview(self)
+        self.security = _security(self.registry, roles or {}, jwt_secret)
         self._timeout = timeout
         # The routes ask of a system no more than what is here.
         system = cast(System, self)
-        routes = [route for api in (components, heartbeats, capabilities, events) for route in api.routes(system)]
+        routes = [route for api in _APIS for route in api.routes(system)]
         socket = ComponentSocket(events.change_source(system), self.monitor.beat)
-        self._server = GatewayServer(Gateway(routes, websocket=socket), "127.0.0.1", port)
+        gateway = Gateway(routes, websocket=socket, policy=self.security.policy, keys=self.registry.idempotency_keys)
+        self.security.on_loss(gateway.review)
+        self._server = GatewayServer(gateway, "127.0.0.1", port)
 
     @property
     def address(self) -> ControlPlane:
         """Where it is reached."""
         return ControlPlane(f"http://127.0.0.1:{self._server.port}")
+
+    def address_of(self, credential: str) -> ControlPlane:
+        """Where it is reached by who shows *credential*, such as a token of `token`."""
+        return ControlPlane(self.address.url, credential=credential)
+
+    async def token(self, subject: str, *roles: str, audience: str = AUDIENCE, expires_in: float = 600.0) -> str:
+        """A token for *subject*, to whom *roles* are bound from now on. *audience* is the component that accepts it.
+
+        Raises ValueError for what no token can state.
+        """
+        await self.security.bind(subject, roles)
+        return (await self.security.issue(subject, roles, expires_in, audience=audience)).text
+
+    async def revoke(self, subject: str) -> None:
+        """Accept none of the tokens that *subject* has, here and at the components that are connected."""
+        await self.security.revoke_issued(subject, "revoked by a test")
 
     def knows(self, component_id: str) -> bool:
         """True for a component that is registered."""
@@ -52,8 +93,6 @@ class InMemoryControlPlane:
         """False: no processes are started here."""
         del component_id
         return False
-
-    has_credential = runs
 
     def nearest(self, component_id: str) -> str | None:
         """The registered id that looks most like *component_id*."""
@@ -68,6 +107,7 @@ class InMemoryControlPlane:
 
     async def __aenter__(self) -> Self:
         await self.monitor.start_monitoring(self._timeout)
+        self.forgetting.start()
         await self._server.start()
         return self
 
@@ -75,8 +115,28 @@ class InMemoryControlPlane:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._server.stop()
+        await self.forgetting.stop()
         await self.monitor.stop_monitoring()
         await self.registry.close()
+
+
+_APIS = (components, heartbeats, capabilities, events, auth, policy)
+
+
+def _security(registry: ComponentRegistry, roles: Mapping[str, RoleSpec], jwt_secret: str | None) -> Security:
+    """The real one. Its owner's credential is known to nobody."""
+    # Security asks of a configuration no more than what is here.
+    config = SimpleNamespace(roles=roles, principals={}, token_expiry=3600.0, enable_auth="auto")
+    nowhere = Path("/nonexistent")
+    return Security(
+        cast(TektonConfig, config),
+        registry.documents,
+        KeyRing.generate(SYSTEM_CLOCK.time()) if jwt_secret is None else KeyRing.of_secret(jwt_secret),
+        credential=secrets.token_urlsafe(32),
+        components=ComponentCredentials(nowhere, "", SYSTEM_CLOCK.time),
+        clock=SYSTEM_CLOCK,
+        report=lambda _address, _reason: None,
+    )
 
 
 class _Overview:
@@ -90,7 +150,8 @@ class _Overview:
 
     def view(self, component_id: str) -> ComponentView:
         """Raises ComponentNotFoundError."""
-        return show(self._plane.record(component_id))
+        record = self._plane.record(component_id)
+        return show(record, forget_in=self._plane.forgetting.due_in(record))
 
     def instance_view(self, record: ComponentRecord) -> InstanceView:
         return show_instance(record)

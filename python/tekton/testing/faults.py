@@ -15,7 +15,9 @@ from concurrent.futures import Executor, Future
 from functools import partial
 from typing import Any, TypeVar
 
-from tekton.core.component_lifecycle.store import HistoryEntry, Loaded, Mutation, RegistryStore
+from tekton.core.audit.entry import AuditHead
+from tekton.core.audit.query import AuditPage, AuditQuery
+from tekton.core.component_lifecycle.store import NO_PAPERS, HistoryEntry, Loaded, Mutation, Papers, RegistryStore
 from tekton.utils.tekton_errors import StorageFullError, StorageUnknownError
 
 _T = TypeVar("_T")
@@ -40,16 +42,21 @@ class FaultyStore:
         self._stopped = False
         return self._store.open()
 
-    def commit(self, batch: Sequence[Mutation]) -> None:
+    @property
+    def audit_head(self) -> AuditHead:
+        """See `RegistryStore.audit_head`."""
+        return self._store.audit_head
+
+    def commit(self, batch: Sequence[Mutation], papers: Papers = NO_PAPERS) -> None:
         """See `RegistryStore.commit`."""
         if self._stopped:
             raise StorageUnknownError("the store has stopped")
         if self.fail_next is not None:
-            self._fail(batch)
+            self._fail(batch, papers)
         if self.full:
             self.refused += 1
             raise StorageFullError("the disk is full")
-        self._store.commit(batch)
+        self._store.commit(batch, papers)
 
     def tidy(self) -> None:
         """See `RegistryStore.tidy`."""
@@ -59,6 +66,18 @@ class FaultyStore:
         """See `RegistryStore.history`."""
         return self._store.history(component_id, limit, before)
 
+    def read_audit(self, query: AuditQuery, limit: int, before: int | None) -> AuditPage:
+        """See `RegistryStore.read_audit`."""
+        return self._store.read_audit(query, limit, before)
+
+    def kept_answer(self, id: str) -> str | None:  # noqa: A002
+        """See `RegistryStore.kept_answer`."""
+        return self._store.kept_answer(id)
+
+    def trim_audit(self, signed: int) -> bool:
+        """See `RegistryStore.trim_audit`."""
+        return self._store.trim_audit(signed)
+
     def close(self) -> None:
         """See `RegistryStore.close`."""
         self._store.close()
@@ -67,10 +86,10 @@ class FaultyStore:
         """Accept nothing any more."""
         self._stopped = True
 
-    def _fail(self, batch: Sequence[Mutation]) -> None:
+    def _fail(self, batch: Sequence[Mutation], papers: Papers) -> None:
         fate, self.fail_next = self.fail_next, None
         if fate == "applied":
-            self._store.commit(batch)
+            self._store.commit(batch, papers)
         self.stop()
         raise StorageUnknownError("the disk failed in a commit")
 

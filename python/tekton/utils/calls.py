@@ -10,14 +10,15 @@ meantime is called.
 import asyncio
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol, Self
 
 from tekton.core.lifecycle import ComponentRecord, ComponentState
 from tekton.utils.balancing import Balancer
+from tekton.utils.call_tokens import CallTokens
 from tekton.utils.http_problems import error_from_answer
-from tekton.utils.retries import IDEMPOTENT, PASSING, Retries
+from tekton.utils.retries import PASSING, Retries, is_harmless
 from tekton.utils.tekton_errors import (
     AllInstancesFailedError,
     NoUsableInstanceError,
@@ -27,6 +28,8 @@ from tekton.utils.tekton_errors import (
 from tekton.utils.tekton_http import Answer, HttpClient, NotConnectedError, decoded
 
 __all__ = ["CallHook", "Caller", "ComponentClient"]
+
+_REFUSED = 401
 
 CALL_TIMEOUT = 10.0
 """Seconds for a call, unless it has a timeout of its own."""
@@ -73,13 +76,23 @@ class _Failure(NamedTuple):
 class Caller:
     """Makes calls, balanced over the instances that it is given. Keeps connections open; close it.
 
-    *hook* sees every attempt. What is remembered of instances and of the budget of retries holds for all calls.
+    *hook* sees every attempt. A component that refuses a call with 401 is shown one of *tokens*, from then on in each
+    call; Authorization headers that are *withheld* are sent to nobody. What is remembered of instances and of the
+    budget of retries holds for all calls.
     """
 
     def __init__(
-        self, *, hook: CallHook | None = None, retries: Retries | None = None, rng: random.Random | None = None
+        self,
+        *,
+        hook: CallHook | None = None,
+        retries: Retries | None = None,
+        tokens: CallTokens | None = None,
+        withheld: Callable[[str], bool] = lambda _: False,
+        rng: random.Random | None = None,
     ) -> None:
         self._hook = hook
+        self._tokens = tokens
+        self._withheld = withheld
         self._random = rng or random.Random()
         self._retries = retries or Retries(rng=self._random)
         self._balancer: Balancer | None = None
@@ -124,14 +137,37 @@ class Caller:
         return outcome
 
     async def _send(self, instance: ComponentRecord, call: Call, timeout: float) -> Answer | _Failure:
-        client = self._http.at(instance.endpoint or "")
+        deadline = asyncio.get_running_loop().time() + timeout
+        headers = {name: text for name, text in (call.headers or {}).items() if self._may_show(name, text)}
         try:
-            answer = await client.send(call.method, call.path, call.data, call.headers, timeout, query=call.query)
+            answer = await self._show(instance, replace(call, headers=headers), deadline)
         except TransportError as error:
             return _Failure(instance, error, again=call.harmless or isinstance(error, NotConnectedError))
         if answer.status not in PASSING:
             return answer
         return _Failure(instance, error_from_answer(answer.status, answer.body), again=call.harmless)
+
+    async def _show(self, instance: ComponentRecord, call: Call, deadline: float) -> Answer:
+        """Send *call*, with a token if the component asks for one and the call has none of its own."""
+        if self._tokens is None or any(name.lower() == "authorization" for name in call.headers or {}):
+            return await self._send_by(instance, call, deadline)
+        token = await self._tokens.known(instance.component_id)
+        answer = await self._send_by(instance, _with_token(call, token), deadline)
+        if answer.status != _REFUSED:
+            return answer
+        another = await self._tokens.renewed(instance.component_id, refused=token)
+        if another is None or another == token:
+            return answer
+        # It was refused before anything was done, so it may be sent again, whatever it is.
+        return await self._send_by(instance, _with_token(call, another), deadline)
+
+    async def _send_by(self, instance: ComponentRecord, call: Call, deadline: float) -> Answer:
+        client = self._http.at(instance.endpoint or "")
+        timeout = deadline - asyncio.get_running_loop().time()
+        return await client.send(call.method, call.path, call.data, call.headers, timeout, query=call.query)
+
+    def _may_show(self, name: str, text: str) -> bool:
+        return name.lower() != "authorization" or not self._withheld(text)
 
     def _tell(self, instance: ComponentRecord, error: BaseException | None) -> None:
         if self._hook is not None:
@@ -207,6 +243,12 @@ class _Attempts:
         return AllInstancesFailedError(self._component_id, [str(failure) for failure in self._failures])
 
 
+def _with_token(call: Call, token: str | None) -> Call:
+    if token is None:
+        return call
+    return replace(call, headers={**(call.headers or {}), "Authorization": f"Bearer {token}"})
+
+
 def _cause(error: TektonError) -> str:
     return error.reason if isinstance(error, TransportError) else str(error)
 
@@ -278,11 +320,12 @@ class ComponentClient:
         """Send *data* (a JSON value or a struct; None: no body) to *path* and return the decoded answer.
 
         *timeout* (10 seconds unless given) holds for all attempts together. *idempotent* says whether the request may
-        arrive twice, where the method does not (GET, PUT and DELETE may, POST and PATCH may not). Raises
+        arrive twice, where neither the method does (GET, PUT and DELETE may, POST and PATCH may not) nor an
+        `Idempotency-Key` among the *headers*, for a component that heeds it. Raises
         NoUsableInstanceError, AllInstancesFailedError or another TransportError when no instance could be reached in
         time, the error that the component reports, or ProblemError with the status when that is none of Tekton's.
         """
-        harmless = method in IDEMPOTENT if idempotent is None else idempotent
+        harmless = is_harmless(method, headers) if idempotent is None else idempotent
         call = Call(method, f"/{path.lstrip('/')}", data, query, headers, harmless)
         caller = self._shared or self._caller
         if caller is not None:

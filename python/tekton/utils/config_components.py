@@ -11,7 +11,7 @@ import msgspec
 from tekton.utils.config_checks import Checker, dotted
 from tekton.utils.config_files import read_env_file
 from tekton.utils.config_places import absolute_path
-from tekton.utils.config_rules import MIN_SIZE_BYTES, parse_size
+from tekton.utils.config_rules import MIN_SIZE_BYTES, OWN_SUBJECTS, parse_size
 from tekton.utils.config_schema import (
     CONTROL_PLANE,
     PROBES,
@@ -107,13 +107,11 @@ class ComponentBuilder:
         pointer = f"/components/{name}"
         if name in CONTROL_PLANE:
             self._report(pointer, f"{name!r} is the control plane itself; a component needs another name", at_key=True)
+        elif name in OWN_SUBJECTS:
+            self._report(pointer, f"{name!r} is whom Tekton calls so; a component needs another name", at_key=True)
         self._check_probe(f"{pointer}/startup", entry.startup, port, _STARTUP_PROBES)
         self._check_probe(f"{pointer}/ready", entry.ready, port, PROBES)
         self._check_probe(f"{pointer}/liveness", entry.liveness, port, REPEATABLE_PROBES)
-        if entry.user is not None and entry.ready is not None and entry.ready.heartbeat:
-            # The credential is for the user of Tekton only.
-            problem = "with a 'user' the component cannot report by itself that it is ready"
-            self._report(f"{pointer}/ready/heartbeat", problem, "use one of http, tcp, log, exec", at_key=True)
         return ComponentSpec(
             name=name,
             command=self._command(pointer, entry.command),

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from tekton.auth.roles import ROLES
 from tekton.utils.config_checks import Checker, dotted
 from tekton.utils.config_components import (
     ComponentBuilder,
@@ -29,12 +30,14 @@ from tekton.utils.config_ports import (
 )
 from tekton.utils.config_schema import (
     CONTROL_PLANE,
+    FILE_SETTINGS,
     SETTINGS,
     ComponentsFile,
     DependenciesFile,
     DependencySpec,
     MainFile,
     PortsFile,
+    RoleSpec,
     SecurityFile,
     Setting,
 )
@@ -63,6 +66,8 @@ class LoadedConfig:
     ports: dict[str, int]
     components: dict[str, ComponentSpec]
     dependencies: dict[str, tuple[DependencySpec, ...]]
+    roles: dict[str, RoleSpec]
+    principals: dict[str, tuple[str, ...]]
     sources: dict[str, str]
     secrets: frozenset[str]
 
@@ -129,6 +134,8 @@ class ConfigLoader:
         builder = ComponentBuilder(components.checker, files.directory, self._home, startup_timeout, self._mistakes)
         specs = {name: builder.build(name, entry, self._port(name), merged[name]) for name, entry in entries.items()}
         replicas = {name: entry.replicas for name, entry in entries.items() if entry.replicas > 1}
+        policy = msgspec.convert(security.plain, SecurityFile)
+        _refuse_unknown_roles(security.checker, policy)
         self._compare(settings, {*entries, *(ports.value("ports") or ())}, replicas)
         secrets = self._secrets(settings, specs.values())
         self._raise_mistakes(secrets)
@@ -138,6 +145,8 @@ class ConfigLoader:
             ports={name: assigned.port for name, assigned in self._ports.items()},
             components=specs,
             dependencies={name: tuple(specs) for name, specs in merged.items()},
+            roles=policy.roles,
+            principals={subject: tuple(roles) for subject, roles in policy.principals.items()},
             sources=self._sources(settings, components, specs),
             secrets=secrets,
         )
@@ -184,9 +193,11 @@ class ConfigLoader:
     def _settings(self, main: _File, security: _File, directory: Path) -> dict[str, SettingValue]:
         self._refuse_unknown_overrides()
         settings = {setting.name: self._setting(setting, main, security) for setting in SETTINGS}
-        value, origin = settings[_DATA_DIR]
-        base = self._cwd if origin.document is None else directory
-        settings[_DATA_DIR] = SettingValue(Path(absolute_path(value, base, self._home)), origin)
+        for name in (_DATA_DIR, *FILE_SETTINGS):
+            value, origin = settings[name]
+            if value is not None:
+                base = self._cwd if origin.document is None else directory
+                settings[name] = SettingValue(Path(absolute_path(value, base, self._home)), origin)
         self._refuse_open_secret(settings["tekton.security.jwt_secret"].origin, main, security)
         return settings
 
@@ -270,6 +281,9 @@ class ConfigLoader:
         metrics = settings["tekton.monitoring.metrics_port"]
         if metrics.value is not None:
             holders.append(("the metrics", AssignedPort(*metrics)))
+        ops = settings["tekton.security.ops_port"]
+        if ops.value is not None:
+            holders.append(("the ops port", AssignedPort(*ops)))
         holders += [(name, port) for name, port in self._ports.items() if name in named and name not in CONTROL_PLANE]
         self._mistakes += conflicting_ports(holders, replicas)
 
@@ -300,6 +314,18 @@ def _refuse_without_components(checker: Checker) -> None:
     root = checker.document.root
     if root is not None and isinstance(root.value, dict) and "components" not in root.value and not checker.mistakes:
         checker.report(root, "the file has no 'components'", 'write {"components": {}} if there are none')
+
+
+def _refuse_unknown_roles(checker: Checker, policy: SecurityFile) -> None:
+    written = checker.document.find("/roles")
+    # One that is written wrongly is complained of once, not wherever it is used.
+    known = [*ROLES, *(written.value if written is not None and isinstance(written.value, dict) else ())]
+    for subject, roles in policy.principals.items():
+        for place, role in enumerate(roles):
+            node = checker.document.find(f"/principals/{subject}/{place}")
+            if role not in known and node is not None:
+                advice = did_you_mean(role, known) or f"the roles are {', '.join(known)}"
+                checker.report(node, f"{dotted(node.pointer)}: there is no role {role!r}", advice)
 
 
 def _frozen(value: object) -> object:

@@ -5,8 +5,9 @@ Each takes a value of the right type and answers None, or the problem and a sugg
 
 import re
 
+from tekton.auth.roles import ACTIONS, PERMISSIONS, ROLES, permission_of
 from tekton.utils.tekton_errors import InvalidIdError
-from tekton.utils.tekton_ids import check_id
+from tekton.utils.tekton_ids import check_id, did_you_mean
 
 Problem = tuple[str, str | None]
 
@@ -25,6 +26,13 @@ _SAMPLE_SECRETS = frozenset(
         "password",
     }
 )
+OWN_SUBJECTS = frozenset({"owner", "anonymous", "tekton"})
+"""Who acts when nobody has been named; nobody else may be called so."""
+
+_COMPONENTS = re.compile(r"[a-z0-9_*-]{1,128}")
+_SUBJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@:+-]{0,127}")
+_ORIGIN = re.compile(r"https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?/?")
+_KEY_MATERIAL = re.compile(r"-----BEGIN|^\s*(?:ssh-|ecdsa-|[\[{])|\"kty\"")
 _NO_SECRET = "remove it, and Tekton creates a random one in its data directory"
 
 
@@ -54,6 +62,8 @@ def check_secret(value: str) -> Problem | None:
         return f"has {length} bytes; at least {MIN_SECRET_BYTES} are needed", _NO_SECRET
     if len(set(value)) < 8:
         return "is too regular to be a secret", _NO_SECRET
+    if _KEY_MATERIAL.search(value):
+        return "is a key or a certificate, which others may know", _NO_SECRET
     return None
 
 
@@ -68,9 +78,31 @@ def check_pattern(value: str) -> Problem | None:
 
 def check_probe_address(value: str) -> Problem | None:
     """A path on the component's port, or a URL."""
+    if not value.isprintable() or " " in value:
+        return "must not contain spaces or control characters", "write a space as %20"
     if value.startswith(("/", "http://", "https://")):
         return None
     return "must be a path that begins with '/', or a whole URL", f"write '/{value}'"
+
+
+def check_network(value: str) -> Problem | None:
+    """A network, or a single address."""
+    from ipaddress import ip_network
+
+    try:
+        ip_network(value)
+    except ValueError as error:
+        advice = "clear the bits behind the prefix" if "host bits" in str(error) else "write it like 10.1.0.0/16"
+        return "is no network", advice
+    return None
+
+
+def check_origin(value: str) -> Problem | None:
+    """A web origin: a scheme, a host and perhaps a port, as browsers send it."""
+    if _ORIGIN.fullmatch(value):
+        return None
+    advice = "name each origin" if "*" in value else "write it like https://ops.example, without a path"
+    return "is no origin", advice
 
 
 def check_text(value: str) -> Problem | None:
@@ -124,3 +156,34 @@ def check_user(value: str) -> Problem | None:
     if user and "\0" not in value and (group or not colon) and ":" not in group:
         return None
     return "is no user", "write 'name' or 'name:group'"
+
+
+def check_permission(value: str) -> Problem | None:
+    """A permission, by its own name or by that of an action."""
+    if permission_of(value) is not None:
+        return None
+    advice = did_you_mean(value, [*PERMISSIONS, *ACTIONS]) or f"the permissions are {', '.join(PERMISSIONS)}"
+    return f"there is no permission {value!r}", advice
+
+
+def check_role_name(value: str) -> Problem | None:
+    """The name of a role that is not there already."""
+    if value in ROLES:
+        return f"the role {value!r} is built in", "give yours another name"
+    return check_component(value)
+
+
+def check_component_pattern(value: str) -> Problem | None:
+    """A pattern of component ids, in which `*` stands for any characters."""
+    if _COMPONENTS.fullmatch(value):
+        return None
+    return f"{value!r} can match no component", "write ids in lower case, with * for any characters"
+
+
+def check_subject(value: str) -> Problem | None:
+    """A subject to whom roles are bound."""
+    if value in OWN_SUBJECTS:
+        return f"{value!r} is Tekton's own", "choose another subject"
+    if _SUBJECT.fullmatch(value):
+        return None
+    return f"{value!r} is no subject", "1 to 128 letters, digits and . _ @ : + -"

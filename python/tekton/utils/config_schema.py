@@ -21,10 +21,16 @@ from tekton.utils.config_rules import (
     check_backoff,
     check_capability,
     check_component,
+    check_component_pattern,
+    check_network,
+    check_origin,
     check_pattern,
+    check_permission,
     check_probe_address,
+    check_role_name,
     check_secret,
     check_size,
+    check_subject,
     check_text,
     check_true,
     check_user,
@@ -56,6 +62,8 @@ Id = Annotated[str, Meta(pattern=f"^{ID_PATTERN}$", extra={"check": check_compon
 Capability = Annotated[str, Meta(pattern=f"^{DOTTED_ID_PATTERN}$", extra={"check": check_capability})]
 Text = Annotated[str, Meta(extra={"check": check_text})]
 Argument = Annotated[str, Meta(extra={"check": check_argument})]
+RoleName = Annotated[str, Meta(extra={"check": check_role_name})]
+Subject = Annotated[str, Meta(extra={"check": check_subject})]
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Seconds = Annotated[float, Meta(gt=0, le=31_536_000)]
 Percent = Annotated[float, Meta(ge=0, le=100)]
@@ -82,12 +90,64 @@ class SecuritySettings(_Section, frozen=True, kw_only=True):
         ),
     ] = None
     token_expiry: Annotated[Seconds, Meta(description="How long a token is valid, in seconds.")] = 3600.0
+    key_life: Annotated[
+        Annotated[float, Meta(ge=3_600, le=315_360_000)] | None,
+        Meta(description="Seconds after which the key that signs tokens gets a successor. None: never by itself."),
+    ] = 7_776_000
     allowed_hosts: Annotated[
         list[Text], Meta(description="Names besides loopback and `host` under which the API may be addressed.")
     ] = []
     allowed_origins: Annotated[
-        list[Text], Meta(description="Web origins whose pages may use the API, such as `https://ops.example`.")
+        list[Annotated[str, Meta(extra={"check": check_origin})]],
+        Meta(description="Web origins whose pages may use the API, such as `https://ops.example`."),
     ] = []
+    trusted_proxies: Annotated[
+        list[Annotated[str, Meta(extra={"check": check_network})]],
+        Meta(description="Networks of reverse proxies that are believed in whom they pass on, such as `10.0.0.5`."),
+    ] = []
+    tls_cert: Annotated[
+        Text | None, Meta(description="File with the certificate and its chain (PEM). With it, the port speaks TLS.")
+    ] = None
+    tls_key: Annotated[
+        Text | None, Meta(description="File with the private key of the certificate (PEM); only its owner may read it.")
+    ] = None
+    tls_client_ca: Annotated[
+        Text | None,
+        Meta(
+            description="File with the authorities (PEM) whose certificates clients must show. None: no matter whose."
+        ),
+    ] = None
+    ops_port: Annotated[
+        Port | None,
+        Meta(
+            description="A second port, for health, readiness and heartbeats only, that a flood on the main one leaves."
+        ),
+    ] = None
+    rate_limit: Annotated[
+        Annotated[float, Meta(ge=0, le=1_000_000)],
+        Meta(description="Requests a second from one principal, and from one address elsewhere. 0: any number."),
+    ] = 1000.0
+    rate_limit_burst: Annotated[
+        Annotated[int, Meta(ge=1, le=10_000_000)], Meta(description="Requests at once that are within the rate.")
+    ] = 5000
+    max_requests_per_caller: Annotated[
+        Annotated[int, Meta(ge=1, le=1024)], Meta(description="Requests of one caller that are under way at a time.")
+    ] = 256
+    max_streams_per_caller: Annotated[
+        Annotated[int, Meta(ge=1, le=512)], Meta(description="Event streams and sockets of one caller that are open.")
+    ] = 256
+    callback_networks: Annotated[
+        list[Annotated[str, Meta(extra={"check": check_network})]],
+        Meta(description="Networks into which requests may go whose URL others have given, such as `10.1.0.0/16`."),
+    ] = []
+    audit_limit: Annotated[
+        Annotated[int, Meta(ge=1_000, le=1_000_000_000)],
+        Meta(description="How many entries of the audit log are kept in the database."),
+    ] = 1_000_000
+    audit_heads: Annotated[
+        Text | None,
+        Meta(description="File with the signed heads of the audit log. None: audit-heads.jsonl in the data directory."),
+    ] = None
 
 
 class MonitoringSettings(_Section, frozen=True, kw_only=True):
@@ -154,11 +214,26 @@ class MainFile(_Section, frozen=True, kw_only=True):
     tekton: MainSettings = MainSettings()
 
 
+class RoleSpec(_Section, frozen=True, kw_only=True):
+    """A role of your own in security.json."""
+
+    permissions: Annotated[
+        list[Annotated[str, Meta(extra={"check": check_permission})]],
+        Meta(description="What it permits: permissions such as `components:control`, or names of actions."),
+    ]
+    components: Annotated[
+        list[Annotated[str, Meta(extra={"check": check_component_pattern})]] | None,
+        Meta(description="For which components, as patterns such as `web-*`. None: for all of them."),
+    ] = None
+
+
 class SecurityFile(_Section, frozen=True, kw_only=True):
     """security.json."""
 
     schema: Schema = msgspec.field(name="$schema", default=None)
     security: SecuritySettings = SecuritySettings()
+    roles: Annotated[dict[RoleName, RoleSpec], Meta(description="Roles besides those that are built in.")] = {}
+    principals: Annotated[dict[Subject, list[Text]], Meta(description="The roles of each subject.")] = {}
 
 
 class PortsFile(_Section, frozen=True, kw_only=True):
@@ -359,6 +434,10 @@ FILE_TYPES: dict[str, type[msgspec.Struct]] = {
 """The types of the files by their name without `.json`."""
 
 
+FILE_SETTINGS = frozenset(f"tekton.security.{name}" for name in ("tls_cert", "tls_key", "tls_client_ca", "audit_heads"))
+"""The settings that name files."""
+
+
 @dataclass(frozen=True, slots=True)
 class Setting:
     """One setting of the main file. `name` is its path, such as `tekton.security.jwt_secret`."""
@@ -381,7 +460,7 @@ class Setting:
     @property
     def secret(self) -> bool:
         """True when its value must not be shown."""
-        return is_secret_name(self.attribute) and self.default is None
+        return is_secret_name(self.attribute) and self.default is None and self.name not in FILE_SETTINGS
 
 
 def _settings(struct: inspect.Type, prefix: str) -> Iterator[Setting]:

@@ -9,6 +9,7 @@ import socket as sockets
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tekton.utils.retries import Retries
 from tekton.utils.tekton_config import DEFAULT_PORTS, ComponentEnvironment, TektonConfig, component_environment
 from tekton.utils.tekton_http import HttpClient
 
@@ -20,11 +21,16 @@ _ANSWER_TIMEOUT = 0.25
 
 @dataclass(frozen=True, slots=True)
 class ControlPlane:
-    """Where the control plane is reached: a Unix *socket* where there is one, else *url* with the *credential*."""
+    """Where the control plane is reached: through a Unix *socket* where there is one, else at *url*.
+
+    The *credential* is sent along; it is read again from *credential_file* when it is refused. Through the socket none
+    is needed: without one, the caller is the owner.
+    """
 
     url: str = "http://localhost:8010"
     socket: Path | None = None
     credential: str | None = field(default=None, repr=False)
+    credential_file: Path | None = field(default=None, compare=False)
 
     @classmethod
     def from_environment(cls) -> "ControlPlane":
@@ -36,7 +42,7 @@ class ControlPlane:
         if environment.socket is None and environment.url.startswith(_ON_THIS_MACHINE):
             return cls._on_this_machine(environment)
         socket = environment.socket if environment.socket and environment.socket.exists() else None
-        return cls(environment.url, socket, environment.credential())
+        return cls(environment.url, socket, environment.credential(), environment.credential_file)
 
     @classmethod
     async def locate(cls) -> "ControlPlane":
@@ -58,17 +64,40 @@ class ControlPlane:
         config = TektonConfig.load()
         port = environment.url.removeprefix(_ON_THIS_MACHINE)
         if port not in (str(DEFAULT_PORTS["tekton"]), str(config.port)):
-            return cls(environment.url, credential=environment.credential())
+            return cls(environment.url, None, environment.credential(), environment.credential_file)
         socket = config.data_dir / "run" / "control.sock"
         url = f"{_ON_THIS_MACHINE}{config.port}"
-        return cls(url, socket if _answers(socket) else None, environment.credential())
+        reached = socket if _answers(socket) else None
+        return cls(url, reached, environment.credential(), environment.credential_file)
 
-    def client(self, timeout: float = 10.0) -> HttpClient:
-        """A new client of it; *timeout* (seconds) is that of a whole request."""
-        if self.socket is not None:
-            # The socket lies where only its owner gets: it needs no credential.
-            return HttpClient(socket=self.socket, timeout=timeout)
-        return HttpClient(self.url, credential=self.credential, timeout=timeout)
+    def client(
+        self, timeout: float = 10.0, retries: Retries | None = None, *, max_answer: int | None = None
+    ) -> HttpClient:
+        """A new client of it; *timeout* (seconds) is that of a whole request, all *retries* included.
+
+        At most *max_answer* bytes of an answer are read.
+
+        With *retries*, writes are sent again, too: each has a key by which the control plane knows it.
+        """
+        return HttpClient(
+            self.url if self.socket is None else "http://localhost",
+            socket=self.socket,
+            credential=self.credential,
+            renewed=self.read_credential,
+            timeout=timeout,
+            retries=retries,
+            keys=True,
+            max_answer=max_answer,
+        )
+
+    def read_credential(self) -> str | None:
+        """What the credential file says now; None without one, or when it cannot be read."""
+        if self.credential_file is None:
+            return None
+        try:
+            return self.credential_file.read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError):
+            return None
 
 
 def _answers(path: Path) -> bool:

@@ -14,7 +14,7 @@ import asyncio
 import logging
 import math
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import aclosing, suppress
 from types import TracebackType
 from typing import Any, Self
@@ -25,6 +25,7 @@ import msgspec
 
 from tekton.background import BackgroundTask
 from tekton.core.lifecycle import Change, ComponentRecord, ComponentState
+from tekton.utils.call_tokens import CallTokens
 from tekton.utils.calls import Caller, CallHook, ComponentClient, best_of
 from tekton.utils.control_plane import ControlPlane
 from tekton.utils.retries import Retries
@@ -117,7 +118,8 @@ class InstanceTable:
 class Discovery:
     """Finds and calls components of the control plane (that of the environment unless it is given).
 
-    *hook* sees each attempt of each call. Raises ConfigurationError for a wrong environment.
+    *hook* sees each attempt of each call. *tokens* are shown to components that ask who calls, and none of those
+    Authorization headers that are *withheld*. Raises ConfigurationError for a wrong environment.
     """
 
     def __init__(
@@ -126,11 +128,14 @@ class Discovery:
         *,
         hook: CallHook | None = None,
         retries: Retries | None = None,
+        tokens: CallTokens | None = None,
+        withheld: Callable[[str], bool] = lambda _: False,
         rng: random.Random | None = None,
     ) -> None:
         self._control_plane = control_plane or ControlPlane.from_environment()
         self._random = rng or random.Random()
-        self._caller = Caller(hook=hook, retries=retries, rng=self._random)
+        self._tokens = tokens or CallTokens(self._control_plane)
+        self._caller = Caller(hook=hook, retries=retries, tokens=self._tokens, withheld=withheld, rng=self._random)
         self._http = self._control_plane.client(ASK_TIMEOUT)
         self._table = InstanceTable(self._caller)
         self._task = BackgroundTask("discovery")
@@ -171,6 +176,7 @@ class Discovery:
         self._told.clear()
         await self._http.close()
         await self._caller.close()
+        await self._tokens.close()
 
     @property
     def revision(self) -> int:

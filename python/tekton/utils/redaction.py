@@ -14,7 +14,9 @@ _SECRET_NAME = re.compile(
     r"(?:^|[_\W])(?:secret|token|password|passwd|pwd|passphrase|credentials?|authorization|cookie|key|apikey)s?(?=$|[_\W])",
     re.IGNORECASE,
 )
-_HARMLESS_NAME = re.compile(r"[_\W](?:expiry|expires|timeout|ttl|count|limit|file|path|type|name|id)$", re.IGNORECASE)
+_HARMLESS_NAME = re.compile(
+    r"[_\W](?:expiry|expires|life|timeout|ttl|count|limit|file|path|type|name|id)$", re.IGNORECASE
+)
 _URL_PASSWORD = re.compile(r"(?<=://)([^/\s:@]*):([^/\s@]+)@")
 _QUERY = re.compile(r"""(?<=[?&])([\w.-]++)=([^\s&#"']++)""")
 _ASSIGNMENT = re.compile(r"""(?<![\w.-])(-{0,2}[A-Za-z_][\w.-]*+)(["']?\s*+[:=]\s*+)("[^"]*+"|'[^']*+'|[^\s,;&"']++)""")
@@ -22,6 +24,7 @@ _OPTION = re.compile(r"""(?<![\w-])(--?[A-Za-z][\w-]*+)(\s++)("[^"]*+"|'[^']*+'|
 _CREDENTIAL = re.compile(
     r"\b(?:(?i:bearer|basic)\s++[\w.~+/=-]{8,}+"  # an Authorization header
     r"|eyJ[\w-]++\.[\w-]++\.[\w-]*+"  # a JSON web token
+    r"|tk_[0-9A-Za-z]{12}_[0-9A-Za-z]{43,}+"  # an API key of ours
     r"|(?:sk|pk|rk|ghp|gho|ghs|github_pat|glpat|xox[abprs])[-_][\w-]{16,}+|AKIA[0-9A-Z]{16})"  # well-known keys
 )
 _SHORTEST = 6  # shorter values would black out ordinary words

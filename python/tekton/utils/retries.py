@@ -1,18 +1,27 @@
 """When a request is sent again, and after how long.
 
-A request may be sent again when the server has certainly not seen it, or when seeing it twice does no harm. Delays
-have full jitter (a random time up to a limit that doubles), so that callers who failed together do not come back
-together. A budget keeps retries a small part of all requests: when most fail, sending them again only adds to the load.
+A request may be sent again when the server has certainly not seen it, or when seeing it twice does no harm: by its
+method, or because it has an `Idempotency-Key`, by which the server knows it again. Delays have full jitter (a random
+time up to a limit that doubles), so that callers who failed together do not come back together. A budget keeps retries
+a small part of all requests: when most fail, sending them again only adds to the load.
 """
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 """Methods that do the same however often they arrive (RFC 9110, 9.2.2)."""
 
+KEY_HEADER = "Idempotency-Key"
+
 PASSING = frozenset({502, 503, 504})
 """Statuses that tell of the moment rather than of the request."""
+
+
+def is_harmless(method: str, headers: Mapping[str, str] | None) -> bool:
+    """True when a request with these headers may arrive twice. Who sends a key knows a server that heeds it."""
+    return method in IDEMPOTENT or any(name.lower() == KEY_HEADER.lower() for name in headers or ())
 
 
 @dataclass(slots=True)

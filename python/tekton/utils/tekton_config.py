@@ -33,6 +33,7 @@ from tekton.utils.config_schema import (
     DependencySpec,
     ProbeSpec,
     RestartSpec,
+    RoleSpec,
     Setting,
     json_schema,
 )
@@ -50,6 +51,7 @@ __all__ = [
     "DependencySpec",
     "ProbeSpec",
     "RestartSpec",
+    "RoleSpec",
     "Setting",
     "ShownSetting",
     "TektonConfig",
@@ -75,9 +77,9 @@ class TektonConfig:
     """The complete configuration. Durations are in seconds; docs/reference/configuration.md says what each means.
 
     `ports` has every known component, the control plane as `tekton` and `tekton_core`. `dependencies` joins
-    components.json and dependencies.json and may name components that are not supervised. `sources` tells where
-    each setting, port (`ports.hermes`) and component (`components.hermes`) was set: `default`, `file:line`,
-    `env NAME` or `command line`.
+    components.json and dependencies.json and may name components that are not supervised. `roles` are those of
+    security.json, `principals` the roles that it binds to subjects. `sources` tells where each setting, port
+    (`ports.hermes`) and component (`components.hermes`) was set: `default`, `file:line`, `env NAME` or `command line`.
     """
 
     host: str
@@ -90,8 +92,21 @@ class TektonConfig:
     enable_auth: bool | Literal["auto"]
     jwt_secret: str | None = dataclasses.field(repr=False)
     token_expiry: float
+    key_life: float | None
     allowed_hosts: tuple[str, ...]
     allowed_origins: tuple[str, ...]
+    trusted_proxies: tuple[str, ...]
+    tls_cert: Path | None
+    tls_key: Path | None
+    tls_client_ca: Path | None
+    ops_port: int | None
+    rate_limit: float
+    rate_limit_burst: int
+    max_requests_per_caller: int
+    max_streams_per_caller: int
+    callback_networks: tuple[str, ...]
+    audit_limit: int
+    audit_heads: Path | None
     enable_metrics: bool
     metrics_port: int | None
     collection_interval: float
@@ -104,6 +119,8 @@ class TektonConfig:
     components: dict[str, ComponentSpec]
     dependencies: dict[str, tuple[DependencySpec, ...]]
     ports: dict[str, int]
+    roles: dict[str, RoleSpec]
+    principals: dict[str, tuple[str, ...]]
     sources: dict[str, str] = dataclasses.field(repr=False)
     files: ConfigFiles
     secrets: frozenset[str] = dataclasses.field(repr=False)
@@ -132,6 +149,8 @@ class TektonConfig:
             components=loaded.components,
             dependencies=loaded.dependencies,
             ports=loaded.ports,
+            roles=loaded.roles,
+            principals=loaded.principals,
             sources=loaded.sources,
             files=loaded.files,
             secrets=loaded.secrets,

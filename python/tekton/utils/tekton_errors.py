@@ -21,6 +21,8 @@
     │   ├── StorageCorruptError       path, evidence
     │   ├── StorageLockedError        path, owner_pid
     │   ├── SchemaVersionError        path, found, supported
+    │   ├── KeyFileError              path, problem
+    │   ├── AuditBrokenError          path, problems
     │   └── BackupError               path, problem
     │       └── BackupExistsError
     ├── SupervisionError
@@ -30,6 +32,17 @@
     ├── TransportError                url, reason: the control plane or a component could not be reached
     │   ├── NoUsableInstanceError     component_id, instances
     │   └── AllInstancesFailedError   component_id, causes
+    ├── IdempotencyError
+    │   ├── InvalidIdempotencyKeyError
+    │   ├── IdempotencyKeyReusedError
+    │   ├── RequestRunningError
+    │   ├── OutcomeUnknownError       begun_at: a request with a key, of which nobody knows what came of it
+    │   ├── AnswerNotKeptError        answered: the status
+    │   └── TooManyIdempotencyKeysError  keys
+    ├── InvalidTokenError             reason, for the log only
+    ├── KeyLimitError                 subject, limit
+    ├── KeyRotationError
+    ├── ApiKeyNotFoundError           key_id
     └── ProblemError                  status, code: an HTTP API refused for a reason that has no class here
 
 This module imports nothing of Tekton, so that every layer (the native extension included) can raise from
@@ -306,6 +319,20 @@ class SchemaVersionError(StorageError):
         super().__init__(f"{path} has schema {found}; this Tekton reads up to {supported}")
 
 
+class KeyFileError(StorageError):
+    """The file of the signing keys cannot be used, or must not be: others could have read it. Nothing was changed."""
+
+    code = "key_file"
+    hint = (
+        "make the file yours alone (chmod 600), or move it away; without it new keys are made, and old tokens are void"
+    )
+
+    def __init__(self, path: str, problem: str) -> None:
+        self.path = path
+        self.problem = problem
+        super().__init__(f"{path}: {problem}")
+
+
 class BackupError(StorageError):
     """A backup cannot be written to a place, or restored from it. Nothing was changed."""
 
@@ -315,6 +342,18 @@ class BackupError(StorageError):
         self.path = path
         self.problem = problem
         super().__init__(f"{path}: {problem}")
+
+
+class AuditBrokenError(StorageError):
+    """The audit log is not what was written. `problems` says what is wrong with it."""
+
+    code = "audit_broken"
+    hint = "keep a copy of the data directory, and find out who could write to it"
+
+    def __init__(self, path: str, problems: Sequence[str]) -> None:
+        self.path = path
+        self.problems = list(problems)
+        super().__init__("\n".join((f"{path}: the audit log is not what was written", *self.problems)))
 
 
 class BackupExistsError(BackupError):
@@ -398,6 +437,125 @@ class AllInstancesFailedError(TransportError):
         self.component_id = component_id
         self.causes = list(causes)
         super().__init__(component_id, f"every attempt failed: {'; '.join(self.causes)}")
+
+
+class IdempotencyError(TektonError):
+    """Base of what is answered because of the `Idempotency-Key` of a request. The request was not carried out now."""
+
+    code = "idempotency"
+
+
+class InvalidIdempotencyKeyError(IdempotencyError):
+    """The key is not 1 to 255 visible ASCII characters, or there are several."""
+
+    code = "idempotency_key_invalid"
+    hint = "send one key of 1 to 255 visible ASCII characters, such as a random UUID"
+
+    def __init__(self) -> None:
+        super().__init__("Idempotency-Key: expected one key of 1 to 255 visible ASCII characters")
+
+
+class IdempotencyKeyReusedError(IdempotencyError):
+    """The same caller has sent another request with this key."""
+
+    code = "idempotency_key_reused"
+    hint = "send each request with a key of its own, and repeat it exactly as it was"
+
+    def __init__(self) -> None:
+        super().__init__("this key belongs to another request: its method, path, query or body was different")
+
+
+class RequestRunningError(IdempotencyError):
+    """The request with this key is being carried out. Its answer is there when it is asked for later."""
+
+    code = "request_running"
+
+    def __init__(self) -> None:
+        super().__init__("the first request with this key is still being carried out")
+
+
+class OutcomeUnknownError(IdempotencyError):
+    """The request was begun, and nobody knows whether it was done: whoever did it was stopped. It is not done again.
+
+    `begun_at` is in wall-clock seconds.
+    """
+
+    code = "outcome_unknown"
+    hint = (
+        "look at what it is about (tekton ps, tekton why) and at the entries of the audit log whose request is the key"
+        " (tekton audit); if it is still wanted, send it with a new key"
+    )
+
+    def __init__(self, begun_at: float) -> None:
+        self.begun_at = begun_at
+        super().__init__("the request was begun, and it is not known whether it was done; it was not done again")
+
+
+class AnswerNotKeptError(IdempotencyError):
+    """The request was carried out, and its answer, with the status `answered`, is not kept: secret, or too large."""
+
+    code = "answer_not_kept"
+    hint = "look at what it is about; if it was a token or an API key, revoke it and make another one"
+
+    def __init__(self, answered: int) -> None:
+        self.answered = answered
+        super().__init__(f"the request was answered with {answered} before; the answer itself is not kept")
+
+
+class TooManyIdempotencyKeysError(IdempotencyError):
+    """There is no room for another key until the oldest are a day old. Nothing was done."""
+
+    code = "too_many_idempotency_keys"
+    hint = "send keys only with what must not be done twice"
+
+    def __init__(self, keys: int) -> None:
+        self.keys = keys
+        super().__init__(f"{keys} keys are remembered already, and each is for a day")
+
+
+class InvalidTokenError(TektonError):
+    """A token or an API key that proves nothing. `reason` is for the log: the sender learns only that it is no good."""
+
+    code = "invalid_token"
+
+    def __init__(self, reason: str) -> None:
+        self._reason = reason
+        super().__init__("the token is not valid")
+
+    @property
+    def reason(self) -> str:
+        """What is wrong with it. Never sent to anybody."""
+        return self._reason
+
+
+class KeyLimitError(TektonError):
+    """A subject has as many live API keys as it may have. Nothing was changed."""
+
+    code = "key_limit"
+    hint = "revoke one of them, or rotate: the old key then ends by itself"
+
+    def __init__(self, subject: str, limit: int) -> None:
+        self.subject = subject
+        self.limit = limit
+        super().__init__(f"{subject} has {limit} live API keys already")
+
+
+class KeyRotationError(TektonError):
+    """The keys that sign tokens cannot be rotated: there is a secret in place of them, or too many still verify."""
+
+    code = "key_rotation"
+    hint = "a secret is replaced where it is set, for all at once; without one, Tekton makes keys that rotate"
+
+
+class ApiKeyNotFoundError(TektonError):
+    """There is no such API key, or none that the caller may know of."""
+
+    code = "api_key_not_found"
+    hint = "tekton auth key list"
+
+    def __init__(self, key_id: str) -> None:
+        self.key_id = key_id
+        super().__init__(f"no API key {key_id!r}")
 
 
 class ProblemError(TektonError):

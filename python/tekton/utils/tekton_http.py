@@ -8,13 +8,13 @@
 Refusals arrive as the errors of `tekton.utils.tekton_errors`, everything that kept an answer from arriving as
 `TransportError`: `NotConnectedError` when the server has certainly not seen the request. Connections are kept open for
 a moment and used again. A request is sent once, unless the client has `Retries`; they never send twice what may have
-arrived and is not idempotent. Redirects are not followed and cookies not kept: a credential goes only where it was
-sent.
+arrived and is not idempotent, by its method or by an `Idempotency-Key`. Redirects are not followed and cookies not
+kept: a credential goes only where it was sent.
 """
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -23,7 +23,8 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from tekton.utils.http_problems import error_from_answer
-from tekton.utils.retries import IDEMPOTENT, PASSING, Retries
+from tekton.utils.random_uuid import random_uuid
+from tekton.utils.retries import KEY_HEADER, PASSING, Retries, is_harmless
 from tekton.utils.server_sent_events import EventStreamParser, EventTooLargeError, ServerSentEvent
 from tekton.utils.tekton_config import component_base_url
 from tekton.utils.tekton_errors import ConfigurationError, Mistake, TransportError
@@ -37,6 +38,9 @@ _KINDS = {"api": False, "ws": True, "events": False}
 
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
 _PIECE = 64 * 1024
+_REFUSED = 401
+_CONFLICT = 409
+_READS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 CONNECT_TIMEOUT = 3.0
 """Seconds within which a connection to an address must come about, or less where the request has less."""
@@ -77,8 +81,10 @@ class Answer(NamedTuple):
 class HttpClient:
     """A client of one server, reached at *base_url* or through a Unix *socket*. Use it with `async with`.
 
-    *credential* is sent as a bearer token. *timeout* (seconds) is that of a whole request, all *retries* included,
-    unless the call has its own.
+    *credential* is sent as a bearer token. When the server refuses it (401), *renewed* is asked for another one, and
+    the request sent once more with that. *timeout* (seconds) is that of a whole request, all *retries* included, unless
+    the call has its own. *keys*: the server heeds idempotency keys, as the control plane does; so with *retries* each
+    write gets one of its own, unless the call gives it one. *max_answer* is how many bytes of an answer are read.
     """
 
     def __init__(
@@ -87,15 +93,21 @@ class HttpClient:
         *,
         socket: str | Path | None = None,
         credential: str | None = None,
+        renewed: Callable[[], str | None] | None = None,
         timeout: float = 10.0,
         retries: Retries | None = None,
+        keys: bool = False,
+        max_answer: int | None = None,
     ) -> None:
         self.base_url = base_url.rstrip("/")
         self._headers = {"Accept": "application/json, application/problem+json", "User-Agent": "tekton"}
         if credential is not None:
             self._headers["Authorization"] = f"Bearer {credential}"
+        self._renewed = renewed
         self._timeout = timeout
+        self._max_answer = max_answer
         self._retries = retries
+        self._keys = keys
         self._connections = _Connections(None if socket is None else str(socket))
 
     async def __aenter__(self) -> Self:
@@ -150,11 +162,28 @@ class HttpClient:
     ) -> Answer:
         """Like `request`, but the answer comes as it is, whatever its status. At most 32 MiB of it are read."""
         url = self._url(path, query)
-        body, sent = _encoded(json, {**self._headers, **(headers or {})})
         limit = self._timeout if timeout is None else timeout
-        if self._retries is None:
-            return await self._send(method, url, body, sent, limit)
-        return await self._send_until(self._retries, limit, method, url, body=body, headers=sent)
+        given = dict(headers or {})
+        if self._keys and self._retries is not None and not _has_key(method, given):
+            given[KEY_HEADER] = random_uuid()
+
+        async def attempt() -> Answer:
+            body, sent = _encoded(json, {**self._headers, **given})
+            if self._retries is None:
+                return await self._send(method, url, body, sent, limit)
+            return await self._send_until(self._retries, limit, method, url, body=body, headers=sent)
+
+        shown = self._headers.get("Authorization")
+        answer = await attempt()
+        return await attempt() if answer.status == _REFUSED and self._has_renewed(shown) else answer
+
+    def _has_renewed(self, refused: str | None) -> bool:
+        """True when there is another credential than that in the header which was *refused*; it is sent from now on."""
+        credential = None if self._renewed is None else self._renewed()
+        if credential is None:
+            return False
+        self._headers["Authorization"] = f"Bearer {credential}"
+        return self._headers["Authorization"] != refused
 
     async def _send_until(
         self, retries: Retries, limit: float, method: str, url: str, *, body: bytes | None, headers: dict[str, str]
@@ -169,7 +198,7 @@ class HttpClient:
                 outcome: Answer | TransportError = await self._send(method, url, body, headers, deadline - now())
             except TransportError as error:
                 outcome = error
-            delay = _delay_before_another(retries, outcome, failures, harmless=method in IDEMPOTENT)
+            delay = _delay_before_another(retries, outcome, failures, harmless=is_harmless(method, headers))
             if delay is None or now() + delay >= deadline or not retries.spend():
                 if isinstance(outcome, TransportError):
                     raise outcome
@@ -177,24 +206,30 @@ class HttpClient:
             await asyncio.sleep(delay)
 
     async def _send(self, method: str, url: str, body: bytes | None, headers: dict[str, str], limit: float) -> Answer:
-        with _translated(url, limit):
+        with translated(url, limit):
             async with (
                 asyncio.timeout(limit),
                 self._connections.session().request(
                     method, url, data=body, headers=headers, allow_redirects=False
                 ) as response,
             ):
-                received = await _read(response, url)
+                received = await _read(response, url, self._max_answer)
                 return Answer(
                     response.status, {name.lower(): text for name, text in response.headers.items()}, received
                 )
 
     async def stream_events(
-        self, path: str, last_event_id: str | None = None, *, query: Mapping[str, str | int | float] | None = None
-    ) -> AsyncIterator[ServerSentEvent]:
+        self,
+        path: str,
+        last_event_id: str | None = None,
+        *,
+        query: Mapping[str, str | int | float] | None = None,
+        silence: float | None = None,
+    ) -> AsyncGenerator[ServerSentEvent, None]:
         """The events of a stream, until the server ends it; then the caller connects anew with the last id.
 
-        The timeout covers the time until the stream begins, not the pauses in it. Wrap the iterator in
+        The timeout covers the time until the stream begins, not the pauses in it: those may be *silence* seconds long,
+        if it is given. Wrap the iterator in
         `contextlib.aclosing` where the loop may be left early. Raises like `request`.
         """
         url = self._url(path, query)
@@ -202,12 +237,22 @@ class HttpClient:
         if last_event_id is not None:
             headers["Last-Event-ID"] = last_event_id
         parser = EventStreamParser()
-        with _translated(url, self._timeout):
+        patience = _patience(silence)
+        with translated(url, self._timeout):
             async with asyncio.timeout(self._timeout):
-                response = await self._connections.session().get(url, headers=headers, allow_redirects=False)
+                response = await self._connections.session().get(
+                    url, headers=headers, allow_redirects=False, timeout=patience
+                )
+            if response.status == _REFUSED and self._has_renewed(headers.get("Authorization")):
+                response.close()
+                async with asyncio.timeout(self._timeout):
+                    renewed = {**headers, "Authorization": self._headers["Authorization"]}
+                    response = await self._connections.session().get(
+                        url, headers=renewed, allow_redirects=False, timeout=patience
+                    )
             async with response:
                 if response.status != 200:
-                    raise error_from_answer(response.status, await _read(response, url))
+                    raise error_from_answer(response.status, await _read(response, url, self._max_answer))
                 async for piece in response.content.iter_any():
                     for event in parser.feed(piece):
                         yield event
@@ -237,7 +282,7 @@ class _Connections:
             self._session = aiohttp.ClientSession(
                 connector=connector,
                 cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT),
+                timeout=_patience(None),
             )
         return self._session
 
@@ -245,6 +290,12 @@ class _Connections:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+
+
+def _patience(silence: float | None) -> "aiohttp.ClientTimeout":
+    import aiohttp
+
+    return aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT, sock_read=silence)
 
 
 def decoded(answer: Answer, url: str) -> Any:
@@ -267,10 +318,17 @@ def _delay_before_another(
         return None
     if isinstance(outcome, TransportError):
         return retries.delay(failures) if harmless or isinstance(outcome, NotConnectedError) else None
-    if not harmless or outcome.status not in PASSING:
-        return None
     told = outcome.headers.get("retry-after", "")
+    # A conflict that passes: the first request with this key is still being carried out.
+    passing = outcome.status in PASSING or (outcome.status == _CONFLICT and told)
+    if not (harmless and passing):
+        return None
     return max(retries.delay(failures), float(told) if told.isdecimal() else 0.0)
+
+
+def _has_key(method: str, headers: Mapping[str, str]) -> bool:
+    """True when the request has a key already, or needs none."""
+    return method in _READS or any(name.lower() == KEY_HEADER.lower() for name in headers)
 
 
 def _encoded(json: object, headers: dict[str, str]) -> tuple[bytes | None, dict[str, str]]:
@@ -279,17 +337,18 @@ def _encoded(json: object, headers: dict[str, str]) -> tuple[bytes | None, dict[
     return msgspec.json.encode(json), {"Content-Type": "application/json", **headers}
 
 
-async def _read(response: "aiohttp.ClientResponse", url: str) -> bytes:
+async def _read(response: "aiohttp.ClientResponse", url: str, max_answer: int | None) -> bytes:
+    limit = MAX_ANSWER_BYTES if max_answer is None else max_answer
     received = bytearray()
     async for piece in response.content.iter_chunked(_PIECE):
         received += piece
-        if len(received) > MAX_ANSWER_BYTES:
-            raise TransportError(url, f"the answer is larger than {MAX_ANSWER_BYTES // 2**20} MiB")
+        if len(received) > limit:
+            raise TransportError(url, f"the answer is larger than {limit / 2**20:g} MiB")
     return bytes(received)
 
 
 @contextlib.contextmanager
-def _translated(url: str, timeout: float) -> Iterator[None]:
+def translated(url: str, timeout: float) -> Iterator[None]:
     """Everything that kept an answer from arriving becomes a `TransportError`."""
     import aiohttp
 

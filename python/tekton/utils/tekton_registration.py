@@ -18,7 +18,7 @@ import asyncio
 import logging
 import math
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -65,7 +65,8 @@ class Registration:
     """Keeps one instance registered, READY and alive in the control plane's eyes.
 
     *control_plane* is that of the environment unless it is given. *metrics* is asked for the numbers that go with
-    each heartbeat. Raises InvalidRegistrationError, and ConfigurationError for a wrong environment.
+    each heartbeat. *before_report* is awaited before it speaks to the control plane by itself. Raises
+    InvalidRegistrationError, and ConfigurationError for a wrong environment.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Registration:
         *,
         supervised: bool = False,
         metrics: Metrics = dict,
+        before_report: Callable[[], Awaitable[None]] | None = None,
         rng: random.Random | None = None,
     ) -> None:
         check_registration(registration)
@@ -84,6 +86,7 @@ class Registration:
         self._path = f"/api/components/{registration.component_id}"
         self._instance = {"instance_uuid": registration.instance_uuid}
         self._metrics = metrics
+        self._before_report = before_report
         self._random = rng or random.Random()
         self._task = BackgroundTask(f"registration of {registration.component_id}")
         self._changed = asyncio.Event()
@@ -154,6 +157,11 @@ class Registration:
             await self._tell(ComponentState.STOPPED, None)
         await self._client.close()
 
+    async def abandon(self) -> None:
+        """End without a word: the control plane finds out by itself."""
+        await self._task.stop()
+        await self._client.close()
+
     # One request each; they raise TransportError and what the control plane reports.
 
     async def register(self) -> ComponentRecord:
@@ -204,6 +212,8 @@ class Registration:
     async def _step(self) -> float | None:
         """Come closer to what is wanted; how many seconds to wait then (None: until something changes)."""
         try:
+            if self._before_report is not None:
+                await self._before_report()
             await self._reconcile()
         except TektonError as error:
             return self._after_failure(error)
@@ -295,8 +305,8 @@ async def register_component(
     """Register a component and keep it registered and alive, until `deregister_component`; READY, too, unless told.
 
     *description* is what `ComponentRegistration` takes beside the id: `capabilities`, `dependencies`, `endpoint`,
-    `component_name`, `version`, `metadata`. Raises InvalidRegistrationError, and TransportError when no control plane
-    has taken the registration within *timeout* seconds; then nothing goes on in the background.
+    `component_name`, `version`, `metadata`, `forget_after`. Raises InvalidRegistrationError, and TransportError when no
+    control plane has taken the registration within *timeout* seconds; then nothing goes on in the background.
     """
     described = ComponentRegistration(component_id=component_id, **description)
     registration = Registration(described, control_plane or await ControlPlane.locate(), metrics=metrics)

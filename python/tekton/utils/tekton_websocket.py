@@ -41,6 +41,7 @@ SILENCE = 45.0
 CONNECT_TIMEOUT = 10.0
 BACKOFF = (0.25, 15.0)
 _MAX_FRAME = 64 * 1024 * 1024
+_REFUSED = 401
 
 
 class Snapshot(NamedTuple):
@@ -68,6 +69,7 @@ class WebSocketClient:
 
     def __init__(self, control_plane: ControlPlane | None = None, *, rng: random.Random | None = None) -> None:
         self._control_plane = control_plane or ControlPlane.from_environment()
+        self._credential = self._control_plane.credential
         self._random = rng or random.Random()
         self._session: aiohttp.ClientSession | None = None
 
@@ -170,10 +172,15 @@ class WebSocketClient:
 
         if self._session is None:
             raise TransportError(self._url, "the client is not open")
+        headers = {} if self._credential is None else {"Authorization": f"Bearer {self._credential}"}
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
-                return await self._session.ws_connect(self._url, max_msg_size=_MAX_FRAME)
+                return await self._session.ws_connect(self._url, headers=headers, max_msg_size=_MAX_FRAME)
         except aiohttp.WSServerHandshakeError as error:
+            renewed = self._control_plane.read_credential() if error.status == _REFUSED else None
+            if renewed is not None and renewed != self._credential:
+                self._credential = renewed
+                return await self._connect()
             if 400 <= error.status < 500:
                 raise ProblemError(
                     error.status, "refused", f"the socket was refused with status {error.status}"
@@ -191,8 +198,7 @@ class WebSocketClient:
         plane = self._control_plane
         if plane.socket is not None:
             return aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(plane.socket)))
-        headers = {} if plane.credential is None else {"Authorization": f"Bearer {plane.credential}"}
-        return aiohttp.ClientSession(headers=headers)
+        return aiohttp.ClientSession()
 
 
 class _GoodbyeError(TransportError):

@@ -7,6 +7,8 @@ from tekton.gateway.openapi import document
 from tekton.gateway.request import Request, Response, encode
 from tekton.gateway.router import Route
 from tekton.service.api import (
+    audit,
+    auth,
     backup,
     capabilities,
     components,
@@ -15,9 +17,12 @@ from tekton.service.api import (
     events,
     health,
     heartbeats,
+    keys,
     kill,
     logs,
+    policy,
     replicas,
+    signing_keys,
     startup,
 )
 from tekton.service.system import System
@@ -33,17 +38,22 @@ def all_routes(system: System) -> list[Route]:
         replicas,
         kill,
         backup,
+        audit,
         heartbeats,
         capabilities,
         dependencies,
         logs,
         events,
+        auth,
+        policy,
+        keys,
+        signing_keys,
     )
     routes = [route for resource in resources for route in resource.routes(system)]
 
     @cache
     def encoded() -> bytes:
-        return encode(document(routes, {"title": "Tekton", "version": __version__}))
+        return encode(document(routes, {"title": "Tekton", "version": __version__}, keyed=True))
 
     async def openapi(_: Request) -> Response:
         return Response(body=encoded())

@@ -9,7 +9,14 @@ from tekton.gateway.errors import InvalidInputError, PermissionDeniedError, Unav
 from tekton.gateway.request import Request
 from tekton.gateway.router import Route
 from tekton.service.system import System
-from tekton.utils.tekton_errors import BackupError, BackupExistsError, StorageCorruptError, StorageFullError
+from tekton.utils.tekton_errors import (
+    BackupError,
+    BackupExistsError,
+    StorageBusyError,
+    StorageCorruptError,
+    StorageFullError,
+    StorageUnknownError,
+)
 
 
 class BackupOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -22,7 +29,11 @@ def routes(system: System) -> list[Route]:
     """The route that writes a backup."""
 
     async def backup(request: Request) -> Backup:
-        return await system.backups.write(_path(request))
+        path = _path(request)
+        with await system.registry.audit.intend("system.backup", "" if path is None else str(path)) as effect:
+            written = await system.backups.write(path)
+            effect.conclude("done", written.path)
+            return written
 
     return [
         Route(
@@ -38,7 +49,9 @@ def routes(system: System) -> list[Route]:
                 PermissionDeniedError,
                 BackupExistsError,
                 BackupError,
+                StorageBusyError,
                 StorageFullError,
+                StorageUnknownError,
                 StorageCorruptError,
                 UnavailableError,
             ),
@@ -51,7 +64,7 @@ def _path(request: Request) -> Path | None:
     order: BackupOrder = request.body
     if order.path is None:
         return None
-    if not request.through_socket:
+    if request.principal.via != "socket":
         raise PermissionDeniedError("system:control", "a path can be given through the Unix socket only")
     path = Path(order.path)
     if not path.is_absolute() or "\0" in order.path:

@@ -1,9 +1,11 @@
 """Components: register, look up, change state, control."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import msgspec
 
+from tekton.core.component_lifecycle.steps import Step
 from tekton.core.component_lifecycle.store import HistoryEntry
 from tekton.core.component_lifecycle.view import Page
 from tekton.core.lifecycle import ComponentRecord, ComponentRegistration, ComponentState
@@ -95,8 +97,15 @@ class Components:
 
     async def register(self, request: Request) -> RegisterAnswer | Response:
         registration: ComponentRegistration = request.body
-        check_speaker(self._system, request, registration.component_id)
+        check_speaker(self._system, request, "components:register", registration.component_id)
         record, created = await self._registry.register(registration)
+        return self._registered(record, created=created)
+
+    def registered(self, steps: Sequence[Step]) -> RegisterAnswer | Response:
+        """The answer to the registration that takes *steps*."""
+        return self._registered(steps[0].record, created=steps[0].kind == "registered")
+
+    def _registered(self, record: ComponentRecord, *, created: bool) -> RegisterAnswer | Response:
         monitor = self._system.monitor
         answer = RegisterAnswer(record, Lease(monitor.heartbeat_timeout, monitor.next_interval))
         return answer if created else Response.json(answer)
@@ -132,21 +141,17 @@ class Components:
 
     async def set_state(self, request: Request) -> ComponentRecord:
         change: StateChange = request.body
-        component_id = self._spoken_for(request)
-        return await self._registry.set_state(component_id, change.instance_uuid, change.state, change.reason)
+        return await self._registry.set_state(
+            request.params["component_id"], change.instance_uuid, change.state, change.reason
+        )
 
     async def make_ready(self, request: Request) -> ComponentRecord:
         name: InstanceName = request.body
-        return await self._registry.make_ready(self._spoken_for(request), name.instance_uuid)
+        return await self._registry.make_ready(request.params["component_id"], name.instance_uuid)
 
     async def deregister(self, request: Request) -> ComponentRecord:
         name: InstanceName = request.query
-        return await self._registry.deregister(self._spoken_for(request), name.instance_uuid)
-
-    def _spoken_for(self, request: Request) -> str:
-        component_id = request.params["component_id"]
-        check_speaker(self._system, request, component_id)
-        return component_id
+        return await self._registry.deregister(request.params["component_id"], name.instance_uuid)
 
     def _known(self, request: Request) -> ComponentRecord:
         component_id = request.params["component_id"]
@@ -154,6 +159,10 @@ class Components:
         if record is None:
             raise ComponentNotFoundError(component_id, self._registry.nearest(component_id))
         return record
+
+
+def _last(steps: Sequence[Step]) -> ComponentRecord:
+    return steps[-1].record
 
 
 def routes(system: System) -> list[Route]:
@@ -173,6 +182,7 @@ def routes(system: System) -> list[Route]:
             also=(200,),
             max_body=256 * 1024,
             errors=(ComponentExistsError, InvalidRegistrationError, InvalidIdError, *_STORAGE),
+            answer_of=api.registered,
         ),
         Route(
             "GET",
@@ -202,6 +212,7 @@ def routes(system: System) -> list[Route]:
             query=InstanceName,
             response=ComponentRecord,
             errors=_FENCED,
+            answer_of=_last,
         ),
         Route(
             "GET",
@@ -231,6 +242,7 @@ def routes(system: System) -> list[Route]:
             body=StateChange,
             response=ComponentRecord,
             errors=(IllegalTransitionError, *_FENCED),
+            answer_of=_last,
         ),
         Route(
             "POST",
@@ -241,5 +253,6 @@ def routes(system: System) -> list[Route]:
             body=InstanceName,
             response=ComponentRecord,
             errors=(IllegalTransitionError, *_FENCED),
+            answer_of=_last,
         ),
     ]

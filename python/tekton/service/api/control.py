@@ -1,12 +1,14 @@
 """Control: start, stop and restart components, explain them, and change which there are."""
 
+from functools import partial
+
 import msgspec
 
 from tekton.gateway.errors import UnavailableError
 from tekton.gateway.request import Request, Response
 from tekton.gateway.router import Route
 from tekton.service.api.operations import OperationAnswer, WaitQuery, answer, known, supervised
-from tekton.service.explain import Explanation, without_evidence
+from tekton.service.explain import Explanation, with_evidence_of
 from tekton.service.reload import ReloadReport
 from tekton.service.system import Operation, System
 from tekton.utils.config_schema import ComponentEntry
@@ -27,8 +29,14 @@ _MOST_OF_A_SPEC = 4 * 1024 * 1024
 """Bytes: an environment may be large."""
 
 
-class RestartQuery(WaitQuery, frozen=True, forbid_unknown_fields=True):
-    """Whether replicas are restarted one at a time, and whether to answer only when that is done."""
+class StartQuery(WaitQuery, frozen=True, forbid_unknown_fields=True):
+    """Whether to start past dependencies that cannot be used, and whether to answer only when that is done."""
+
+    force: bool = False
+
+
+class RestartQuery(StartQuery, frozen=True, forbid_unknown_fields=True):
+    """As for a start, and whether replicas are restarted one at a time."""
 
     rolling: bool = False
 
@@ -40,14 +48,15 @@ class Control:
         self._system = system
 
     async def start(self, request: Request) -> Response:
-        return await self._run(request, "start")
+        query: StartQuery = request.query
+        return await self._run(request, "start", force=query.force)
 
     async def stop(self, request: Request) -> Response:
         return await self._run(request, "stop")
 
     async def restart(self, request: Request) -> Response:
         query: RestartQuery = request.query
-        return await self._run(request, "roll" if query.rolling else "restart")
+        return await self._run(request, "roll" if query.rolling else "restart", force=query.force)
 
     async def reload(self, _: Request) -> ReloadReport:
         return await self._system.changes.reload()
@@ -64,13 +73,16 @@ class Control:
 
     async def why(self, request: Request) -> Explanation:
         found = await self._system.overview.why(known(self._system, request))
-        return found if request.owner else without_evidence(found)
+        return with_evidence_of(found, partial(request.principal.grants.allows, "logs:read"))
 
-    async def _run(self, request: Request, operation: Operation) -> Response:
-        return await self._carry_out(request, operation, supervised(self._system, request))
+    async def _run(self, request: Request, operation: Operation, *, force: bool = False) -> Response:
+        return await self._carry_out(request, operation, supervised(self._system, request), force=force)
 
-    async def _carry_out(self, request: Request, operation: Operation, component_id: str) -> Response:
-        return await answer(request, operation, component_id, self._system.operate(operation, component_id))
+    async def _carry_out(
+        self, request: Request, operation: Operation, component_id: str, *, force: bool = False
+    ) -> Response:
+        task = await self._system.operate(operation, component_id, force=force)
+        return await answer(request, operation, component_id, task)
 
 
 def routes(system: System) -> list[Route]:
@@ -88,7 +100,7 @@ def routes(system: System) -> list[Route]:
         UnavailableError,
     )
     verbs = [
-        ("start", api.start, "Start a component", WaitQuery),
+        ("start", api.start, "Start a component", StartQuery),
         ("stop", api.stop, "Stop a component", WaitQuery),
         ("restart", api.restart, "Restart a component", RestartQuery),
     ]
@@ -121,7 +133,7 @@ def routes(system: System) -> list[Route]:
             f"{one}/spec",
             api.put_spec,
             summary="Add a component while the system runs, and start it",
-            permission="components:control",
+            permission="components:configure",
             body=ComponentEntry,
             query=WaitQuery,
             response=OperationAnswer,
@@ -135,13 +147,14 @@ def routes(system: System) -> list[Route]:
             f"{one}/spec",
             api.delete_spec,
             summary="Stop a component that was added while the system runs, and forget it",
-            permission="components:control",
+            permission="components:configure",
             response=OperationAnswer,
             errors=(
                 ComponentConfiguredError,
                 ComponentError,
                 ComponentNotFoundError,
                 StorageBusyError,
+                StorageFullError,
                 StorageUnknownError,
             ),
         ),
@@ -152,6 +165,12 @@ def routes(system: System) -> list[Route]:
             summary="Read the configuration anew, and change what runs accordingly",
             permission="system:control",
             response=ReloadReport,
-            errors=(ConfigurationError, ComponentExistsError, StorageBusyError, StorageUnknownError),
+            errors=(
+                ConfigurationError,
+                ComponentExistsError,
+                StorageBusyError,
+                StorageFullError,
+                StorageUnknownError,
+            ),
         ),
     ]

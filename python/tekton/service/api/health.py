@@ -83,12 +83,22 @@ def routes(system: System) -> list[Route]:
         )
 
     async def stop(_: Request) -> Response:
+        await system.auditing.intend_to_stop()
         system.request_stop()
         return Response.json(Accepted("stop"), status=202)
 
     return [
-        Route("GET", "/api/health", health, summary="Liveness", permission="public", response=Health),
-        Route("GET", "/api/ready", ready, summary="Readiness", permission="public", response=Readiness, also=(503,)),
+        Route("GET", "/api/health", health, summary="Liveness", permission="public", response=Health, vital=True),
+        Route(
+            "GET",
+            "/api/ready",
+            ready,
+            summary="Readiness",
+            permission="public",
+            response=Readiness,
+            also=(503,),
+            vital=True,
+        ),
         Route("GET", "/api/version", version, summary="Version", permission="public", response=Version),
         Route(
             "GET",

@@ -8,7 +8,7 @@ import msgspec
 from tekton.core.heartbeat_monitor import ComponentHeartbeat, HeartbeatReply, Reason, SequenceNumber
 from tekton.gateway.request import Request
 from tekton.gateway.router import Route
-from tekton.service.api.fence import check_pulse, check_speaker
+from tekton.service.api.fence import check_speaker
 from tekton.service.system import System
 from tekton.utils.tekton_errors import (
     IllegalTransitionError,
@@ -60,10 +60,8 @@ class Heartbeats:
     async def one(self, request: Request) -> HeartbeatReply:
         beat: Beat = request.body
         component_id = request.params["component_id"]
-        check_pulse(self._system, request, component_id)
         if beat.state is None and beat.serving is None:
             return self._monitor.beat(component_id, beat.instance_uuid, beat.metrics, beat.sequence)
-        check_speaker(self._system, request, component_id)
         return await self._monitor.process_heartbeat(
             ComponentHeartbeat(
                 component_id=component_id,
@@ -79,11 +77,8 @@ class Heartbeats:
 
     async def many(self, request: Request) -> Replies:
         beats: list[ComponentHeartbeat] = request.body.heartbeats
-        if not request.owner:
-            for beat in beats:
-                check_pulse(self._system, request, beat.component_id)
-                if beat.state is not None or beat.serving is not None:
-                    check_speaker(self._system, request, beat.component_id)
+        for component_id in {beat.component_id for beat in beats}:
+            check_speaker(self._system, request, "components:heartbeat", component_id)
         replies: list[HeartbeatReply] = []
         for start in range(0, len(beats), _AT_ONCE):
             if start:
@@ -112,7 +107,10 @@ def routes(system: System) -> list[Route]:
             summary="A heartbeat",
             permission="components:heartbeat",
             body=Beat,
+            unique_keys=False,
+            repeats="harmless",
             response=HeartbeatReply,
+            vital=True,
             errors=(StaleInstanceError, IllegalTransitionError, TooManyHeartbeatsError, *_BATCH_ERRORS),
         ),
         Route(
@@ -123,7 +121,10 @@ def routes(system: System) -> list[Route]:
             permission="components:heartbeat",
             body=Beats,
             response=Replies,
+            vital=True,
             max_body=4 * 1024 * 1024,
+            unique_keys=False,
+            repeats="harmless",
             errors=_BATCH_ERRORS,
         ),
     ]

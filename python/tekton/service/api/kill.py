@@ -9,7 +9,13 @@ from tekton.gateway.request import Request
 from tekton.gateway.router import Route
 from tekton.service.api.operations import supervised
 from tekton.service.system import System
-from tekton.utils.tekton_errors import ComponentError, ComponentNotFoundError
+from tekton.utils.tekton_errors import (
+    ComponentError,
+    ComponentNotFoundError,
+    StorageBusyError,
+    StorageFullError,
+    StorageUnknownError,
+)
 
 SignalName = Literal["ABRT", "ALRM", "CONT", "HUP", "INT", "KILL", "QUIT", "STOP", "TERM", "USR1", "USR2", "WINCH"]
 
@@ -34,9 +40,10 @@ def routes(system: System) -> list[Route]:
     async def kill(request: Request) -> Signalled:
         component_id = supervised(system, request)
         wanted: Signal = request.body
-        pids = await system.supervisor.signal(component_id, signal.Signals[f"SIG{wanted.signal}"])
-        if not pids:
-            raise ComponentError(component_id, "it has no process at the moment")
+        with await system.registry.audit.intend("component.kill", component_id, wanted.signal):
+            pids = await system.supervisor.signal(component_id, signal.Signals[f"SIG{wanted.signal}"])
+            if not pids:
+                raise ComponentError(component_id, "it has no process at the moment")
         return Signalled(component_id, wanted.signal, pids)
 
     return [
@@ -48,6 +55,12 @@ def routes(system: System) -> list[Route]:
             permission="components:control",
             body=Signal,
             response=Signalled,
-            errors=(ComponentNotFoundError, ComponentError),
+            errors=(
+                ComponentNotFoundError,
+                ComponentError,
+                StorageBusyError,
+                StorageFullError,
+                StorageUnknownError,
+            ),
         )
     ]

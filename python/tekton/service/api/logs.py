@@ -49,13 +49,15 @@ def routes(system: System) -> list[Route]:
         query: LogQuery = request.query
         path = _log_of(system, request.params["component_id"], query.replica)
         only = LineFilter(query.level, query.since)
+        # It may read, and look into, 16 MiB.
+        count = 0 if query.follow else query.tail
+        try:
+            lines = await asyncio.to_thread(tail, path, count, previous=query.previous, only=only)
+        except OSError as error:  # something else in its place, a disk that fails
+            problem = f"its log cannot be read: {error.strerror or error}"
+            raise ComponentError(request.params["component_id"], problem) from error
         if query.follow:
             return EventStream(_stream(path, query.tail, only), budget=_FOLLOW_BUDGET)
-        # It may read, and look into, 16 MiB.
-        try:
-            lines = await asyncio.to_thread(tail, path, query.tail, previous=query.previous, only=only)
-        except OSError as error:  # a directory in its place, a disk that fails
-            raise ComponentError(request.params["component_id"], f"its log cannot be read: {error}") from error
         return LogLines(str(path), lines)
 
     return [
@@ -64,9 +66,10 @@ def routes(system: System) -> list[Route]:
             "/api/components/{component_id}/logs",
             logs,
             summary="What a supervised component writes",
-            permission="components:control",
+            permission="logs:read",
             query=LogQuery,
             response=LogLines,
+            or_stream=True,
             errors=(ComponentNotFoundError, ComponentError),
         )
     ]

@@ -15,7 +15,9 @@ from tekton.utils.tekton_errors import (
     DependencyError,
     StaleInstanceError,
     StartTimeoutError,
+    StorageBusyError,
     StorageFullError,
+    StorageUnknownError,
 )
 
 DRAINED = "drained on request"
@@ -59,19 +61,19 @@ class Instances:
 
     async def drain(self, request: Request) -> Drained:
         body: Drain = request.body
-        return self._direct(known(self._system, request), body.instance_uuid, body.serving)
+        return await self._direct(known(self._system, request), body.instance_uuid, body.serving)
 
     async def undo(self, request: Request) -> Drained:
         query: DrainQuery = request.query
-        return self._direct(known(self._system, request), query.instance_uuid, True)
+        return await self._direct(known(self._system, request), query.instance_uuid, True)
 
     async def scale(self, request: Request) -> Response:
         component_id = supervised(self._system, request)
         wanted: Scale = request.body
         self._check_ports(component_id, wanted.replicas)
-        return await answer(request, "scale", component_id, self._system.scale(component_id, wanted.replicas))
+        return await answer(request, "scale", component_id, await self._system.scale(component_id, wanted.replicas))
 
-    def _direct(self, component_id: str, instance_uuid: str | None, serving: bool) -> Drained:
+    async def _direct(self, component_id: str, instance_uuid: str | None, serving: bool) -> Drained:
         registry = self._system.registry
         meant = [one for one in registry.instances(component_id) if instance_uuid in (None, one.instance_uuid)]
         if not meant:
@@ -79,8 +81,10 @@ class Instances:
         usable = [one.instance_uuid for one in meant if one.usable]
         if not usable:
             raise ComponentError(component_id, "none of it can be used, so there is no traffic to direct")
-        for one in usable:
-            self._system.coordinator.direct_traffic(component_id, one, serving, _UNDONE if serving else DRAINED)
+        action = "component.undrain" if serving else "component.drain"
+        with await registry.audit.intend(action, component_id, ", ".join(usable)):
+            for one in usable:
+                self._system.coordinator.direct_traffic(component_id, one, serving, _UNDONE if serving else DRAINED)
         return Drained(component_id, serving, usable)
 
     def _check_ports(self, component_id: str, replicas: int) -> None:
@@ -95,6 +99,7 @@ class Instances:
 def routes(system: System) -> list[Route]:
     """The routes under /api/components/{component_id} that drain and scale."""
     api = Instances(system)
+    not_entered = (StorageBusyError, StorageFullError, StorageUnknownError)
     one = "/api/components/{component_id}"
     return [
         Route(
@@ -105,7 +110,7 @@ def routes(system: System) -> list[Route]:
             permission="components:control",
             body=Drain,
             response=Drained,
-            errors=(ComponentNotFoundError, StaleInstanceError, ComponentError),
+            errors=(ComponentNotFoundError, StaleInstanceError, ComponentError, *not_entered),
         ),
         Route(
             "DELETE",
@@ -115,7 +120,7 @@ def routes(system: System) -> list[Route]:
             permission="components:control",
             query=DrainQuery,
             response=Drained,
-            errors=(ComponentNotFoundError, StaleInstanceError, ComponentError),
+            errors=(ComponentNotFoundError, StaleInstanceError, ComponentError, *not_entered),
         ),
         Route(
             "POST",
@@ -133,7 +138,7 @@ def routes(system: System) -> list[Route]:
                 ComponentError,
                 DependencyError,
                 StartTimeoutError,
-                StorageFullError,
+                *not_entered,
                 UnavailableError,
             ),
         ),

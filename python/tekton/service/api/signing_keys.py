@@ -1,0 +1,89 @@
+"""The keys that sign tokens: what they do, and new ones. Never the keys themselves."""
+
+import msgspec
+
+from tekton.gateway.request import Request
+from tekton.gateway.router import Route
+from tekton.service.signing_keys import KeyState, KeyStatus
+from tekton.service.system import System
+from tekton.utils.tekton_errors import (
+    KeyFileError,
+    KeyRotationError,
+    StorageBusyError,
+    StorageFullError,
+    StorageUnknownError,
+)
+
+_PATH = "/api/auth/signing-keys"
+
+
+class SigningKeyView(msgspec.Struct, frozen=True):
+    """What a key does: `published` (it will sign), `signs`, `verifies` (it did), `retired`. Times are in seconds.
+
+    `retires_at` is null while it has no successor.
+    """
+
+    id: str
+    algorithm: str
+    state: KeyState
+    published_at: float
+    signs_from: float
+    retires_at: float | None
+
+
+class SigningKeyList(msgspec.Struct, frozen=True):
+    """All keys, in the order in which they sign; `life` is the age at which the newest gets a successor by itself."""
+
+    items: list[SigningKeyView]
+    life: float | None
+
+
+class SigningKeyRotation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Without `overlap` the new key signs at once, and all tokens from before are void."""
+
+    overlap: bool = True
+
+
+class SigningKeysApi:
+    """Handlers over the signing keys of the system."""
+
+    def __init__(self, system: System) -> None:
+        self._system = system
+
+    async def list(self, _: Request) -> SigningKeyList:
+        keys = self._system.signing_keys
+        return SigningKeyList([_view(key) for key in keys.listed()], keys.life)
+
+    async def rotate(self, request: Request) -> SigningKeyView:
+        order: SigningKeyRotation = request.body
+        return _view(await self._system.signing_keys.rotate(overlap=order.overlap))
+
+
+def _view(key: KeyStatus) -> SigningKeyView:
+    return SigningKeyView(key.kid, key.algorithm, key.state, key.published_at, key.signs_from, key.retires_at)
+
+
+def routes(system: System) -> list[Route]:
+    """The routes under /api/auth/signing-keys."""
+    api = SigningKeysApi(system)
+    return [
+        Route(
+            "GET",
+            _PATH,
+            api.list,
+            summary="The keys that sign tokens, without the keys themselves",
+            permission="auth:manage",
+            response=SigningKeyList,
+        ),
+        Route(
+            "POST",
+            f"{_PATH}/rotate",
+            api.rotate,
+            summary="A new key that signs tokens, in place of the one that does",
+            permission="auth:manage",
+            body=SigningKeyRotation,
+            response=SigningKeyView,
+            status=201,
+            errors=(KeyRotationError, KeyFileError, StorageBusyError, StorageFullError, StorageUnknownError),
+        ),
+    ]

@@ -1,0 +1,225 @@
+"""Every role at every route, about its own component and about others: what the gateway lets through.
+
+The routes and their permissions are those of the control plane; their handlers are not called. What must come of it is
+worked out by a model that knows nothing of the code: a table of roles written down here, and a few lines.
+"""
+
+import json
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import aiohttp
+import pytest
+
+from tekton.auth.keys import KeyRing
+from tekton.auth.roles import PERMISSIONS, ROLES
+from tekton.core.component_lifecycle import ComponentRegistry
+from tekton.core.heartbeat_monitor import HeartbeatMonitor
+from tekton.gateway.app import Gateway
+from tekton.gateway.request import Request
+from tekton.gateway.router import Route
+from tekton.gateway.server import GatewayServer
+from tekton.service.api import all_routes
+from tekton.service.component_credentials import ComponentCredentials
+from tekton.service.security import Security
+from tekton.service.system import System
+from tekton.testing.clock import ManualClock
+from tekton.utils.tekton_config import TektonConfig
+
+READ = {"components:read", "metrics:read"}
+SPEAK = {"components:register", "components:heartbeat"}
+ABOUT_ONE = {*SPEAK, "components:control", "components:configure", "logs:read"}
+
+MAY = {
+    "nobody": set(),
+    "anonymous": READ | SPEAK,
+    "component": READ | SPEAK,
+    "monitor": {*READ, "logs:read"},
+    "operator": {*READ, "logs:read", "components:control", "system:control"},
+    "admin": {*READ, *ABOUT_ONE, "system:control", "auth:manage", "audit:read"},
+    "deployer": {"components:control", "components:configure", "components:read"},
+    "auditor": {"audit:read"},
+}
+"""What each role may do, those of security.json below included."""
+
+SECURITY = {
+    "roles": {
+        "deployer": {
+            "permissions": ["components:control", "configure_components", "read_components"],
+            "components": ["w*"],
+        },
+        "auditor": {"permissions": ["audit:read"]},
+    },
+    "principals": {
+        "mona": ["monitor"],
+        "otto": ["operator"],
+        "ada": ["admin"],
+        "dora": ["deployer"],
+        "audrey": ["auditor"],
+        "billing": ["component"],
+    },
+}
+
+COMPONENTS = ("worker", "billing", "stranger")
+"""One that Tekton runs, one that has a token, and one that has registered itself and can prove nothing."""
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Somebody who calls: what he shows, as what that counts, and for which component it is."""
+
+    name: str
+    roles: tuple[str, ...]
+    component_id: str | None = None
+    credential: str | None = None
+    through_socket: bool = False
+    forwarded: bool = False
+
+    @property
+    def shows_something(self) -> bool:
+        return self.through_socket or self.credential is not None
+
+    def may(self, permission: str, component_id: str | None) -> bool:
+        """The model."""
+        if permission == "public":
+            return True
+        if permission == "authenticated":
+            return self.shows_something
+        return any(self._may_as(role, permission, component_id) for role in self.roles)
+
+    def _may_as(self, role: str, permission: str, component_id: str | None) -> bool:
+        if permission not in MAY[role]:
+            return False
+        if permission not in ABOUT_ONE or component_id is None:
+            return True
+        if role == "component":
+            return component_id == self.component_id
+        if role == "deployer":
+            return component_id.startswith("w")
+        return role != "anonymous" or component_id == "stranger"
+
+
+def table() -> list[Route]:
+    """The routes of the control plane, with handlers that say that they were reached."""
+
+    async def reached(request: Request) -> dict[str, object]:
+        return {"subject": request.principal.subject, "roles": request.principal.roles}
+
+    registry = ComponentRegistry()
+    system = cast(System, SimpleNamespace(registry=registry, monitor=HeartbeatMonitor(registry)))
+    return [replace(route, handler=reached, body=None, query=None, status=200) for route in all_routes(system)]
+
+
+class Site:
+    """A running gateway with the policy of a control plane."""
+
+    def __init__(self, security: Security, server: GatewayServer, socket: Path) -> None:
+        self.security = security
+        self.server = server
+        self.socket = socket
+
+    async def ask(self, session: aiohttp.ClientSession, caller: Caller, method: str, path: str) -> tuple[int, Any]:
+        headers = {} if caller.credential is None else {"authorization": f"Bearer {caller.credential}"}
+        if caller.forwarded:
+            headers["x-forwarded-for"] = "127.0.0.1"
+        async with session.request(method, f"http://localhost:{self.server.port}{path}", headers=headers) as answer:
+            text = await answer.text()
+            return answer.status, json.loads(text) if text else None
+
+
+@pytest.fixture
+async def site(tmp_path: Path) -> AsyncIterator[Site]:
+    (tmp_path / "tekton.json").write_text(json.dumps({"tekton": {"data_dir": str(tmp_path / "data")}}))
+    (tmp_path / "security.json").write_text(json.dumps(SECURITY))
+    (tmp_path / "data" / "run").mkdir(parents=True)
+    clock = ManualClock()
+    registry = ComponentRegistry()
+    security = Security(
+        TektonConfig.load(tmp_path / "tekton.json", environ={}),
+        registry.documents,
+        KeyRing.generate(clock.time()),
+        credential="the-credential-of-the-owner",
+        components=ComponentCredentials(tmp_path / "data", "run", clock.time),
+        clock=clock,
+        report=lambda *_: None,
+    )
+    security.know_components(lambda component_id: component_id == "worker", lambda: 0)
+    socket = tmp_path / "socket"
+    server = GatewayServer(Gateway(table(), policy=security.policy), "127.0.0.1", 0, uds=socket)
+    await server.start()
+    yield Site(security, server, socket)
+    await server.stop(timeout=2.0)
+    await registry.close()
+
+
+async def callers(security: Security) -> list[Caller]:
+    async def token(name: str, *roles: str) -> str:
+        return (await security.issue(name, roles, 600)).text
+
+    key, _ = await security.api_keys.create("otto", ["operator"], security.now())
+    file = security.components.provide("worker", None)
+    assert file is not None
+    every = (*ROLES, "deployer", "auditor")
+    return [
+        Caller("the owner at the socket", ("admin",), through_socket=True),
+        Caller("the owner with his credential", ("admin",), credential="the-credential-of-the-owner"),
+        Caller("somebody on this machine", ("anonymous",)),
+        Caller("somebody behind a proxy", ("nobody",), forwarded=True),
+        Caller("a component that is run", ("component",), "worker", file.read_text()),
+        Caller("a component with a token", ("component",), "billing", await token("billing", "component")),
+        Caller("an operator with a key", ("operator",), credential=key),
+        Caller("an operator with a token", ("operator",), credential=await token("otto", "operator")),
+        Caller("a monitor", ("monitor",), credential=await token("mona", "monitor")),
+        Caller("an administrator", ("admin",), credential=await token("ada", "admin")),
+        Caller("a deployer", ("deployer",), credential=await token("dora", "deployer")),
+        Caller("an auditor", ("auditor",), credential=await token("audrey", "auditor")),
+        Caller("an administrator who shows less", ("nobody",), credential=await token("ada")),
+        Caller("a monitor who claims everything", ("monitor",), credential=await token("mona", *every)),
+        Caller("a component that claims everything", ("component",), "billing", await token("billing", *every)),
+        Caller("somebody to whom nothing is bound", ("nobody",), credential=await token("eve", *every)),
+    ]
+
+
+async def test_every_role_gets_through_where_it_may_and_nowhere_else(site: Site) -> None:
+    everybody = await callers(site.security)
+    wrong: list[str] = []
+    asked = 0
+    async with (
+        aiohttp.ClientSession() as over_tcp,
+        aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(site.socket))) as over_socket,
+    ):
+        for caller in everybody:
+            for route in table():
+                for component_id in COMPONENTS if "component_id" in route.parameters else (None,):
+                    path = re.sub(r"\{component_id\}", component_id or "", route.path)
+                    path = re.sub(r"\{[a-z_]+\}", "x", path)
+                    session = over_socket if caller.through_socket else over_tcp
+                    status, body = await site.ask(session, caller, route.method, path)
+                    expected = 200
+                    if not caller.may(route.permission, component_id):
+                        expected = 403 if caller.shows_something else 401
+                    asked += 1
+                    if status != expected:
+                        wrong.append(f"{caller.name}: {route.method} {path}: {status}, not {expected}: {body}")
+
+    assert wrong == []
+    assert asked > 1000
+
+
+def test_the_table_of_the_model_has_every_role_and_every_permission() -> None:
+    assert set(MAY) == {*ROLES, "nobody", "deployer", "auditor"}
+    assert set().union(*MAY.values()) == set(PERMISSIONS)
+
+
+async def test_a_reload_changes_at_once_what_somebody_may_do(site: Site, tmp_path: Path) -> None:
+    token = (await site.security.issue("mona", ["monitor"], 600)).text
+    mona = Caller("mona", ("monitor",), credential=token)
+    async with aiohttp.ClientSession() as session:
+        assert (await site.ask(session, mona, "GET", "/api/components"))[0] == 200
+        (tmp_path / "security.json").write_text('{"principals": {"mona": []}}')
+        site.security.adopt(TektonConfig.load(tmp_path / "tekton.json", environ={}))
+        assert (await site.ask(session, mona, "GET", "/api/components"))[0] == 403
