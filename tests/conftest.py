@@ -2,6 +2,7 @@
 
 import datetime
 import ipaddress
+import os
 import shutil
 import signal
 import subprocess
@@ -17,6 +18,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from tekton.core.component_lifecycle import ComponentRegistry
+
+# Hundreds of processes are started, and none should compile all modules anew: an installed package does not either.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+os.environ.setdefault("PYTHONPYCACHEPREFIX", str(Path(__file__).resolve().parent.parent / "target" / "bytecode"))
 
 # What a shell ignores for programs in the background, and what a launcher may have blocked: those tested would inherit.
 signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD})
