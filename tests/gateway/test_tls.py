@@ -49,7 +49,7 @@ def test_a_certificate_and_its_key_are_read(certificate: Any, tmp_path: Path, ki
 
     assert (tls.subject, tls.cert, tls.key) == ("CN=one", files.cert.read_bytes(), files.key.read_bytes())
     assert tls.client_ca == tls.cert
-    assert NOW < tls.expires_at <= NOW + 86_400 + 60
+    assert NOW < tls.expires_at <= datetime.datetime.now(datetime.UTC).timestamp() + 86_400 + 60
     assert "PRIVATE" not in repr(tls)
 
 

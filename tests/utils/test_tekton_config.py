@@ -220,6 +220,7 @@ def _other_value(attribute: str) -> tuple[Any, str]:
         "tls_key": ("/tls/key.pem", "/tls/key.pem"),
         "tls_client_ca": ("/tls/ca.pem", "/tls/ca.pem"),
         "callback_networks": (["10.0.0.0/8", "::1"], "10.0.0.0/8, ::1"),
+        "key_life": (5000, "5000"),
         "audit_limit": (5000, "5000"),
         "audit_heads": ("/audit/heads", "/audit/heads"),
         "enable_metrics": (False, "false"),

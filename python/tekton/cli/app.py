@@ -53,7 +53,7 @@ VERBS: dict[str, Verb] = {
     "events": Verb("events:events", "Show what happened, or what is happening."),
     "backup": Verb("backup:backup", "Write a backup of the database."),
     "restore": Verb("backup:restore", "Put a backup in the place of the database."),
-    "audit": Verb("audit:audit", "Show who changed what, and whether the record of it is sound."),
+    "audit": Verb("audit:audit", "Show who changed what."),
     "config": Verb("config:config", "Check and show the configuration."),
     "import": Verb("import_:import_", "Make a components.json from a file of another tool."),
     "auth": Verb("auth:auth", "Show who one is, and give out tokens and keys."),

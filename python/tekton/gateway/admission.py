@@ -49,7 +49,7 @@ class Limits:
 
     rate: float | None = 1000.0
     burst: int = 5000
-    requests: int = 256
+    requests: int = 512
     streams: int = 256
 
 

@@ -132,7 +132,7 @@ class SecuritySettings(_Section, frozen=True, kw_only=True):
     ] = 5000
     max_requests_per_caller: Annotated[
         Annotated[int, Meta(ge=1, le=1024)], Meta(description="Requests of one caller that are under way at a time.")
-    ] = 256
+    ] = 512
     max_streams_per_caller: Annotated[
         Annotated[int, Meta(ge=1, le=512)], Meta(description="Event streams and sockets of one caller that are open.")
     ] = 256
