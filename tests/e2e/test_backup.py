@@ -70,7 +70,8 @@ def test_a_backup_under_load_is_restored_elsewhere_with_all_that_was_acknowledge
         found = registered(other)
         backup_revision = json.loads(made.stdout)["revision"]
         assert before <= set(found)
-        assert max(one["revision"] for one in found.values()) <= backup_revision
+        # The worker does not run there, which is found some time after the start.
+        assert max(one["revision"] for name, one in found.items() if name != "worker") <= backup_revision
         assert set(found) <= {*acknowledged, "worker"}
     finally:
         other.kill()
