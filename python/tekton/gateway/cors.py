@@ -5,9 +5,10 @@ are not allowed for: a page sends a token of its own. That a page of an origin t
 the concern of `ingress`.
 """
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 
-from tekton.gateway.rsgi import BodyFuture, HeaderList, Headers, HttpProtocol, StreamTransport
+from tekton.gateway.dressed import DressedExchange
+from tekton.gateway.rsgi import HeaderList, Headers, HttpProtocol
 
 ALLOWED_HEADERS = "authorization, content-type, idempotency-key, last-event-id, x-request-id"
 EXPOSED_HEADERS = "allow, idempotency-replayed, location, retry-after, www-authenticate, x-request-id"
@@ -34,11 +35,11 @@ class Cors:
         return _Dressed(proto, origins[0], preflight=method == "OPTIONS" and "access-control-request-method" in headers)
 
 
-class _Dressed:
+class _Dressed(DressedExchange):
     """An exchange with a page of an allowed origin."""
 
     def __init__(self, proto: HttpProtocol, origin: str, *, preflight: bool) -> None:
-        self._proto = proto
+        super().__init__(proto)
         self._preflight = preflight
         self._told = [
             ("access-control-allow-origin", origin),
@@ -46,25 +47,7 @@ class _Dressed:
             ("vary", "origin"),
         ]
 
-    def __call__(self) -> BodyFuture:
-        return self._proto()
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return aiter(self._proto)
-
-    async def client_disconnect(self) -> None:
-        await self._proto.client_disconnect()
-
-    def response_bytes(self, status: int, headers: HeaderList, body: bytes) -> None:
-        self._proto.response_bytes(status, self._with(headers), body)
-
-    def response_stream(self, status: int, headers: HeaderList) -> StreamTransport:
-        return self._proto.response_stream(status, self._with(headers))
-
-    def response_file(self, status: int, headers: HeaderList, file: str) -> None:
-        self._proto.response_file(status, self._with(headers), file)
-
-    def _with(self, headers: HeaderList) -> HeaderList:
+    def dressed(self, headers: HeaderList) -> HeaderList:
         given = dict(headers)
         if "access-control-allow-origin" in given:  # a mounted application sees to this itself
             return headers

@@ -5,9 +5,9 @@ is entered in the audit log on behalf of the request; then it is in the answer a
 """
 
 import re
-from collections.abc import AsyncIterator
 
-from tekton.gateway.rsgi import BodyFuture, HeaderList, Headers, HttpProtocol, StreamTransport
+from tekton.gateway.dressed import DressedExchange
+from tekton.gateway.rsgi import HeaderList, Headers, HttpProtocol
 
 HEADER = "x-request-id"
 
@@ -22,31 +22,13 @@ def sent_id(headers: Headers) -> str | None:
     return values[0] if len(values) == 1 and _ID.fullmatch(values[0]) else None
 
 
-class Named:
+class Named(DressedExchange):
     """An exchange whose answers have the id of the request."""
 
     def __init__(self, proto: HttpProtocol, request_id: str) -> None:
-        self._proto = proto
+        super().__init__(proto)
         self._told = (HEADER, request_id)
 
-    def __call__(self) -> BodyFuture:
-        return self._proto()
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return aiter(self._proto)
-
-    async def client_disconnect(self) -> None:
-        await self._proto.client_disconnect()
-
-    def response_bytes(self, status: int, headers: HeaderList, body: bytes) -> None:
-        self._proto.response_bytes(status, self._with(headers), body)
-
-    def response_stream(self, status: int, headers: HeaderList) -> StreamTransport:
-        return self._proto.response_stream(status, self._with(headers))
-
-    def response_file(self, status: int, headers: HeaderList, file: str) -> None:
-        self._proto.response_file(status, self._with(headers), file)
-
-    def _with(self, headers: HeaderList) -> HeaderList:
+    def dressed(self, headers: HeaderList) -> HeaderList:
         # A mounted application may see to this itself.
         return headers if any(name == HEADER for name, _ in headers) else [*headers, self._told]
