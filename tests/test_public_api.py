@@ -119,6 +119,13 @@ def test_importing_does_not_load_what_is_heavy(name: str) -> None:
     assert loaded.isdisjoint(HEAVY)
 
 
+def test_a_component_loads_what_verifies_tokens_only_when_it_is_shown_one() -> None:
+    code = "import sys, tekton.component.component; print(*sorted(sys.modules))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+
+    assert {"jwt", "cryptography", "aiohttp", "apsw"}.isdisjoint(result.stdout.split())
+
+
 def requirements() -> dict[str, str]:
     """What the distribution requires: name -> requirement."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

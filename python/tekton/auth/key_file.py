@@ -17,8 +17,9 @@ from typing import Final
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from tekton.auth.keys import MAX_KEYS, MAX_LIFE, PUBLISH_DELAY, KeyRing, SigningKey
+from tekton.auth.keys import MAX_KEYS, PUBLISH_DELAY, KeyRing, SigningKey
 from tekton.auth.retired_keys import decode_retired, encode_retired
+from tekton.auth.terms import MAX_LIFE
 from tekton.utils.tekton_errors import KeyFileError
 
 _MAX_BYTES: Final = 64 * 1024

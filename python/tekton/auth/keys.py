@@ -21,15 +21,12 @@ from typing import Final, Literal
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from tekton.auth.terms import LEEWAY, MAX_LIFE
 from tekton.utils.config_rules import check_secret
 from tekton.utils.tekton_errors import KeyRotationError
 
 Algorithm = Literal["EdDSA", "HS256"]
 
-MAX_LIFE: Final = 86_400
-"""Seconds that a token may live at most."""
-LEEWAY: Final = 30
-"""Seconds that the clocks of those who issue and those who verify may differ."""
 PUBLISH_DELAY: Final = 60.0
 """Seconds for which a new key is published before it signs."""
 MAX_KEYS: Final = 64

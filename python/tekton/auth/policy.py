@@ -5,14 +5,17 @@ still holds, is the control plane's to say: it is in a `Policy`, and a verifier 
 """
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from tekton.auth.principal import Principal
 from tekton.auth.roles import ROLES, Grants, Role, RoleTable
-from tekton.auth.tokens import Claims
 from tekton.utils.tekton_errors import InvalidIdError, InvalidTokenError
 from tekton.utils.tekton_ids import check_id
+
+if TYPE_CHECKING:
+    from tekton.auth.tokens import Claims
 
 
 class PolicyRole(msgspec.Struct, frozen=True):
@@ -43,7 +46,7 @@ class PolicyReader:
         self._policy = policy
         self._table = RoleTable({name: _role(role) for name, role in policy.roles.items() if name not in ROLES})
 
-    def principal(self, claims: Claims, expires_at: float) -> Principal:
+    def principal(self, claims: "Claims", expires_at: float) -> Principal:
         """Who shows the token that states *claims*. Raises InvalidTokenError when it is revoked."""
         if is_revoked(self._policy.revoked, claims):
             raise InvalidTokenError("is revoked")
@@ -64,7 +67,7 @@ class PolicyReader:
         return self._table.grants(roles, component_id)
 
 
-def is_revoked(revoked: Mapping[str, int | None], claims: Claims) -> bool:
+def is_revoked(revoked: Mapping[str, int | None], claims: "Claims") -> bool:
     """Whether a token is among what is revoked: by its id, or with what its subject was given until then."""
     if not revoked:
         return False

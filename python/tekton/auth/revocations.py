@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from tekton.auth.documents import Documents
-from tekton.auth.keys import LEEWAY, MAX_LIFE
+from tekton.auth.terms import LEEWAY, MAX_LIFE
 
 KIND: Final = "revocation"
 

@@ -23,11 +23,10 @@ from typing import Any, Final, NoReturn, TypeGuard
 
 import jwt
 
-from tekton.auth.keys import LEEWAY, KeyRing, SigningKey
+from tekton.auth.keys import KeyRing, SigningKey
+from tekton.auth.terms import AUDIENCE, ISSUER, LEEWAY
 from tekton.utils.tekton_errors import InvalidTokenError
 
-ISSUER: Final = "tekton"
-AUDIENCE: Final = "tekton"
 TYPE: Final = "at+jwt"
 MAX_BYTES: Final = 8192
 MAX_ROLES: Final = 16

@@ -12,15 +12,18 @@ import logging
 import re
 from collections.abc import Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from tekton.core.attribution import attributed
-from tekton.core.component_lifecycle.steps import Step
 from tekton.core.idempotency import Answer, Claim, IdempotencyKeys, carrying
 from tekton.gateway.problems import MEDIA_TYPE, headers_of, status_of, to_problem
 from tekton.gateway.request import Request, Response
 from tekton.gateway.router import Route
 from tekton.gateway.rsgi import Headers
 from tekton.utils.tekton_errors import InvalidIdempotencyKeyError, TektonError
+
+if TYPE_CHECKING:
+    from tekton.core.component_lifecycle.steps import Step
 
 KEY = "idempotency-key"
 REPLAYED = "idempotency-replayed"
@@ -86,7 +89,7 @@ def _key(headers: Headers) -> str:
     return values[0]
 
 
-def _built(route: Route, steps: Sequence[Step]) -> Answer:
+def _built(route: Route, steps: "Sequence[Step]") -> Answer:
     assert route.answer_of is not None
     return _answer(response_of(route, route.answer_of(steps)))
 

@@ -16,12 +16,13 @@ import msgspec
 
 from tekton.auth.api_keys import ApiKey, ApiKeys
 from tekton.auth.key_file import KeyFile
-from tekton.auth.keys import LEEWAY, KeyRing
+from tekton.auth.keys import KeyRing
 from tekton.auth.policy import Policy, PolicyRole, as_component
 from tekton.auth.principal import Principal, Via, owner
 from tekton.auth.revocations import Revocations
 from tekton.auth.roles import ROLES, Role, RoleTable, permission_of
-from tekton.auth.tokens import AUDIENCE, Claims, TokenIssuer, TokenVerifier
+from tekton.auth.terms import AUDIENCE, LEEWAY
+from tekton.auth.tokens import Claims, TokenIssuer, TokenVerifier
 from tekton.background import BackgroundTask
 from tekton.clock import SYSTEM_CLOCK, Clock
 from tekton.core.component_lifecycle import ComponentRegistry

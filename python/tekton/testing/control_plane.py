@@ -14,7 +14,7 @@ from types import SimpleNamespace, TracebackType
 from typing import Self, cast
 
 from tekton.auth.keys import KeyRing
-from tekton.auth.tokens import AUDIENCE
+from tekton.auth.terms import AUDIENCE
 from tekton.clock import SYSTEM_CLOCK
 from tekton.core.component_lifecycle import ComponentRegistry
 from tekton.core.forgetting import Forgetting

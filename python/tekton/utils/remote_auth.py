@@ -20,18 +20,21 @@ import base64
 import logging
 import random
 from contextlib import aclosing
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from tekton.auth.keys import LEEWAY, KeyRing
 from tekton.auth.policy import Policy, PolicyReader
 from tekton.auth.principal import Principal
-from tekton.auth.tokens import AUDIENCE, TokenVerifier
+from tekton.auth.terms import AUDIENCE, LEEWAY
 from tekton.background import BackgroundTask
 from tekton.clock import SYSTEM_CLOCK, Clock
 from tekton.utils.control_plane import ControlPlane
 from tekton.utils.tekton_errors import InvalidTokenError, TektonError, TransportError
+
+if TYPE_CHECKING:
+    from tekton.auth.keys import KeyRing
+    from tekton.auth.tokens import TokenVerifier
 
 TIMEOUT: Final = 2.0
 """Seconds for an answer to begin and, of the keys, to end."""
@@ -183,12 +186,11 @@ class RemoteAuth:
     def _is_vain(self, kid: str) -> bool:
         return self._knows(kid) or self._now() - self._asked_at < UNKNOWN_KEY_PAUSE
 
-    def _adopt_keys(self, ring: KeyRing | None) -> None:
+    def _adopt_keys(self, ring: "KeyRing | None") -> None:
         first, self._keys_at = self._keys_at == float("-inf"), self._now()
         if _names(ring) == _names(self._ring) and not first:
             return
-        self._ring = ring
-        self._verifier = None if ring is None else TokenVerifier(ring, audience=self._audience)
+        self._verify_by(ring)
         if ring is None:
             _logger.warning("%s signs tokens with a secret, so that they cannot be verified here", self._url)
         self._note_change()
@@ -224,11 +226,19 @@ class RemoteAuth:
 
     def _withdraw(self) -> None:
         """Use no key any more that the policy does not name: it may have become known to somebody."""
-        if not self._names >= _names(self._ring):
-            left = [key for key in self._ring.keys if key.kid in self._names] if self._ring else []
-            self._ring = KeyRing(left) if left else None
-            self._verifier = None if self._ring is None else TokenVerifier(self._ring, audience=self._audience)
+        if self._ring is not None and not self._names >= _names(self._ring):
+            from tekton.auth.keys import KeyRing
+
+            left = [key for key in self._ring.keys if key.kid in self._names]
+            self._verify_by(KeyRing(left) if left else None)
         self._note_change()
+
+    def _verify_by(self, ring: "KeyRing | None") -> None:
+        # Not when the module is imported: most components are never shown a token.
+        from tekton.auth.tokens import TokenVerifier
+
+        self._ring = ring
+        self._verifier = None if ring is None else TokenVerifier(ring, audience=self._audience)
 
     def _lose(self) -> None:
         if self._connected:
@@ -262,14 +272,16 @@ class RemoteAuth:
             _logger.warning("%s: %s", what, error)
 
 
-def _ring_of(document: Any) -> KeyRing | None:
+def _ring_of(document: Any) -> "KeyRing | None":
     """The keys in a JSON Web Key Set; None when it is empty. Raises ValueError for anything else."""
     if not isinstance(document, dict):
         raise ValueError("no JSON Web Key Set")
+    from tekton.auth.keys import KeyRing
+
     return None if document.get("keys") == [] else KeyRing.of_jwks(document)
 
 
-def _names(ring: KeyRing | None) -> frozenset[str]:
+def _names(ring: "KeyRing | None") -> frozenset[str]:
     return frozenset() if ring is None else frozenset(key.kid for key in ring.keys)
 
 

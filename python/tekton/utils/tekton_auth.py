@@ -15,7 +15,8 @@ from typing import Any, Final
 from tekton.auth.key_file import KeyFile
 from tekton.auth.keys import KeyRing
 from tekton.auth.roles import ROLES, permission_of
-from tekton.auth.tokens import ISSUER, TokenIssuer, TokenVerifier
+from tekton.auth.terms import ISSUER
+from tekton.auth.tokens import TokenIssuer, TokenVerifier
 from tekton.clock import SYSTEM_CLOCK
 from tekton.utils.data_dir import find_data_dir
 from tekton.utils.tekton_config import TektonConfig

@@ -7,7 +7,7 @@ import msgspec
 
 from tekton.auth.principal import Principal, Via
 from tekton.auth.roles import ACTIONS, PERMISSIONS, permission_of
-from tekton.auth.tokens import AUDIENCE
+from tekton.auth.terms import AUDIENCE
 from tekton.gateway.auth import AUTHENTICATED, PUBLIC
 from tekton.gateway.errors import (
     CredentialRequiredError,

@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from tekton.auth.keys import LEEWAY
 from tekton.auth.policy import as_component
 from tekton.auth.principal import Principal
-from tekton.auth.tokens import AUDIENCE
+from tekton.auth.terms import AUDIENCE, LEEWAY
 from tekton.gateway.errors import CredentialRequiredError, InvalidInputError, PermissionDeniedError
 from tekton.service.security import Security
 from tekton.utils.config_rules import check_subject
