@@ -17,7 +17,7 @@ from tekton.core.component_lifecycle import database
 from tekton.core.component_lifecycle.directory_lock import DirectoryLock
 from tekton.core.component_lifecycle.restore import finish_restore, stamps
 from tekton.core.component_lifecycle.witness import Witness, sync_directory, verify
-from tekton.utils.tekton_errors import BackupError, BackupExistsError, StorageCorruptError
+from tekton.utils.tekton_errors import BackupError, BackupExistsError
 
 FOLDER = "backups"
 
@@ -70,10 +70,10 @@ class BackupWriter:
         unfinished = path.with_name(path.name + _UNFINISHED)
         try:
             with self._reading(self._source) as source:
-                database.schema_version(source, self._source, len(database.MIGRATIONS))
+                version = database.schema_version(source, self._source, len(database.MIGRATIONS))
                 database.copy_to(source, unfinished, lambda: self._interrupted)
             with self._reading(unfinished) as copy:
-                _check(copy, unfinished)
+                database.check_any(copy, unfinished, version)
                 revision = database.mark_of(copy).revision
             _publish(unfinished, path)
         except apsw.InterruptError as error:
@@ -117,15 +117,6 @@ def _owning(data_dir: Path) -> Iterator[None]:
             yield
         finally:
             lock.release()
-
-
-def _check(connection: apsw.Connection, path: Path) -> None:
-    """Check a database of any schema: all of it when that is the newest one, and otherwise its pages."""
-    newest = len(database.MIGRATIONS)
-    if database.schema_version(connection, path, newest) == newest:
-        database.check(connection, path)
-    elif (found := connection.execute("PRAGMA integrity_check(1)").get) != "ok":
-        raise StorageCorruptError(str(path), str(found))
 
 
 def _new_name(folder: Path, now: float) -> Path:

@@ -20,6 +20,7 @@ import apsw
 import apsw.sqlite_extra
 
 from tekton.core.audit.entry import EMPTY, AuditHead
+from tekton.core.component_lifecycle.papers_digest import PapersDigest, read_digest
 from tekton.core.component_lifecycle.witness import Mark, sync_directory
 from tekton.failpoints import reach
 from tekton.utils.tekton_errors import SchemaVersionError, StorageCorruptError, StorageError, StorageFullError
@@ -95,7 +96,11 @@ _VERSION_3 = """
     );
 """
 
-MIGRATIONS: tuple[str, ...] = (_VERSION_1, _VERSION_2, _VERSION_3)
+_VERSION_4 = """
+    ALTER TABLE meta ADD COLUMN papers BLOB; -- digest of documents and idempotency_keys; NULL: of no batch yet
+"""
+
+MIGRATIONS: tuple[str, ...] = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4)
 """The script at position n takes schema n to n + 1. Released scripts are never changed.
 
 None of them adds or removes rows of `components` and `changes`: that is verified before a step is committed.
@@ -264,8 +269,8 @@ def prepare(
     connection.pragma("cache_size", -_CACHE_KIB)
 
 
-def check(connection: apsw.Connection, path: Path) -> None:
-    """Read every page. Raises StorageCorruptError for the first one that is wrong.
+def check(connection: apsw.Connection, path: Path) -> PapersDigest:
+    """Read every page. Raises StorageCorruptError for the first one that is wrong. The digest of its papers.
 
     A page that the disk never wrote is an old page, with a checksum that is right. What gives it away is that it does
     not agree with others; that is why tables are compared too.
@@ -276,6 +281,18 @@ def check(connection: apsw.Connection, path: Path) -> None:
         if (found := connection.execute(question).get) != answer:
             # SQLite's report has several lines.
             raise StorageCorruptError(str(path), " ".join(str(found).split()))
+    papers = read_digest(connection.execute)
+    if connection.execute("SELECT papers FROM meta").get not in (papers.value, None):
+        raise StorageCorruptError(str(path), "documents or idempotency keys are not those that were stored last")
+    return papers
+
+
+def check_any(connection: apsw.Connection, path: Path, version: int) -> None:
+    """Check a database of the schema *version*: all of it when that is the newest one, and otherwise its pages."""
+    if version == len(MIGRATIONS):
+        check(connection, path)
+    elif (found := connection.execute("PRAGMA integrity_check(1)").get) != "ok":
+        raise StorageCorruptError(str(path), str(found))
 
 
 def copy_to(connection: apsw.Connection, path: Path, interrupted: Callable[[], bool] = lambda: False) -> None:

@@ -30,6 +30,7 @@ from tekton.core.audit.entry import AuditHead, Row, chained, draft
 from tekton.core.audit.query import RESTORE
 from tekton.core.component_lifecycle import database
 from tekton.core.component_lifecycle.directory_lock import DirectoryLock
+from tekton.core.component_lifecycle.papers_digest import read_digest
 from tekton.core.component_lifecycle.store import HistoryEntry
 from tekton.core.component_lifecycle.witness import Mark, Witness, sync_directory, verify
 from tekton.core.lifecycle import ComponentState
@@ -62,6 +63,7 @@ _CHANGES_AFTER = "SELECT count(*) FROM changes WHERE revision > ? AND kind <> 'r
 _NOTE = "INSERT INTO changes VALUES (?, ?, ?, ?, ?, ?)"
 _RENEW = "UPDATE meta SET sequence = ?, revision = ?, incarnation = ?, identity = ?, chain = ?, kept = kept + 1"
 _ENTER = "INSERT INTO audit VALUES (?, ?, ?)"
+_RENEW_PAPERS = "UPDATE meta SET papers = ?"
 _RENEW_AUDIT = "UPDATE meta SET audit_seq = ?, audit_hash = ?, audit_kept = audit_kept + 1"
 
 
@@ -197,12 +199,12 @@ class Restoration:
     def _count_lost(self) -> int:
         path, witnessed = self._database, next(iter(self._known), None)
         with database.opening(path), database.reading(path) as connection:
-            database.schema_version(connection, path, len(database.MIGRATIONS))
+            version = database.schema_version(connection, path, len(database.MIGRATIONS))
             mark = database.mark_of(connection)
             self._known.append(mark)
             self._entered = database.audit_head_of(connection).seq
             verify(mark, witnessed, path)
-            database.check(connection, path)
+            database.check_any(connection, path, version)
             self._taken_back = _taken_back(connection, mark)
             lost: int = connection.execute(_CHANGES_AFTER, (self.backup_revision,)).get
         return lost
@@ -229,6 +231,7 @@ class Restoration:
                 staged.execute(_RENEW_AUDIT, (entry.seq, entry.hash))
                 if self._taken_back is not None:
                     _take_back(staged, self._taken_back, old.identity)
+                    staged.execute(_RENEW_PAPERS, (read_digest(staged.execute).value,))
             staged.pragma("journal_mode", "delete")
 
     def _entry(self, end: AuditHead, revision: int) -> Row:

@@ -10,6 +10,7 @@ import msgspec
 
 from tekton.core.audit.entry import AuditHead, Draft, Row, chained
 from tekton.core.component_lifecycle.documents import DocumentChange
+from tekton.core.component_lifecycle.papers_digest import DigestChange, PapersDigest
 from tekton.core.component_lifecycle.store import Mutation, Papers
 from tekton.core.component_lifecycle.witness import Mark
 
@@ -20,8 +21,8 @@ _encode = msgspec.json.Encoder().encode
 # of its instance has overtaken it; within a batch the comparisons of revisions do.
 WRITER = """
     CREATE TEMP VIEW batch (mutations, sequence, revision, incarnation, identity, chain, kept, surplus,
-                            audit, audit_seq, audit_hash, audit_kept, audit_base, intents, documents, keys)
-        AS SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+                            audit, audit_seq, audit_hash, audit_kept, audit_base, intents, documents, keys, papers)
+        AS SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
             WHERE false;
 
     CREATE TEMP TRIGGER write_batch INSTEAD OF INSERT ON batch BEGIN
@@ -55,7 +56,7 @@ WRITER = """
         DELETE FROM changes WHERE revision IN (SELECT revision FROM changes ORDER BY revision LIMIT new.surplus);
 
         UPDATE meta SET sequence = new.sequence, revision = new.revision, incarnation = new.incarnation,
-            chain = new.chain, kept = new.kept;
+            chain = new.chain, kept = new.kept, papers = new.papers;
     END;
 
     CREATE TEMP TRIGGER write_audit INSTEAD OF INSERT ON batch WHEN new.audit IS NOT NULL BEGIN
@@ -97,7 +98,7 @@ WRITER = """
     END;
 """
 """What a connection needs before it can `WRITE`."""
-WRITE = "INSERT INTO batch VALUES (jsonb(?), ?, ?, ?, ?, ?, ?, ?, jsonb(?), ?, ?, ?, ?, ?, jsonb(?), jsonb(?))"
+WRITE = "INSERT INTO batch VALUES (jsonb(?), ?, ?, ?, ?, ?, ?, ?, jsonb(?), ?, ?, ?, ?, ?, jsonb(?), jsonb(?), ?)"
 
 
 class AuditState(NamedTuple):
@@ -119,6 +120,7 @@ class Batch(NamedTuple):
     added: int
     mark: Mark
     audit: AuditState
+    papers: DigestChange
     entries: bytes | None = None
     entered: int = 0
     intents: bytes | None = None
@@ -126,12 +128,15 @@ class Batch(NamedTuple):
     keys: bytes | None = None
 
     @classmethod
-    def of(cls, mutations: Sequence[Mutation], papers: Papers, mark: Mark, audit: AuditState) -> Self:
-        """*mutations* and *papers*, to be written where *mark* and *audit* hold."""
+    def of(
+        cls, mutations: Sequence[Mutation], papers: Papers, mark: Mark, audit: AuditState, digest: PapersDigest
+    ) -> Self:
+        """*mutations* and *papers*, to be written where *mark*, *audit* and *digest* hold."""
         content = _encode(mutations)
         rows = chained(audit.head, papers.audit)
-        documents = _documents(papers.documents)
-        keys = _keys(papers)
+        changed, claimed = _last_documents(papers.documents), _last_keys(papers)
+        documents = _encode([(kind, id_, body and body.hex()) for kind, id_, body in changed]) if changed else None
+        keys = _encode(claimed) if claimed else None
         # The hash of an entry vouches for all entries before it.
         vouched = b"".join((content, rows[-1].hash if rows else b"", documents or b"", keys or b""))
         revision = max((mutation.revision for mutation in mutations), default=0)
@@ -142,6 +147,7 @@ class Batch(NamedTuple):
             audit
             if not rows
             else AuditState(AuditHead(rows[-1].seq, rows[-1].hash), audit.kept + len(rows), audit.base),
+            digest.after(changed, claimed),
             _entries(rows) if rows else None,
             len(rows),
             _intents(papers.audit),
@@ -150,17 +156,18 @@ class Batch(NamedTuple):
         )
 
     @classmethod
-    def trimming(cls, mark: Mark, audit: AuditState, base: int, dropped: int) -> Self:
+    def trimming(cls, mark: Mark, audit: AuditState, digest: PapersDigest, base: int, dropped: int) -> Self:
         """That the oldest *dropped* entries of the audit log, up to *base*, go."""
         after = mark.after(b"trim %d" % base, revision=0, incarnation=mark.incarnation)
-        return cls(b"[]", 0, after, AuditState(audit.head, audit.kept - dropped, base), b"[]")
+        kept = AuditState(audit.head, audit.kept - dropped, base)
+        return cls(b"[]", 0, after, kept, digest.after((), ()), b"[]")
 
     @classmethod
-    def opening(cls, mark: Mark, audit: AuditState) -> Self:
+    def opening(cls, mark: Mark, audit: AuditState, digest: PapersDigest) -> Self:
         """That a new incarnation begins."""
         incarnation = mark.incarnation + 1
         after = mark.after(b"incarnation %d" % incarnation, revision=0, incarnation=incarnation)
-        return cls(b"[]", 0, after, audit)
+        return cls(b"[]", 0, after, audit, digest.after((), ()))
 
     def values(self, kept: int, surplus: int) -> tuple[object, ...]:
         """The values for `WRITE`, after which *kept* changes are kept, *surplus* old ones having gone."""
@@ -169,6 +176,7 @@ class Batch(NamedTuple):
         rows, *others = (one if one is None else one.decode() for one in arrays)
         return (
             self.mutations.decode(), *self.mark, kept, surplus, rows, seq, digest, entries, base, *others,
+            self.papers.value,
         )  # fmt: skip
 
 
@@ -182,12 +190,12 @@ def _intents(drafts: Sequence[Draft]) -> bytes | None:
     return _encode(begun + concluded) if begun or concluded else None
 
 
-def _documents(changes: Sequence[DocumentChange]) -> bytes | None:
-    last = {(kind, name): None if body is None else body.hex() for kind, name, body in changes}
-    return _encode([(*key, body) for key, body in last.items()]) if last else None
+def _last_documents(changes: Sequence[DocumentChange]) -> list[DocumentChange]:
+    """The last change of each document."""
+    return list({(change.kind, change.id): change for change in changes}.values())
 
 
-def _keys(papers: Papers) -> bytes | None:
+def _last_keys(papers: Papers) -> list[tuple[object, ...]]:
+    """The last row of each key, and of those that go the id and None."""
     last = {row.id: row for row in papers.keys}
-    forgotten = [(id_, None) for id_ in papers.forgotten if id_ not in last]
-    return _encode([*forgotten, *last.values()]) if forgotten or last else None
+    return [*((id_, None) for id_ in papers.forgotten if id_ not in last), *last.values()]

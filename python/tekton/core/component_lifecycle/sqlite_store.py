@@ -34,6 +34,7 @@ from tekton.core.component_lifecycle import database, lock_holders
 from tekton.core.component_lifecycle.directory_lock import DirectoryLock
 from tekton.core.component_lifecycle.documents import Bodies
 from tekton.core.component_lifecycle.log_keeper import LogKeeper
+from tekton.core.component_lifecycle.papers_digest import PapersDigest
 from tekton.core.component_lifecycle.restore import finish_restore
 from tekton.core.component_lifecycle.sqlite_batch import WRITE, WRITER, AuditState, Batch
 from tekton.core.component_lifecycle.store import (
@@ -121,6 +122,7 @@ class SqliteStore:
         self._mark = ORIGIN
         self._kept = 0
         self._audit = AuditState(EMPTY, 0, 0)
+        self._papers = PapersDigest()
         self._failure: StorageUnknownError | None = None
 
     def open(self) -> Loaded:
@@ -145,7 +147,7 @@ class SqliteStore:
         """See RegistryStore."""
         connection = self._usable()
         self._move_log(connection, idle=False)
-        self._write(connection, Batch.of(batch, papers, self._mark, self._audit))
+        self._write(connection, Batch.of(batch, papers, self._mark, self._audit, self._papers))
 
     def tidy(self) -> None:
         """See RegistryStore. Moves the log into the database when it has got long enough for that."""
@@ -192,7 +194,7 @@ class SqliteStore:
         base, dropped = found
         if not dropped:
             return False
-        self._write(connection, Batch.trimming(self._mark, self._audit, base, dropped))
+        self._write(connection, Batch.trimming(self._mark, self._audit, self._papers, base, dropped))
         return bool(dropped == _MAX_TRIMMED)
 
     def close(self) -> None:
@@ -214,7 +216,7 @@ class SqliteStore:
         if version == 0:
             verify(ORIGIN, witnessed, self._path)
         database.prepare(connection, self._path, version, self._migrations)
-        database.check(connection, self._path)
+        self._papers = database.check(connection, self._path)
         meta: Any = connection.execute(_META).fetchall()[0]
         *mark, self._kept, seq, digest, entries, base = meta
         self._mark = Mark._make(mark)
@@ -232,7 +234,7 @@ class SqliteStore:
         return Loaded(records, self._mark.revision, self._mark.incarnation, _documents(connection), intents, keys)
 
     def _count_incarnation(self, connection: apsw.Connection) -> None:
-        batch = Batch.opening(self._mark, self._audit)
+        batch = Batch.opening(self._mark, self._audit, self._papers)
         connection.execute(WRITE, batch.values(self._kept, 0))
         self._mark = batch.mark
         self._witness.open(batch.mark)
@@ -256,6 +258,7 @@ class SqliteStore:
                 raise self._stop(connection, f"the witness could not be written: {error}") from error
             _logger.warning("the witness of revision %d could not be written: %s", mark.revision, error)
         self._mark, self._kept, self._audit = mark, kept, batch.audit
+        self._papers.accept(batch.papers)
         if self._log is not None:
             self._log.wrote(added + batch.entered, len(batch.mutations))
         if _was_removed(connection):
