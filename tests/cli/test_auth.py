@@ -155,6 +155,7 @@ def test_what_is_not_granted_is_not_permitted(tekton: Any, plane: Any, double: A
         (["--subject", "ci"], {"subject": "ci"}),
         (["--subject", "ci", "--bar"], {"subject": "ci", "bar": True}),
         (["--subject", "ci", "--restore"], {"subject": "ci", "restore": True}),
+        (["--subject", "ci", "--role", "a", "--role", "b"], {"subject": "ci", "roles": ["a", "b"]}),
     ],
 )
 def test_a_revocation_names_what_is_meant(tekton: Any, plane: Any, arguments: list[str], body: Any) -> None:
@@ -174,8 +175,12 @@ def test_a_token_is_read_from_stdin(tekton: Any, plane: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["a.b.c", "--subject", "ci"], ["a.b.c", "--bar"], ["--id", "t", "--restore"]]
-)
+    "arguments",
+    [
+        [], ["a.b.c", "--subject", "ci"], ["a.b.c", "--bar"], ["--id", "t", "--restore"], ["--id", "t", "--role", "a"],
+        ["--subject", "ci", "--bar", "--role", "a"],
+    ],
+)  # fmt: skip
 def test_a_revocation_of_nothing_or_two_things_is_a_mistake(tekton: Any, arguments: list[str]) -> None:
     assert tekton("auth", "revoke", *arguments).exit_code == 2
 

@@ -348,6 +348,20 @@ def test_others_tokens_are_revoked_by_who_manages_them(system: Any, token: Calla
     assert mona.status("GET", "/api/components") == 200
 
 
+def test_a_role_is_taken_from_a_subject(system: Any, token: Callable[..., str], owner: Any) -> None:
+    path = "/api/audit"
+    deputy = Caller(system, token("deputy", "admin"))
+    assert deputy.status("GET", path) == 200
+
+    status, answer = owner.ask("POST", "/api/auth/revoke", {"subject": "deputy", "roles": ["admin"]})
+
+    assert (status, answer) == (200, {"revoked": "roles:deputy"})
+    assert deputy.status("GET", path) == 403
+    assert owner.status("POST", "/api/auth/revoke", {"subject": "mona", "roles": ["monitor"]}) == 422, "configured"
+    assert owner.status("POST", "/api/auth/revoke", {"token_id": "t", "roles": ["monitor"]}) == 422
+    assert owner.status("POST", "/api/auth/revoke", {"subject": "a", "roles": ["b"], "bar": True}) == 422
+
+
 async def test_what_is_open_ends_when_the_token_is_revoked(
     system: Any, owner: Caller, token: Callable[..., str]
 ) -> None:

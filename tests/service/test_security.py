@@ -104,6 +104,21 @@ async def test_what_an_administrator_binds_is_kept_beside_the_configuration(plan
     assert (plane.security.bound("ci"), plane.security.bound("mona")) == ({"operator", "monitor"}, frozenset())
 
 
+async def test_what_was_bound_is_taken_back_and_counts_in_nothing_that_was_given(plane: Plane) -> None:
+    await plane.security.bind("ci", ["operator", "monitor"])
+    token = await plane.token("ci", "operator", "monitor")
+    epoch = plane.security._epoch()
+
+    assert await plane.security.unbind("ci", ["operator", "admin"]) == ["operator"]
+
+    assert plane.roles(token) == ("monitor",)
+    assert plane.security._epoch() != epoch, "who asks again is looked at again"
+    assert await plane.security.unbind("ci", ["monitor"]) == ["monitor"]
+    assert (plane.security.bound("ci"), dict(plane.registry.documents.all("principal"))) == (frozenset(), {})
+    assert await plane.security.unbind("mona", ["monitor"]) == [], "the configuration has bound it"
+    assert "monitor" in plane.security.bound("mona")
+
+
 async def test_another_configuration_changes_what_tokens_give_and_what_is_open(plane: Plane) -> None:
     token = await plane.token("mona", "monitor", "deployer")
     epoch = plane.security._epoch()

@@ -229,6 +229,7 @@ def list_signing_keys(output: str, target: Target) -> None:
 @click.option("--subject", metavar="NAME", help="All tokens that this subject has now.")
 @click.option("--bar", is_flag=True, help="With --subject: and nothing else of it either, keys included.")
 @click.option("--restore", is_flag=True, help="With --subject: accept again what it is given from now on.")
+@click.option("--role", "roles", multiple=True, metavar="ROLE", help="With --subject: only this role. May be repeated.")
 @click.option("--reason", default="", metavar="TEXT", help="Why; kept in the audit log.")
 @target_options
 def revoke(
@@ -238,6 +239,7 @@ def revoke(
     subject: str | None,
     bar: bool,
     restore: bool,
+    roles: tuple[str, ...],
     reason: str,
     target: Target,
 ) -> None:
@@ -248,11 +250,14 @@ def revoke(
     """
     if sum(given is not None for given in (text, token_id, subject)) != 1:
         raise click.UsageError("name one of TOKEN, --id and --subject")
-    if (bar or restore) and subject is None:
-        raise click.UsageError("--bar and --restore are for a --subject")
+    if (bar or restore or roles) and subject is None:
+        raise click.UsageError("--bar, --restore and --role are for a --subject")
+    if bar + restore + bool(roles) > 1:
+        raise click.UsageError("--bar, --restore or --role, one of them")
     shown = sys.stdin.read().strip() if text == "-" else text
-    order = {"token": shown, "token_id": token_id, "subject": subject, "bar": bar, "restore": restore, "reason": reason}
-    body = {name: value for name, value in order.items() if value not in (None, False, "")}
+    named = {"token": shown, "token_id": token_id, "subject": subject}
+    order = {**named, "bar": bar, "restore": restore, "roles": list(roles), "reason": reason}
+    body = {name: value for name, value in order.items() if value}
     revoked = connect(target).post("/api/auth/revoke", body=body)["revoked"]
     say(f"{revoked} is accepted again" if restore else f"{revoked} is not accepted any more")
 

@@ -140,6 +140,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("tekton auth revoke --id 5hJ0Yk3vQ9pLm2XaZk3vQw", "one token"),
         ("tekton auth revoke --subject ci", "all tokens that it has now"),
         ("tekton auth revoke --subject ci --bar", "and its keys, until it is restored"),
+        ("tekton auth revoke --subject ci --role operator", "only this role, which a token or a key has given it"),
     ),
     "auth whoami": (("tekton auth whoami", "as whom this command line acts"),),
     "auth can-i": (

@@ -151,10 +151,8 @@ class Security:
         """The roles that policy binds to *subject*."""
         if subject == "owner":
             return frozenset(self.table.roles) - {"anonymous"}
-        body = self._documents.all(KIND).get(subject)
-        given = () if body is None else msgspec.json.decode(body, type=_Bound).roles
         supervised = ("component",) if self._runs(subject) else ()
-        return frozenset((*self._bindings.get(subject, ()), *given, *supervised))
+        return frozenset((*self._bindings.get(subject, ()), *self._given(subject), *supervised))
 
     def is_guarded(self, component_id: str) -> bool:
         """True for a component that can prove who it is, so that anonymous callers must not speak for it."""
@@ -344,13 +342,29 @@ class Security:
         missing = set(roles) - self.bound(subject)
         if not missing:
             return
-        body = self._documents.all(KIND).get(subject)
-        given = () if body is None else msgspec.json.decode(body, type=_Bound).roles
-        bound = _Bound(tuple(sorted({*given, *missing})))
+        bound = _Bound(tuple(sorted({*self._given(subject), *missing})))
         await self._documents.put(
             KIND, subject, msgspec.json.encode(bound), action="principal.bind", detail=", ".join(bound.roles)
         )
         self._tell()
+
+    async def unbind(self, subject: str, roles: Iterable[str]) -> list[str]:
+        """Take *roles* back that `bind` has bound to *subject*; those that were. Raises StorageError as `bind` does."""
+        given = self._given(subject)
+        taken = sorted(set(roles).intersection(given))
+        if taken:
+            left = _Bound(tuple(role for role in given if role not in taken))
+            action, detail = "principal.unbind", ", ".join(taken)
+            if left.roles:
+                await self._documents.put(KIND, subject, msgspec.json.encode(left), action=action, detail=detail)
+            else:
+                await self._documents.delete(KIND, subject, action=action, detail=detail)
+            self._take_back()
+        return taken
+
+    def _given(self, subject: str) -> tuple[str, ...]:
+        body = self._documents.all(KIND).get(subject)
+        return () if body is None else msgspec.json.decode(body, type=_Bound).roles
 
 
 async def open_security(

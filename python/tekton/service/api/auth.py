@@ -94,6 +94,8 @@ class Revoke(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is not accepted any more: a `token`, or the one with a `token_id`, or all tokens that a `subject` has.
 
     With `bar` nothing is accepted from the subject, keys and later tokens included, until it is told with `restore`.
+    With `roles` only these do not count any more, in whatever the subject has or will have: roles that were bound to it
+    by making a token or a key.
     """
 
     token: str | None = None
@@ -101,11 +103,12 @@ class Revoke(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     subject: Annotated[str, msgspec.Meta(min_length=1, max_length=256)] | None = None
     bar: bool = False
     restore: bool = False
+    roles: Annotated[list[str], msgspec.Meta(max_length=16)] = []
     reason: Reason = ""
 
 
 class Revoked(msgspec.Struct, frozen=True):
-    """What was revoked: `token:<id>` or `subject:<name>`."""
+    """What was revoked: `token:<id>`, `subject:<name>` or `roles:<name>`."""
 
     revoked: str
 
@@ -188,6 +191,8 @@ class Auth:
         order: Revoke = request.body
         if sum(one is not None for one in (order.token, order.token_id, order.subject)) != 1:
             raise InvalidInputError("", "expected one of token, token_id and subject")
+        if order.roles and order.subject is None:
+            raise InvalidInputError("/roles", "roles are taken from a subject")
         if order.token is not None:
             return await self._revoke_token(request.principal, order.token, order.reason)
         self._check_manager(request.principal)
@@ -220,8 +225,10 @@ class Auth:
 
     async def _revoke_subject(self, subject: str, order: Revoke) -> Revoked:
         security = self._system.security
-        if order.bar and order.restore:
-            raise InvalidInputError("/restore", "bar or restore, not both")
+        if order.bar + order.restore + bool(order.roles) > 1:
+            raise InvalidInputError("/restore", "only one of bar, restore and roles")
+        if order.roles:
+            return await self._unbind(subject, order.roles)
         if order.bar:
             await security.bar(subject, order.reason)
         elif order.restore:
@@ -229,6 +236,14 @@ class Auth:
         else:
             await security.revoke_issued(subject, order.reason)
         return Revoked(f"subject:{subject}")
+
+    async def _unbind(self, subject: str, roles: Sequence[str]) -> Revoked:
+        security = self._system.security
+        await security.unbind(subject, roles)
+        # What is left is bound by what only its owner can change.
+        if left := security.bound(subject).intersection(roles):
+            raise InvalidInputError("/roles", f"{min(left)} is bound to {subject} by the configuration")
+        return Revoked(f"roles:{subject}")
 
     def _check_manager(self, caller: Principal) -> None:
         if not caller.grants.allows("auth:manage"):
