@@ -14,6 +14,7 @@ site=$(mktemp -d)
 json='content-type: application/json'
 id=${TEKTON_COMPONENT_ID:-telos}
 supervised=${TEKTON_INSTANCE_UUID:-}
+local=${TEKTON_SOCKET:+http://localhost}
 instance=
 interval=10
 server=
@@ -39,10 +40,10 @@ publish() {
 
 open_requirements() { sed 's/.*"open": \([0-9]*\).*/\1/' "$site/requirements.json"; }
 
-# tekton METHOD PATH JSON: the answer, then a line with the status (000: nobody there).
+# tekton METHOD PATH JSON: the answer, then a line with the status (000: nobody there). On the socket nobody speaks TLS.
 tekton() {
     curl --silent --max-time 5 ${TEKTON_SOCKET:+--unix-socket "$TEKTON_SOCKET"} --request "$1" --header "$json" \
-        --data "$3" --write-out '\n%{http_code}\n' "$TEKTON_URL$2" || true
+        --data "$3" --write-out '\n%{http_code}\n' "${local:-$TEKTON_URL}$2" || true
 }
 
 status_of() { tail -n 1; }
