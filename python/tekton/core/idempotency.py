@@ -21,7 +21,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextvars import ContextVar
 from hashlib import sha256
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, Self
 
 import msgspec
 
@@ -123,11 +123,18 @@ class Claim:
     *build* makes the answer of the steps of a command where that is possible. Of a *secret* answer only the status is
     kept. A claim is passed on to the commit queue in the task of the request (`carrying`); the queue calls `take`,
     `row`, `forgotten` and `written`.
+
+    Its row is `none`, then `sent` when the queue has taken it along, and then `kept`, `lost` (whether it is on the disk
+    is unknown), or `none` again when it was refused. Its work is `under way`, and then `over` or `abandoned`. When
+    neither the work nor the row is under way any more, it is settled:
+
+        none  nothing was done, the key is as good as never seen
+        kept  the answer is kept, if there is one
+        lost  nobody knows
     """
 
     __slots__ = (
-        "_abandoned", "_answer", "_carried", "_durable", "_forgotten", "_keys", "_lost", "_over", "_size", "at",
-        "build", "id", "request", "secret", "subject",
+        "_answer", "_forgotten", "_keys", "_row", "_size", "_work", "at", "build", "id", "request", "secret", "subject",
     )  # fmt: skip
 
     def __init__(self, keys: "IdempotencyKeys", id: str, subject: str, request: str, at: float) -> None:  # noqa: A002
@@ -141,46 +148,47 @@ class Claim:
         self._size = 0
         self._answer: Answer | None = None
         self._forgotten: list[str] = []
-        self._carried = self._durable = self._lost = self._abandoned = self._over = False
+        self._row: Literal["none", "sent", "kept", "lost"] = "none"
+        self._work: Literal["under way", "over", "abandoned"] = "under way"
 
     @property
     def touched(self) -> bool:
         """True when something that the request does has been made durable, or may be."""
-        return self._carried or self._lost
+        return self._row != "none"
 
     async def conclude(self, answer: Answer) -> Answer:
         """The answer to give: *answer*, or the one that was kept with the change; durable on return if that can be.
 
         What cannot be kept is answered all the same; when it comes again, its outcome is unknown.
         """
-        if self._carried and not self._durable:
+        if self._row in ("sent", "lost"):
             # Nobody has waited for the command; its row comes first.
             await self._keys.writer.flush()
-        if self._durable and self._answer is not None:
+        if self._row == "kept" and self._answer is not None:
             answer = self._answer
-        elif not self._lost:
-            self._answer, self._over = answer, True
+        elif self._row != "lost":
+            self._answer, self._work = answer, "over"
             try:
                 await self._keys.writer.keep_key(self)
             except StorageError as error:
                 self._answer = None
                 _logger.warning("the answer to a request with a key is not kept: %s", error)
-        self._over = True
+        self._work = "over"
         self._settle()
         return answer
 
     def abandon(self) -> None:
         """Whoever carried it out says no more. If nothing was done, it may come again as if for the first time."""
-        self._abandoned = True
+        self._work = "abandoned"
         self._settle()
 
     # What the commit queue calls.
 
     def take(self) -> "Self | None":
         """The claim itself, for the entry that carries its row: the first time that this is asked, or None."""
-        if self._carried or self._over or self._abandoned:
+        if self._row != "none" or self._work != "under way":
             return None
-        self._carried = True
+        self._row = "sent"
         return self
 
     def row(self, steps: "Sequence[Step]") -> KeyRow:
@@ -203,26 +211,25 @@ class Claim:
     def written(self, error: StorageError | None) -> None:
         """The row is durable, or why it is not."""
         if error is None:
-            self._durable = self._carried = True
+            self._row = "kept"
         elif isinstance(error, StorageUnknownError):
-            self._lost = True
+            self._row = "lost"
         else:
             self._keys.not_forgotten(self._forgotten)
             self._answer = None
-            self._carried = self._durable
+            self._row = "none" if self._row == "sent" else self._row
         self._forgotten = []
         self._settle()
 
     def _settle(self) -> None:
         """Nobody carries it out any more, and what was on its way has arrived: what is known of it from now on."""
-        if not (self._over or self._abandoned) or (self._carried and not self._durable and not self._lost):
+        if self._work == "under way" or self._row == "sent":
             return
-        if not self._durable and not self._lost:
+        if self._row == "none":
             self._keys.drop(self.id)
-        elif self._durable and self._answer is not None:
-            self._keys.settle(self.id, self._size)
         else:
-            self._keys.settle(self.id, None)
+            known = self._row == "kept" and self._answer is not None
+            self._keys.settle(self.id, self._size if known else None)
 
 
 class IdempotencyKeys:
