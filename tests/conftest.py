@@ -16,8 +16,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from hypothesis import HealthCheck, settings
 
 from tekton.core.component_lifecycle import ComponentRegistry
+from tekton.testing import free_port
 
 # Hundreds of processes are started, and none should compile all modules anew: an installed package does not either.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -27,6 +29,22 @@ os.environ.setdefault("PYTHONPYCACHEPREFIX", str(Path(__file__).resolve().parent
 signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD})
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+# How long an example takes, or is in the making, says how busy the machine is, and nothing of what is tested.
+# Where a failure would hold up somebody else's change, the same examples every time.
+settings.register_profile(
+    "tekton", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=bool(os.environ.get("CI"))
+)
+settings.load_profile("tekton")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files stay whole where tests run in several processes; those that start whole systems share one."""
+    root = Path(__file__).parent
+    for item in items:
+        place = item.path.relative_to(root)
+        group = "e2e" if place.parts[0] == "e2e" else str(place)
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture
@@ -99,3 +117,9 @@ def _memory_disk(at: Path, options: str) -> Iterator[Path]:
 def memory_disk() -> Callable[[Path, str], AbstractContextManager[Path]]:
     """`with memory_disk(path, "size=2m")`: a file system of its own at *path*. Needs root; skipped without."""
     return _memory_disk
+
+
+@pytest.fixture(name="free_port")
+def _free_port() -> int:
+    """The first of four ports in a row that nobody uses."""
+    return free_port(4)

@@ -23,7 +23,7 @@ def with_current_help(text: str) -> str:
 
 def verbs() -> set[str]:
     """All verbs, and those below them: `config`, `config check`."""
-    root = click.Context(cli, info_name="tekton")
+    root = _root()
     return {path for name in VERBS for path in _below(name, cli.get_command(root, name))} - {"status"}
 
 
@@ -37,9 +37,14 @@ def shown(text: str) -> set[str]:
     return {block[2].strip() for block in _BLOCK.finditer(text) if block[2]}
 
 
+def _root() -> click.Context:
+    # Commands remember the names of the help option from the first context that asks.
+    return click.Context(cli, info_name="tekton", terminal_width=88, **cli.context_settings)
+
+
 def _help(words: Sequence[str]) -> str:
     command: click.Command = cli
-    context = click.Context(cli, info_name="tekton", terminal_width=88, **cli.context_settings)
+    context = _root()
     for word in words:
         assert isinstance(command, click.Group)
         below = command.get_command(context, word)

@@ -14,7 +14,7 @@ TYPED = [line for examples in EXAMPLES.values() for line, _ in examples if line.
 
 
 def paths(verb: str) -> list[str]:
-    return below(verb, cli.get_command(click.Context(cli), verb))
+    return below(verb, cli.get_command(click.Context(cli, **cli.context_settings), verb))
 
 
 def below(path: str, command: click.Command | None) -> list[str]:

@@ -51,7 +51,7 @@ def test_the_tree_has_a_row_for_every_component_and_says_what_it_waits_for(
     progress: Progress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.stderr", Terminal())
-    with click.Context(cli):
+    with click.Context(cli, **cli.context_settings):
         notes = {("engram", "unknown"): "http /ready: no answer", ("hermes", "ready"): "never shown"}
         tree = Tree(progress, note_of=lambda name, state: notes.get((name, state)))
     tree.finish()
@@ -74,7 +74,7 @@ def test_after_the_start_has_settled_the_tree_becomes_lines(
     terminal = Terminal()
     monkeypatch.setattr("sys.stderr", terminal)
     piece = News("change", 2, [], double.change(2, "hermes", "ready", "degraded"))
-    with click.Context(cli):
+    with click.Context(cli, **cli.context_settings):
         tree = Tree(progress)
         tree.update(piece)
         tree.finish()

@@ -1,7 +1,7 @@
 """Components served for real, beside a control plane with the real registry."""
 
 import asyncio
-import socket
+import json
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,7 +12,9 @@ import msgspec
 import pytest
 
 from tekton.component import Component, Request, Response, readiness
+from tekton.core.degradation.deadline import time_left
 from tekton.core.lifecycle import ComponentRecord, ComponentRegistration, ComponentState
+from tekton.testing import free_port
 from tekton.testing.control_plane import InMemoryControlPlane
 from tekton.utils.component_client import ControlPlane, find_component
 from tekton.utils.tekton_errors import InvalidIdError, PortInUseError, TransportError
@@ -351,9 +353,7 @@ async def test_plain_functions_and_bodies_and_own_answers() -> None:
 class TestPort:
     @pytest.fixture
     def free(self) -> int:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            return int(probe.getsockname()[1])
+        return free_port()
 
     async def test_the_argument_comes_first(self, free: int, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PORT", "1")
@@ -411,3 +411,21 @@ def test_it_is_one_of_the_names_of_the_package() -> None:
     import tekton
 
     assert tekton.Component is Component
+
+
+@pytest.mark.parametrize(
+    ("header", "limited"), [("60", True), ("-1", False), ("nan", False), ("soon", False), (None, False)]
+)
+async def test_what_a_handler_calls_has_no_more_time_than_its_caller_gives(header: str | None, limited: bool) -> None:
+    async def asgi(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": json.dumps(time_left() is not None).encode()})
+
+    app = greeter(None)
+    app.get("/left")(lambda _: time_left() is not None)
+    app.mount("/mounted", asgi)
+    headers = {} if header is None else {"Tekton-Timeout": header}
+    async with app, HttpClient(f"http://127.0.0.1:{app.port}") as client:
+        found = [await client.request("GET", path, headers=headers) for path in ("/left", "/mounted")]
+
+    assert found == [limited, limited]

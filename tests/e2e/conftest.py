@@ -18,17 +18,13 @@ from typing import Any, Self, TypeVar
 import psutil
 import pytest
 
+from tekton.testing import free_port
+
 PATIENCE = 20.0
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 Json = dict[str, Any]
 _T = TypeVar("_T")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def eventually(condition: Callable[[], _T], what: str, patience: float = PATIENCE) -> _T:

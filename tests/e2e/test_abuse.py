@@ -19,6 +19,8 @@ from typing import Any, NamedTuple
 import psutil
 import pytest
 
+from tekton.testing import free_port
+
 SILENT = int(os.environ.get("TEKTON_SILENT_CONNECTIONS", "2000"))
 SLOW = int(os.environ.get("TEKTON_SLOW_BODIES", "200"))
 PIPELINED = int(os.environ.get("TEKTON_PIPELINED", "1000"))
@@ -46,9 +48,7 @@ class Site(NamedTuple):
 def new_site(start_tekton: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     tekton = start_tekton(tmp_path_factory.mktemp("abuse"))
     tekton.configure({})
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        ops_port = probe.getsockname()[1]
+    ops_port = free_port()
     file = tekton.directory / "tekton.json"
     settings = json.loads(file.read_text())
     settings["tekton"]["security"] = {"ops_port": ops_port, "allowed_origins": [PAGE]}

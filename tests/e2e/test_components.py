@@ -1,15 +1,15 @@
 """Components in Python under a real supervisor: replicas that another component finds and calls, while one dies."""
 
-import contextlib
 import http.client
 import json
 import os
 import signal
-import socket
 import sys
 from typing import Any
 
 import pytest
+
+from tekton.testing import free_port
 
 GREETER = """
 import os
@@ -61,21 +61,9 @@ def ask(port: int, times: int) -> list[str]:
     return json.loads(content)  # type: ignore[no-any-return]
 
 
-def free_row(count: int) -> int:
-    """The first of *count* ports in a row that nobody listens on."""
-    while True:
-        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
-            probe = stack.enter_context(socket.socket())
-            probe.bind(("127.0.0.1", 0))
-            first = int(probe.getsockname()[1])
-            for port in range(first + 1, first + count):
-                stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
-            return first
-
-
 @pytest.fixture
 def system(tekton: Any) -> Any:
-    first = free_row(4)
+    first = free_port(4)
     asker = first + 3
     tekton.configure(
         {

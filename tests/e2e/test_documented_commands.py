@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 
 from tekton.cli.examples import EXAMPLES
+from tekton.testing import free_port
 
 PATIENCE = 60.0
 FOLLOWS = ("attach", "top", "ps -w", "events -f", "logs -f", "run -- ")
@@ -51,9 +51,9 @@ class Shell:
         self.environment = {**kept, "PATH": path, "HOME": str(directory), "NO_COLOR": "1"}
 
     def begin(self, line: str) -> "subprocess.Popen[str]":
-        """Run *line*, with the places that are ours for those that it names."""
+        """Run *line*, with the places, and a time, that are ours for those that it names."""
         line = line.replace("/mnt/backups", str(self.directory)).replace(":8010/", f":{self._port}/")
-        line = line.replace("--port 9100", f"--port {self._free}")
+        line = line.replace("--port 9100", f"--port {self._free}").replace("--at 10:31", "--at -0s")
         return subprocess.Popen(
             [sys.executable, "-ISc", BASH, line],
             cwd=self.directory,
@@ -96,12 +96,6 @@ class Shell:
         os.killpg(process.pid, signal.SIGINT)
         process.communicate(timeout=PATIENCE)
         assert until in seen.read_text(), line
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import json
 import os
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import venv
@@ -19,6 +18,8 @@ from typing import Any, TypeVar
 
 import psutil
 import pytest
+
+from tekton.testing import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 30.0
@@ -136,12 +137,6 @@ def terminal(binaries: Path, tmp_path: Path) -> Iterator[Terminal]:
     yield terminal
     terminal.close()
     subprocess.run(["tekton", "down"], cwd=terminal.directory, env=terminal.environment, check=False)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def left_in(directory: Path) -> list[str]:

@@ -8,6 +8,8 @@ from typing import Any
 
 import psutil
 
+from tekton.testing import free_port
+
 SLEEP = {"command": ["sleep", "1000"]}
 SOON = {"interval": 0.1, "timeout": 0.5, "failures": 2}
 PROMPT = {"backoff": [0.01, 0.02]}
@@ -27,7 +29,7 @@ def test_a_failing_readiness_probe_moves_traffic_and_a_failing_liveness_probe_re
 ) -> None:
     ready = tmp_path / "ready"
     ready.touch()
-    port = tekton.port + 1
+    port = free_port()
     hanging = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", str(port)]
     tekton.configure(
         {

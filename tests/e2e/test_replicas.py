@@ -11,6 +11,8 @@ from typing import Any, Self
 
 import pytest
 
+from tekton.testing import free_port
+
 SERVER = """
 import http.server, os
 
@@ -74,7 +76,7 @@ class Caller:
 @pytest.fixture
 def system(tekton: Any, eventually: Any) -> Any:
     """Three replicas that serve."""
-    first = tekton.port + 1
+    first = free_port(3)
     tekton.configure(
         {
             "web": {

@@ -4,7 +4,6 @@ import json
 import os
 import pty
 import signal
-import socket
 import stat
 import subprocess
 import sys
@@ -60,14 +59,6 @@ def system(tekton: Any) -> Any:
     tekton.up()
     tekton.until("db")
     return tekton
-
-
-@pytest.fixture
-def free_port() -> int:
-    """A port on which nobody listened a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import socket
 import subprocess
 import sys
 import uuid
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tekton.testing import free_port
 
 FAULTY = """
 import sys
@@ -60,9 +61,7 @@ def control_plane(start_tekton: Any, tmp_path_factory: pytest.TempPathFactory) -
 @pytest.fixture(scope="module")
 def faulty(eventually: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The port of a component that has a defect, and is never ready."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     script = Path(tmp_path_factory.mktemp("faulty")) / "faulty.py"
     script.write_text(FAULTY)
     process = subprocess.Popen([sys.executable, str(script), str(port)], stderr=subprocess.DEVNULL)

@@ -447,13 +447,6 @@ async def test_without_a_certificate_there_is_none_to_renew(serve: Any, certific
 # The ops port
 
 
-@pytest.fixture
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 async def test_the_ops_port_serves_health_readiness_and_heartbeats_only(serve: Any, free_port: int) -> None:
     paths = ["/api/health", "/api/ready", "/api/components", "/hello"]
     beats = ["/api/heartbeats", "/api/components/a/heartbeat"]
@@ -514,3 +507,25 @@ async def test_silent_connections_on_the_port_silence_neither_the_ops_port_nor_t
     for wire in silent:
         wire.writer.close()
     assert (await site.request("GET", "/api/health")).status == 200
+
+
+# The metrics port
+
+
+async def test_the_metrics_port_serves_the_metrics_only_and_by_the_same_rules(
+    serve: Any, free_port: int, keyed_policy: Any
+) -> None:
+    paths = ["/metrics", "/api/metrics", "/api/health"]
+    routes = [Route("GET", path, hello, "", "metrics:read") for path in paths]
+    site = await serve(routes, metrics_port=free_port, policy=keyed_policy())
+
+    async def status(path: str, **headers: str) -> int:
+        _, writer = wire = await asyncio.open_connection("127.0.0.1", free_port)
+        client = type(await site.connect())(*wire, free_port)
+        answer: int = (await client.request("GET", path, **headers)).status
+        writer.close()
+        return answer
+
+    proxied = {"x-forwarded-for": "192.0.2.1"}
+    assert [await status(path, authorization="Bearer s3cret", **proxied) for path in paths] == [200, 404, 404]
+    assert await status("/metrics", **proxied) == 401

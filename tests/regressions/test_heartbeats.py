@@ -7,6 +7,7 @@ TEKTON_HEARTBEATERS sets how many components there are.
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -117,4 +118,4 @@ def test_a_control_plane_that_was_stopped_fails_nobody_who_lives_and_finds_who_d
     assert report["beats"] > HEARTBEATERS
     # It was the clock of the leases that knew better, not the storm guard behind it.
     assert "suspecting ourselves" not in plane.log.read_text()
-    assert "this process did not run for 9" in plane.log.read_text()
+    assert re.search(r"this process did not run for (9|1\d)", plane.log.read_text())

@@ -20,6 +20,8 @@ from typing import Any
 import psutil
 import pytest
 
+from tekton.testing import free_port
+
 PATIENCE = 20.0
 
 
@@ -58,9 +60,7 @@ def eventually(condition: Callable[[], object], what: str) -> None:
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[[], Plane]]:
     """`start()`: a control plane that answers; the next one takes the same port and directory."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     started: list[Plane] = []
 
     def begin() -> Plane:

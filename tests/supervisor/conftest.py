@@ -3,7 +3,6 @@
 import asyncio
 import json
 import random
-import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -86,15 +85,6 @@ async def guarded(tmp_path: Path) -> AsyncIterator[Guarded]:
     finally:
         async with asyncio.timeout(15):
             await client.close()
-
-
-@pytest.fixture
-def free_port() -> int:
-    """A port on which nobody listened a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Plane:

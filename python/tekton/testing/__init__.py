@@ -6,6 +6,7 @@
     virtual_time                  makes an async test one that runs in virtual time
     VirtualTimeLoop, ManualClock  what it runs on
     current_clock                 the clock of the running one
+    free_port                     a port for what a test starts
 
 Control planes with a network, histories and the simulation are modules of their own. The names above are loaded when
 first used: pytest imports its plugin, and so this, in every run.
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from tekton.testing.fault_injection import Faults as Faults
     from tekton.testing.interference import InjectedFault as InjectedFault
     from tekton.testing.memory_system import InMemorySystem as InMemorySystem
+    from tekton.testing.ports import free_port as free_port
     from tekton.testing.transitions import Transition as Transition
 
 _HOMES = {
@@ -32,6 +34,7 @@ _HOMES = {
     "Transition": "tekton.testing.transitions",
     "VirtualTimeLoop": "tekton.testing.clock",
     "current_clock": "tekton.testing.clock",
+    "free_port": "tekton.testing.ports",
     "virtual_time": "tekton.testing.clock",
 }
 
@@ -43,6 +46,7 @@ __all__ = [
     "Transition",
     "VirtualTimeLoop",
     "current_clock",
+    "free_port",
     "virtual_time",
 ]
 
