@@ -213,3 +213,42 @@ def test_no_name_leads_out_of_the_logs(tekton: Any, data_dir: Path, name: str) -
     result = tekton("logs", name)
 
     assert (result.exit_code, result.stdout) == (5, "")
+
+
+def test_a_query_chooses_lines_of_files_and_level_and_since_are_part_of_it(tekton: Any, data_dir: Path) -> None:
+    now = datetime.now(UTC).isoformat()
+    new = f'{{"time":"{now}","level":"error","message":"slow","ms":300}}'
+    (data_dir / "logs" / "hermes.log").write_text(f"{SLOW}\n{new}\nplain slow\n")
+    (data_dir / "logs" / "web.log").write_text(f"{SLOW}\n")
+
+    assert tekton("logs", "--raw", "--query", "comp:hermes ms>1 slow").stdout == f"hermes | {SLOW}\nhermes | {new}\n"
+    assert tekton("logs", "--raw", "hermes", "--query", "slow since:1h -plain").stdout == f"{new}\n"
+    assert tekton("logs", "--raw", "hermes", "--query", "ms>1", "--level", "error").stdout == f"{new}\n"
+    assert tekton("logs", "--raw", "hermes", "--query", "ms>1", "--since", "1h").stdout == f"{new}\n"
+
+
+def test_a_query_is_asked_of_the_control_plane(tekton: Any, two: Any) -> None:
+    tekton("logs", "hermes", "--query", "level>=warn /a b/")
+
+    assert [path.partition("?")[2] for _, path in two.requests if "/logs" in path] == [
+        "tail=100&query=level%3E%3Dwarn+%2Fa+b%2F"
+    ]
+
+
+def test_a_mistake_in_a_query_is_shown_at_its_place(tekton: Any, two: Any) -> None:
+    result = tekton("logs", "--query", "slow levle>=warn")
+
+    assert result.exit_code == 2
+    assert "did you mean 'level'?\nslow levle>=warn\n            ^" in result.stderr
+
+
+def test_only_those_are_asked_whose_lines_a_query_can_want(tekton: Any, two: Any, data_dir: Path) -> None:
+    (data_dir / "logs" / "tekton.log").write_text("t1\n")
+
+    assert tekton("logs", "--query", "comp:hermes", "-n", "1").stdout == "hermes  | h3\n"
+    assert tekton("logs", "--query", "comp:tekton").stdout == "t1\n"
+    assert [path for _, path in two.requests if "/logs" in path] == [
+        "/api/components/hermes/logs?tail=1&query=comp%3Ahermes"
+    ]
+    nothing = tekton("logs", "hermes", "--query", "comp:engram")
+    assert (nothing.exit_code, nothing.stdout) == (0, "")

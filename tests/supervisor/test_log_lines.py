@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tekton.supervisor.log_lines import LEVELS, LineFilter, clock_time, read_line
+from tekton.utils.log_query import query_of
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC).timestamp()
 
@@ -66,11 +67,11 @@ def test_a_nest_without_end_is_a_line_like_any_other() -> None:
 def test_lines_of_a_level_and_above_pass_and_so_do_those_without_one() -> None:
     lines = ['{"level":"info","msg":"a"}', '{"level":"error","msg":"b"}', "Traceback", "2026-01-31T12:00:00Z DEBUG x"]
 
-    assert LineFilter("warning").choose(lines) == [lines[1], lines[2]]
+    assert LineFilter(query_of(level="warning", now=NOON)).choose(lines) == [lines[1], lines[2]]
     assert LineFilter().choose(lines) == lines
 
 
 def test_a_line_without_a_time_belongs_to_the_line_before_it() -> None:
     lines = ["first", "2026-01-31T11:59:59Z old", "  of the old", "2026-01-31T12:00:00Z new", "  of the new"]
 
-    assert LineFilter(since=NOON).choose(lines) == ["first", *lines[3:]]
+    assert LineFilter(query_of(since=NOON, now=NOON)).choose(lines) == ["first", *lines[3:]]

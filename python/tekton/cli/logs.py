@@ -28,6 +28,7 @@ from tekton.clock import SYSTEM_CLOCK
 from tekton.core.units import component_of, unit_name
 from tekton.supervisor.log_lines import LEVELS, LineFilter
 from tekton.supervisor.logs import tail
+from tekton.utils.log_query import LogQueryError, Query, query_of
 from tekton.utils.tekton_errors import ComponentNotFoundError, ConfigurationError, TektonError, TransportError
 
 CONTROL_PLANE = "tekton"
@@ -54,14 +55,21 @@ class Asked(NamedTuple):
     level: str | None = None
     since: float | None = None
     previous: bool = False
+    query: str = ""
 
-    @property
-    def only(self) -> LineFilter:
-        return LineFilter(self.level, self.since)
+    def only(self, unit: str) -> LineFilter:
+        """What passes the lines of *unit* that are wanted. Raises LogQueryError."""
+        now = SYSTEM_CLOCK.time()
+        return LineFilter(query_of(self.query, level=self.level, since=self.since, now=now), unit)
 
-    def query(self) -> dict[str, Any]:
+    def parameters(self) -> dict[str, Any]:
         """The same for the API."""
-        asked = {"level": self.level, "since": self.since, "previous": 1 if self.previous else None}
+        asked = {
+            "query": self.query or None,
+            "level": self.level,
+            "since": self.since,
+            "previous": 1 if self.previous else None,
+        }
         return {"tail": self.lines} | {name: value for name, value in asked.items() if value is not None}
 
 
@@ -111,7 +119,7 @@ class ControlPlaneLogs:
 
     def tail(self, unit: str, asked: Asked) -> list[str] | None:
         try:
-            lines: list[str] = self._client.get(_path(unit), asked.query() | _replica(unit))["lines"]
+            lines: list[str] = self._client.get(_path(unit), asked.parameters() | _replica(unit))["lines"]
         except ComponentNotFoundError:
             return None
         return lines if lines or not self.never_started(unit) else None
@@ -124,7 +132,7 @@ class ControlPlaneLogs:
 
         def lines() -> Iterator[str]:
             nonlocal wanted
-            for event in self._client.stream(_path(unit), {"follow": 1, **wanted.query(), **_replica(unit)}):
+            for event in self._client.stream(_path(unit), {"follow": 1, **wanted.parameters(), **_replica(unit)}):
                 wanted = wanted._replace(lines=0)
                 if event.event == "message":
                     yield json.loads(event.data)["line"]
@@ -150,7 +158,7 @@ class LogFiles:
     def tail(self, unit: str, asked: Asked) -> list[str] | None:
         log = self._instance.log_of(unit)
         with _readable(log):
-            return tail(log, asked.lines, previous=asked.previous, only=asked.only) if log.exists() else None
+            return tail(log, asked.lines, previous=asked.previous, only=asked.only(unit)) if log.exists() else None
 
     def never_started(self, unit: str) -> bool:  # noqa: ARG002 - of every unit without a file
         return True
@@ -158,7 +166,7 @@ class LogFiles:
     def follow(self, unit: str, asked: Asked) -> Iterator[str]:
         log = self._instance.log_of(unit)
         with _readable(log):
-            yield from follow_file(log, asked.lines, asked.only)
+            yield from follow_file(log, asked.lines, asked.only(unit))
 
 
 @contextmanager
@@ -179,6 +187,15 @@ def _replica(unit: str) -> dict[str, Any]:
     return {"replica": int(number)} if number.isdigit() else {}
 
 
+def _query(_: click.Context, __: click.Parameter, text: str) -> str:
+    try:
+        Query(text, SYSTEM_CLOCK.time())
+    except LogQueryError as error:
+        nearest = f"; did you mean {error.nearest!r}?" if error.nearest else ""
+        raise click.BadParameter(f"{error.problem}{nearest}\n{text}\n{' ' * error.position}^") from error
+    return text
+
+
 @click.command()
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @click.option("-f", "--follow", is_flag=True, help="Go on with new lines as they are written.")
@@ -191,6 +208,13 @@ def _replica(unit: str) -> dict[str, Any]:
 )
 @click.option("--level", type=click.Choice(LEVELS), help="Only lines of at least this level, and those without one.")
 @click.option("--since", callback=duration, metavar="TIME", help="Only lines written less than this long ago.")
+@click.option(
+    "--query",
+    default="",
+    callback=_query,
+    metavar="QUERY",
+    help="Only lines that it wants: 'level>=warn /time(d )?out/ status=503 -healthcheck'.",
+)
 @click.option("--previous", is_flag=True, help="What was printed before the last start.")
 @click.option("--raw", is_flag=True, help="Lines as they were printed.")
 @click.option(
@@ -205,6 +229,7 @@ def logs(
     level: str | None,
     since: float | None,
     previous: bool,
+    query: str,
     raw: bool,
     output: str,
     target: Target,
@@ -217,11 +242,17 @@ def logs(
         raise click.UsageError("what was printed before the last start has an end: leave out --follow")
     source = _source(target, names)
     names = source.expand(names)
-    chosen = _chosen(names, (_configured(target, source) if names else {}) | source.units())
+    wanted = Query(query, SYSTEM_CLOCK.time())
+    units = _chosen(names, (_configured(target, source) if names else {}) | source.units())
+    chosen = [unit for unit in units if wanted.wants_unit(unit)]
+    if query and not names and not chosen and wanted.wants_unit(CONTROL_PLANE):
+        source = _source(target, (CONTROL_PLANE,))
+        units = chosen = [CONTROL_PLANE]
     earliest = None if since is None else SYSTEM_CLOCK.time() - since
-    default = _FEW if since is None else _MOST
-    asked = Asked(default if count is None else count, level, earliest, previous)
-    shown = _printer(chosen, output, raw=raw)
+    bounded = since is not None or wanted.since is not None
+    default = _MOST if bounded else _FEW
+    asked = Asked(default if count is None else count, level, earliest, previous, query)
+    shown = _printer(units, output, raw=raw)
     if follow:
         return _follow(source, chosen, asked, shown)
     found = {unit: source.tail(unit, asked) for unit in chosen}
@@ -230,7 +261,7 @@ def logs(
     silent = [unit for unit, lines in found.items() if lines is None]
     for unit in silent:
         say(f"{unit} {_why_silent(unit, source)}")
-    return NOT_FOUND if names and silent == chosen else 0
+    return NOT_FOUND if names and silent and silent == chosen else 0
 
 
 def _why_silent(unit: str, source: LogSource) -> str:

@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, TypeVar
 
-_T = TypeVar("_T")
+from tekton.utils.log_query import EVERYTHING, LEVELS, Query, Seen
 
-LEVELS: Final = ("debug", "info", "warning", "error", "critical")
+__all__ = ["LEVELS", "LineFilter", "LogLine", "clock_time", "read_line"]
+
+_T = TypeVar("_T")
 
 _MOST_PARSED: Final = 256 * 1024
 _HEAD: Final = 100
@@ -62,33 +64,30 @@ def read_line(text: str) -> LogLine:
 
 
 class LineFilter:
-    """Lines of at least *level*, written at or after *since* (seconds since 1970), one after the other.
+    """The lines of *unit* that *query* wants, one after the other: one without a time has that of the line before."""
 
-    A line whose level cannot be read passes. One without a time belongs to the line before it.
-    """
-
-    def __init__(self, level: str | None = None, since: float | None = None) -> None:
-        self._least = LEVELS.index(level) if level is not None else 0
-        self._since = since
-        self._recent = True
+    def __init__(self, query: Query = EVERYTHING, unit: str = "") -> None:
+        self._query = query
+        self._unit = unit
+        self._time: float | None = None
 
     @property
     def open(self) -> bool:
         """True when everything passes."""
-        return self._least == 0 and self._since is None
+        return self._query.open
 
     def passes(self, text: str) -> bool:
         """True for a line that was asked for."""
         if self.open:
             return True
         line = read_line(text)
-        if self._since is not None and line.time is not None:
-            self._recent = line.time >= self._since
-        return self._recent and (line.level is None or LEVELS.index(line.level) >= self._least)
+        if line.time is not None:
+            self._time = line.time
+        return self._query.wants(Seen(self._unit, self._time, line))
 
     def choose(self, lines: Iterable[str]) -> list[str]:
         """Those of *lines* that pass."""
-        self._recent = True
+        self._time = None
         return [line for line in lines if self.passes(line)]
 
 

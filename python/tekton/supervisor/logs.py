@@ -61,6 +61,23 @@ def end_of(path: Path) -> int:
         return 0
 
 
+def block_before(path: Path, end: int | None, size: int) -> tuple[int, bytes]:
+    """What stands in a log before position *end* (at its end, without one): at most *size* bytes, and where they begin.
+
+    Nothing when there is no more of it. Raises OSError as `tail` does.
+    """
+
+    def read(log: _Series) -> tuple[int, bytes]:
+        stop = log.end if end is None else min(end, log.end)
+        data = log.read(max(stop - size, 0), stop)
+        return stop - len(data), data
+
+    try:
+        return _steady(path, read)
+    except FileNotFoundError:
+        return 0, b""
+
+
 async def follow(path: Path, lines: int = 0, *, poll: float = _POLL, only: LineFilter = _ALL) -> AsyncIterator[str]:
     """The last *lines* lines, then every complete line that is added, as long as the caller wants, if it passes *only*.
 
@@ -112,6 +129,11 @@ class LogCursor:
             if lines := self._complete_lines(data):
                 return lines
         return []
+
+    @property
+    def line_position(self) -> int:
+        """Where the line begins that comes next."""
+        return self._position - len(self._partial)
 
     def rest(self) -> str:
         """What has been read of a line that has no end yet."""

@@ -23,9 +23,22 @@ _ASSIGNMENT = re.compile(r"""(?<![\w.-])(-{0,2}[A-Za-z_][\w.-]*+)(["']?\s*+[:=]\
 _OPTION = re.compile(r"""(?<![\w-])(--?[A-Za-z][\w-]*+)(\s++)("[^"]*+"|'[^']*+'|[^\s"'-][^\s"']*+)""")
 _CREDENTIAL = re.compile(
     r"\b(?:(?i:bearer|basic)\s++[\w.~+/=-]{8,}+"  # an Authorization header
-    r"|eyJ[\w-]++\.[\w-]++\.[\w-]*+"  # a JSON web token
+    r"|(?<![\w-])eyJ[\w-]++\.[\w-]++\.[\w-]*+"  # a JSON web token
     r"|tk_[0-9A-Za-z]{12}_[0-9A-Za-z]{43,}+"  # an API key of ours
     r"|(?:sk|pk|rk|ghp|gho|ghs|github_pat|glpat|xox[abprs])[-_][\w-]{16,}+|AKIA[0-9A-Z]{16})"  # well-known keys
+)
+# In what we write ourselves, words like "basic authentication" are words: a credential has digits.
+_IN_MESSAGE = re.compile(
+    r"\b(?:(?i:bearer|basic)\s++(?=[A-Za-z.~+/=_-]*[0-9])[\w.~+/=-]{16,}+"
+    r"|(?<![\w-])eyJ[\w-]++\.[\w-]++\.[\w-]*+"
+    r"|tk_[0-9A-Za-z]{12}_[0-9A-Za-z]{43,}+"
+    r"|(?:sk|pk|rk|ghp|gho|ghs|github_pat|glpat|xox[abprs])[-_][\w-]{16,}+|AKIA[0-9A-Z]{16})"
+)
+# One of these is in whatever the patterns match, and none in most messages.
+_KEYS = ("sk", "pk", "rk", "github_pat", "glpat")
+_HINTS = (
+    *("://", "?", "&", "eyJ", "tk_", "AKIA", "earer", "EARER", "asic", "ASIC", "xox", "ghp", "gho", "ghs"),
+    *(name + end for name in _KEYS for end in "-_"),
 )
 _SHORTEST = 6  # shorter values would black out ordinary words
 
@@ -47,6 +60,16 @@ def scrub(text: str, secrets: Iterable[str] = ()) -> str:
     """*text* of a stranger without *secrets*, and without what looks like one: rather too much than too little."""
     text = _CREDENTIAL.sub(REDACTED, redact(text, secrets))
     return _OPTION.sub(_scrub_assignment, _ASSIGNMENT.sub(_scrub_assignment, text))
+
+
+def redact_message(text: str, secrets: Iterable[str] = ()) -> str:
+    """*text* that a program of ours logs, as `redact` does, and without what has the form of a credential.
+
+    Costs next to nothing for a text that has no such thing.
+    """
+    if secrets or any(hint in text for hint in _HINTS):
+        text = _IN_MESSAGE.sub(REDACTED, redact(text, secrets))
+    return text
 
 
 def _redact_parameter(match: re.Match[str]) -> str:
