@@ -1,162 +1,144 @@
-"""Tests of tekton.supervisor.admission: what must be free on the machine, and what is."""
+"""Tests of tekton.supervisor.admission: who may start, and what is reserved for whom."""
 
-import sys
-from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+import threading
+from collections.abc import Container
+from dataclasses import replace
 
-import psutil
 import pytest
 
-from tekton.supervisor.admission import Resources, read_resources, unmet
-from tekton.utils.config_schema import ConstraintSpec
-
-GIB = 1024**3
-PLENTY = Resources(cpu_percent=10, memory_percent=20, memory_free=50, disk_free=500, gpu_memory_free=70)
+from tekton.core.resources.constraints import Readings
+from tekton.supervisor.admission import HOLD, Admission
+from tekton.testing import ManualClock
 
 
-def write(file: Path, text: str) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text)
+class Machine:
+    """A machine that has what a test says."""
 
-
-@pytest.mark.parametrize("name", ConstraintSpec.__struct_fields__)
-def test_every_constraint_of_the_configuration_has_a_rule(name: str) -> None:
-    impossible = 1e9 if name.endswith("_min") else 0.0
-
-    assert unmet({name: impossible}, PLENTY)[0].startswith(f"{name}: ")
-
-
-def test_what_holds_is_not_mentioned() -> None:
-    assert unmet({}, Resources()) == []
-    assert unmet({"memory_free_min": 50, "cpu_percent_max": 10}, PLENTY) == []
-
-
-def test_what_does_not_hold_says_what_there_is_and_what_is_wanted() -> None:
-    found = Resources(cpu_percent=97.4, memory_percent=91, memory_free=2, disk_free=0.04, gpu_memory_free=1.5)
-    constraints = {
-        "cpu_percent_max": 80.0,
-        "memory_percent_max": 90.0,
-        "memory_free_min": 4.0,
-        "disk_free_min": 10.0,
-        "gpu_mem_free_min": 2.0,
-    }
-
-    assert unmet(constraints, found) == [
-        "cpu_percent_max: CPU at 97 %, 80 % allowed",
-        "memory_percent_max: memory at 91 %, 90 % allowed",
-        "memory_free_min: 2.0 GiB free of 4.0 wanted",
-        "disk_free_min: 0.0 GiB free of 10.0 wanted",
-        "gpu_mem_free_min: 1.5 GiB free of 2.0 wanted",
-    ]
-
-
-def test_only_what_is_asked_for_is_read(tmp_path: Path) -> None:
-    assert read_resources(()) == Resources()
-
-    found = read_resources({"memory_free_min", "disk_free_min"}, str(tmp_path))
-
-    assert found.memory_free is not None
-    assert found.disk_free is not None
-    assert found.memory_free > 0
-    assert found.disk_free > 0
-    assert (found.cpu_percent, found.gpu_memory_free, found.gpu_problem) == (None, None, None)
-
-
-def test_cpu_usage_is_a_percentage_of_the_machine() -> None:
-    found = read_resources({"cpu_percent_max"})
-
-    assert found.cpu_percent is not None
-    assert 0 <= found.cpu_percent <= 100
-
-
-def test_a_folder_that_is_not_there_yet_lies_on_the_disk_of_the_one_above(tmp_path: Path) -> None:
-    missing = read_resources({"disk_free_min"}, str(tmp_path / "not" / "yet"))
-
-    assert missing.disk_free == pytest.approx(read_resources({"disk_free_min"}, str(tmp_path)).disk_free, abs=1)
-
-
-class TestControlGroups:
-    def test_the_tightest_limit_on_the_way_up_counts(self, tmp_path: Path) -> None:
-        write(tmp_path / "proc/self/cgroup", "0::/work/web\n")
-        outer, inner = tmp_path / "sys/fs/cgroup/work", tmp_path / "sys/fs/cgroup/work/web"
-        write(outer / "memory.max", "4194304\n")
-        write(outer / "memory.current", "3145728\n")
-        write(outer / "memory.stat", "anon 2097152\ninactive_file 1048576\n")
-        write(inner / "memory.max", "max\n")
-
-        found = read_resources({"memory_free_min", "memory_percent_max"}, root=tmp_path)
-
-        assert found.memory_free == 2 * 1024**2 / GIB
-        assert found.memory_percent == 50
-
-    def test_those_of_the_first_version_are_read_too(self, tmp_path: Path) -> None:
-        write(tmp_path / "proc/self/cgroup", "4:memory:/web\n0::/\n")
-        group = tmp_path / "sys/fs/cgroup/memory/web"
-        write(group / "memory.limit_in_bytes", "1048576\n")
-        write(group / "memory.usage_in_bytes", "1048576\n")
-        write(group / "memory.stat", "total_inactive_file 262144\n")
-
-        assert read_resources({"memory_free_min"}, root=tmp_path).memory_free == 262144 / GIB
-
-    @pytest.mark.parametrize("limit", ["max", "9223372036854771712", "nonsense"])
-    def test_without_a_limit_the_machine_counts(self, tmp_path: Path, limit: str) -> None:
-        write(tmp_path / "proc/self/cgroup", "4:memory:/web\n0::/web\n")
-        write(tmp_path / "sys/fs/cgroup/web/memory.max", limit)
-        write(tmp_path / "sys/fs/cgroup/memory/web/memory.limit_in_bytes", limit)
-
-        found = read_resources({"memory_free_min"}, root=tmp_path).memory_free
-
-        assert found is not None
-        assert 0 < found <= psutil.virtual_memory().total / GIB
-
-    def test_in_a_container_the_limit_stands_at_the_top(self, tmp_path: Path) -> None:
-        write(tmp_path / "proc/self/cgroup", "0::/docker/0123\n")
-        write(tmp_path / "sys/fs/cgroup/memory.max", "1024")
-        write(tmp_path / "sys/fs/cgroup/memory.current", "2048")
-        write(tmp_path / "sys/fs/cgroup/memory.stat", "")
-
-        assert read_resources({"memory_free_min"}, root=tmp_path).memory_free == 0
-
-
-class TestGpus:
-    def nvml(self, *free: int, error: str | None = None) -> Any:
-        """A driver with that much free memory on each GPU."""
-
-        class NVMLError(Exception):
-            pass
-
-        def start() -> None:
-            if error:
-                raise NVMLError(error)
-
-        return SimpleNamespace(
-            NVMLError=NVMLError,
-            nvmlInit=start,
-            nvmlShutdown=lambda: None,
-            nvmlDeviceGetCount=lambda: len(free),
-            nvmlDeviceGetHandleByIndex=lambda index: free[index],
-            nvmlDeviceGetMemoryInfo=lambda handle: SimpleNamespace(free=handle),
+    def __init__(self) -> None:
+        self.readings = Readings(
+            cpu_percent=10, memory_percent=20, memory_free=10, disk_free=500, gpu_memory_free=(24.0, 16.0)
         )
+        self.asked: list[tuple[Container[str], str]] = []
 
-    def test_the_one_with_the_most_free_memory_counts(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setitem(sys.modules, "pynvml", self.nvml(GIB, 3 * GIB, 2 * GIB))
+    def __call__(self, wanted: Container[str], cwd: str) -> Readings:
+        self.asked.append((wanted, cwd))
+        return self.readings
 
-        assert read_resources({"gpu_mem_free_min"}).gpu_memory_free == 3
+    def have(self, **readings: float) -> None:
+        self.readings = replace(self.readings, **readings)  # type: ignore[arg-type]
 
-    def test_no_driver_is_no_memory_and_says_so(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setitem(sys.modules, "pynvml", self.nvml(error="Driver Not Loaded"))
 
-        found = unmet({"gpu_mem_free_min": 2}, read_resources({"gpu_mem_free_min"}))
+@pytest.fixture
+def machine() -> Machine:
+    return Machine()
 
-        assert found == ["gpu_mem_free_min: 0.0 GiB free of 2.0 wanted (Driver Not Loaded)"]
 
-    def test_nor_does_a_machine_without_any_have_some(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setitem(sys.modules, "pynvml", self.nvml())
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
 
-        assert read_resources({"gpu_mem_free_min"}).gpu_problem == "there is no GPU"
 
-    def test_without_the_library_that_is_the_reason(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setitem(sys.modules, "pynvml", None)
+@pytest.fixture
+def admission(machine: Machine, clock: ManualClock) -> Admission:
+    return Admission(machine, clock=clock)
 
-        assert read_resources({"gpu_mem_free_min"}).gpu_problem == "pynvml is not installed"
+
+def test_who_asks_for_what_there_is_may_start(admission: Admission, machine: Machine) -> None:
+    constraints = {"memory_free_min": 4.0, "disk_free_min": 10.0}
+
+    assert admission.admit("a", constraints, "/srv")
+    assert machine.asked == [(constraints, "/srv")]
+
+
+def test_who_asks_for_more_is_told_why_not(admission: Admission) -> None:
+    verdict = admission.admit("a", {"memory_free_min": 12.0, "gpu_mem_free_min": 2.0})
+
+    assert verdict.reasons == ("memory_free_min: 10.0 GiB free of 12.0 wanted",)
+
+
+def test_what_was_asked_for_is_reserved_until_the_start_is_over(admission: Admission, machine: Machine) -> None:
+    assert admission.admit("a", {"memory_free_min": 6.0})
+    second = admission.admit("b", {"memory_free_min": 6.0})
+    assert second.reasons == ("memory_free_min: 4.0 GiB free of 6.0 wanted",)
+    assert admission.admit("c", {"memory_free_min": 4.0})
+
+    admission.release("a")
+    admission.release("c")
+    machine.have(memory_free=7.0)
+
+    assert admission.admit("b", {"memory_free_min": 6.0})
+
+
+def test_who_was_refused_reserves_nothing(admission: Admission) -> None:
+    assert not admission.admit("a", {"memory_free_min": 6.0, "disk_free_min": 1000.0})
+
+    assert admission.admit("b", {"memory_free_min": 10.0})
+
+
+def test_who_asks_again_does_not_stand_in_his_own_way(admission: Admission) -> None:
+    for _ in range(3):
+        assert admission.admit("a", {"memory_free_min": 6.0})
+
+
+def test_a_start_that_takes_long_has_taken_what_it_needs(admission: Admission, clock: ManualClock) -> None:
+    assert admission.admit("a", {"memory_free_min": 6.0})
+    clock.advance(HOLD - 0.1)
+    assert not admission.admit("b", {"memory_free_min": 6.0})
+    clock.advance(0.1)
+
+    assert admission.admit("b", {"memory_free_min": 6.0})
+
+
+def test_gpus_are_filled_one_after_the_other(admission: Admission) -> None:
+    wanted = {"gpu_mem_free_min": 10.0}
+
+    admitted = [bool(admission.admit(name, wanted)) for name in "abcd"]
+
+    # 24 and 16 GiB: 14, 16; then 14, 6; then 4, 6.
+    assert admitted == [True, True, True, False]
+
+
+def test_what_was_read_before_somebody_was_released_is_read_again(machine: Machine, clock: ManualClock) -> None:
+    def read(wanted: Container[str], cwd: str) -> Readings:
+        readings = machine(wanted, cwd)
+        if len(machine.asked) == 2:
+            # Meanwhile the first one is up, and its memory is used.
+            machine.have(memory_free=4.0)
+            asked.release("a")
+        return readings
+
+    asked = Admission(read, clock=clock)
+    assert asked.admit("a", {"memory_free_min": 6.0})
+
+    assert not asked.admit("b", {"memory_free_min": 6.0})
+    assert len(machine.asked) == 3
+
+
+def test_who_is_released_while_he_asks_reserves_nothing(machine: Machine, clock: ManualClock) -> None:
+    def read(wanted: Container[str], cwd: str) -> Readings:
+        # The start is cancelled; this thread goes on.
+        asked.release("a")
+        return machine(wanted, cwd)
+
+    asked = Admission(read, clock=clock)
+    asked.admit("a", {"memory_free_min": 6.0})
+
+    assert asked.admit("b", {"memory_free_min": 10.0})
+
+
+def test_of_many_that_ask_at_the_same_moment_as_many_are_admitted_as_there_is_room_for(admission: Admission) -> None:
+    together = threading.Barrier(16)
+    admitted: list[str] = []
+
+    def start(name: str) -> None:
+        together.wait()
+        if admission.admit(name, {"memory_free_min": 3.0}):
+            admitted.append(name)
+
+    threads = [threading.Thread(target=start, args=(str(number),)) for number in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(admitted) == 3

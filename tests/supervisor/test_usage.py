@@ -5,11 +5,12 @@ import os
 import signal
 import sys
 from asyncio.subprocess import PIPE
+from collections.abc import Container
 
 import pytest
 
 from tekton.supervisor import usage
-from tekton.supervisor.usage import FRESH, Look, ProcessUsage, Sample, Usage, look_around
+from tekton.supervisor.usage import FRESH, Look, ProcessUsage, Sample, TreeMeter, Usage, look_around
 from tekton.testing import ManualClock
 
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -61,6 +62,26 @@ async def test_what_is_below_two_counts_for_the_nearer_one() -> None:
 
     assert usage.of(10) == ProcessUsage(0.0, PAGE)
     assert usage.of(20) == ProcessUsage(0.0, 6 * PAGE)
+
+
+def test_strangers_are_looked_at_now_and_then_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    everybody = {pid: sample(pid, 1 if pid < 20 else 10, pages=1) for pid in (10, 11, 20)}
+    left_out: list[set[int]] = []
+
+    def look(without: Container[int]) -> Look:
+        left_out.append({pid for pid in everybody if pid in without})
+        return Look(1000.0, {pid: one for pid, one in everybody.items() if pid not in without})
+
+    monkeypatch.setattr(usage, "look_around", look)
+    meter = TreeMeter(thorough=3)
+
+    found = [meter.measure({10}) for _ in range(4)]
+    # What was a stranger's pid may be asked about at any time.
+    found.append(meter.measure({10, 11}))
+
+    assert left_out == [set(), {11}, {11}, set(), set()]
+    assert [sorted(trees[10].pids) for trees in found] == [[10, 20]] * 5
+    assert list(found[-1][11].pids) == [11]
 
 
 async def test_cpu_is_a_share_of_one_core_since_the_look_before() -> None:

@@ -1,150 +1,89 @@
 """Admission: whether the machine has what a component wants to be free before it starts.
 
-    read = partial(read_resources, cwd=spec.cwd)
-    unmet(spec.constraints, read(spec.constraints))   # ["memory_free_min: 2.0 GiB free of 4.0 wanted"]
+    verdict = admission.admit(instance_uuid, spec.constraints, spec.cwd)     # false: verdict.reasons say why
+    admission.release(instance_uuid)                                         # it has what it needs now, or never will
 
-A start waits until the list is empty, within its timeout. What others that start at the same moment are going to take
-is not known: two that both find room may find it together.
+The rules are those of `core.resources.constraints`, the readings those of the resource monitor. A start waits until
+it is admitted, within its timeout.
 
-Memory is what can be had without pushing others out, within the tightest limit of the control groups that we are in.
-Of several GPUs, the one with the most free memory counts. Without a driver, or without `pynvml`, there is none.
+Memory, that of GPUs too, is taken some time after a start is admitted. So what was asked to be free stays reserved,
+until the start is over or HOLD seconds have passed: of two that would find the same room at the same moment, the second
+one waits. On which GPU a start will settle is not known; it is taken to be the one with the most free memory.
 """
 
-import contextlib
-import importlib
-import shutil
-from collections.abc import Callable, Container, Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final, NamedTuple
+import threading
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import replace
+from typing import Final, NamedTuple
 
-_GIB: Final = 1024**3
-_CPU_WINDOW: Final = 0.2
-_NO_LIMIT: Final = 1 << 60
-"""A control group of the first version without a limit reads as a number beyond this."""
+from tekton.clock import SYSTEM_CLOCK, Clock
+from tekton.core.resources.constraints import Readings, Verdict, check
 
+HOLD: Final = 30.0
+"""Seconds after which a start that is still under way has taken what it needs."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resources:
-    """What is used and free on the machine. None: not asked for, or (`gpu_memory_free`) there is no GPU.
-
-    Percentages are 0 to 100, the rest is in GiB.
-    """
-
-    cpu_percent: float | None = None
-    memory_percent: float | None = None
-    memory_free: float | None = None
-    disk_free: float | None = None
-    gpu_memory_free: float | None = None
-    gpu_problem: str | None = None
+Read = Callable[[Container[str], str], Readings]
+"""`(constraints, cwd)`: what those constraints are about; see `ResourceMonitor.readings`. Blocks."""
 
 
-def unmet(constraints: Mapping[str, float], resources: Resources) -> list[str]:
-    """What of *constraints* does not hold, for people; empty when the component may start."""
-    return [f"{name}: {why}" for name, limit in constraints.items() if (why := _RULES[name](limit, resources))]
+class _Reservation(NamedTuple):
+    """In GiB."""
+
+    memory: float
+    gpu_memory: float
+    until: float
 
 
-def read_resources(wanted: Container[str], cwd: str = ".", root: Path = Path("/")) -> Resources:
-    """Read what the constraints *wanted* are about. Blocks, for 0.2 s when the CPU is asked for: for a thread.
+class Admission:
+    """See the module. For any thread: `admit` blocks for as long as *read* does."""
 
-    *root* is where `proc` and `sys` are found.
-    """
-    import psutil
+    def __init__(self, read: Read, *, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._read = read
+        self._clock = clock
+        self._reserved: dict[str, _Reservation] = {}
+        self._asking: dict[str, object] = {}
+        self._turn = threading.Lock()
+        self._releases = 0
 
-    memory = _memory(psutil, root) if "memory_percent_max" in wanted or "memory_free_min" in wanted else None
-    gpu, problem = _gpu_memory_free() if "gpu_mem_free_min" in wanted else (None, None)
-    return Resources(
-        cpu_percent=psutil.cpu_percent(_CPU_WINDOW) if "cpu_percent_max" in wanted else None,
-        memory_percent=None if memory is None else 100 * (1 - memory.free / memory.total),
-        memory_free=None if memory is None else memory.free / _GIB,
-        disk_free=_disk_free(cwd) if "disk_free_min" in wanted else None,
-        gpu_memory_free=gpu,
-        gpu_problem=problem,
-    )
+    def admit(self, holder: str, constraints: Mapping[str, float], cwd: str = ".") -> Verdict:
+        """Whether *holder* may start now. What it asks for is reserved if it may, unless it is released meanwhile."""
+        asked = self._asking[holder] = object()
+        while True:
+            releases = self._releases
+            # Not while others wait for us: it may take its time.
+            readings = self._read(constraints, cwd)
+            with self._turn:
+                if releases == self._releases:
+                    return self._judge(holder, constraints, readings, asked)
+            # Who was released meanwhile may have taken what we have read to be free.
 
+    def release(self, holder: str) -> None:
+        """Reserve nothing for *holder* any more."""
+        with self._turn:
+            # A start that was cancelled leaves its thread behind, which is still reading.
+            self._asking.pop(holder, None)
+            if self._reserved.pop(holder, None) is not None:
+                self._releases += 1
 
-def _at_most(what: str, limit: float, found: float | None) -> str | None:
-    return None if found is None or found <= limit else f"{what} at {found:.0f} %, {limit:g} % allowed"
-
-
-def _at_least(limit: float, found: float | None, problem: str | None = None) -> str | None:
-    if (found or 0.0) >= limit:
-        return None
-    return f"{found or 0.0:.1f} GiB free of {limit:.1f} wanted{f' ({problem})' if problem else ''}"
-
-
-_RULES: Final[dict[str, Callable[[float, Resources], str | None]]] = {
-    "cpu_percent_max": lambda limit, found: _at_most("CPU", limit, found.cpu_percent),
-    "memory_percent_max": lambda limit, found: _at_most("memory", limit, found.memory_percent),
-    "memory_free_min": lambda limit, found: _at_least(limit, found.memory_free),
-    "disk_free_min": lambda limit, found: _at_least(limit, found.disk_free),
-    "gpu_mem_free_min": lambda limit, found: _at_least(limit, found.gpu_memory_free, found.gpu_problem),
-}
-
-
-class _Memory(NamedTuple):
-    """In bytes."""
-
-    free: int
-    total: int
+    def _judge(self, holder: str, constraints: Mapping[str, float], readings: Readings, asked: object) -> Verdict:
+        now = self._clock.monotonic()
+        self._reserved = {name: one for name, one in self._reserved.items() if one.until > now and name != holder}
+        verdict = check(constraints, _without(readings, list(self._reserved.values())))
+        if self._asking.get(holder) is asked:
+            del self._asking[holder]
+            wanted = constraints.get("memory_free_min", 0.0), constraints.get("gpu_mem_free_min", 0.0)
+            if verdict and any(wanted):
+                self._reserved[holder] = _Reservation(*wanted, now + HOLD)
+        return verdict
 
 
-def _memory(psutil: Any, root: Path) -> _Memory:
-    machine = psutil.virtual_memory()
-    everybody = _Memory(machine.available, machine.total)
-    return min([everybody, *_limits(root)], key=lambda memory: memory.free)
-
-
-def _limits(root: Path) -> Iterator[_Memory]:
-    """The limited control groups that we are in."""
-    try:
-        lines = (root / "proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        return
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if not controllers:
-            yield from _walk(root / "sys/fs/cgroup", path, "memory.max", "memory.current", "inactive_file")
-        elif "memory" in controllers.split(","):
-            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-            yield from _walk(root / "sys/fs/cgroup/memory", path, *names)
-
-
-def _walk(top: Path, path: str, limit: str, usage: str, reclaimable: str) -> Iterator[_Memory]:
-    # In a container the path may be one of the host, which is not there; the top is then the container's own group.
-    groups = [top / part for part in (path.lstrip("/"), *map(str, Path(path.lstrip("/")).parents))]
-    for group in dict.fromkeys(groups):
-        with contextlib.suppress(OSError, ValueError):
-            most = int((group / limit).read_text())
-            if most < _NO_LIMIT:
-                used = int((group / usage).read_text()) - _statistic(group / "memory.stat", reclaimable)
-                yield _Memory(max(0, most - used), max(1, most))
-
-
-def _statistic(file: Path, name: str) -> int:
-    words = (line.split() for line in file.read_text().splitlines())
-    return next((int(value) for key, value in words if key == name), 0)
-
-
-def _disk_free(cwd: str) -> float:
-    path = Path(cwd).absolute()
-    there = next(folder for folder in (path, *path.parents) if folder.exists())
-    return shutil.disk_usage(there).free / _GIB
-
-
-def _gpu_memory_free() -> tuple[float | None, str | None]:
-    """GiB, or why there is none."""
-    try:
-        nvml: Any = importlib.import_module("pynvml")
-    except ImportError:
-        return None, "pynvml is not installed"
-    try:
-        nvml.nvmlInit()
-        try:
-            devices = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
-            free = [nvml.nvmlDeviceGetMemoryInfo(device).free / _GIB for device in devices]
-        finally:
-            nvml.nvmlShutdown()
-    except nvml.NVMLError as error:
-        return None, str(error)
-    return (max(free), None) if free else (None, "there is no GPU")
+def _without(readings: Readings, reserved: Sequence[_Reservation]) -> Readings:
+    """*readings* less what is reserved."""
+    memory, gpus = readings.memory_free, sorted(readings.gpu_memory_free)
+    if memory is not None:
+        memory -= sum(one.memory for one in reserved)
+    for one in reserved:
+        if gpus:
+            gpus.append(gpus.pop() - one.gpu_memory)
+            gpus.sort()
+    return replace(readings, memory_free=memory, gpu_memory_free=gpus) if reserved else readings

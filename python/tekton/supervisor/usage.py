@@ -1,7 +1,8 @@
 """What supervised processes use: CPU and memory of a process and of all that it has started.
 
-Nothing is measured until somebody asks, and not more often than every FRESH seconds, however many ask: one look reads
-`/proc` once for all components, in a thread. A process belongs to the nearest process above it that is asked about,
+`Usage` is for who asks now and then: nothing is measured until somebody does, and not more often than every FRESH
+seconds, however many ask; one look reads `/proc` once for all components, in a thread. `TreeMeter` is for who looks all
+the time, in a thread of his own. A process belongs to the nearest process above it that is asked about,
 or to the one whose session it is in; what has left both (a daemon that began a session of its own and whose parent
 has ended) is not counted.
 
@@ -10,10 +11,11 @@ Memory is the sum of the resident sets, so that a page which two processes share
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from typing import Final, NamedTuple
 
 from tekton.clock import SYSTEM_CLOCK, Clock
+from tekton.core.resources.sample import ProcessTree
 
 FRESH: Final = 0.5
 """For so many seconds a look is not repeated."""
@@ -35,6 +37,7 @@ class Sample(NamedTuple):
     started: int
     ticks: int
     pages: int
+    threads: int = 1
 
 
 class Look(NamedTuple):
@@ -49,6 +52,49 @@ class _Total(NamedTuple):
     ticks: int
 
 
+class TreeMeter:
+    """What processes have used, each with what it has started, since the measurement before.
+
+    With *thorough* N, only every Nth look is at processes that belonged to nobody in the last thorough one: a stranger
+    does not become one of ours, but his pid may.
+    """
+
+    def __init__(self, look: Callable[[], Look] | None = None, *, thorough: int = 1) -> None:
+        self._look = look
+        self._thorough = thorough
+        self._looks = 0
+        self._strangers: frozenset[int] = frozenset()
+        self._before: dict[tuple[int, int], _Total] = {}
+
+    def measure(self, roots: Collection[int]) -> dict[int, ProcessTree]:
+        """Look, and tell of those *roots* that are there. Blocks for about 10 µs per process of the machine."""
+        look, known = self._look_for(roots), frozenset(roots)
+        totals: dict[tuple[int, int], _Total] = {}
+        found: dict[int, ProcessTree] = {}
+        for root, members in _trees(look.samples, known).items():
+            key = (root, look.samples[root].started)
+            total = totals[key] = _Total(look.uptime, sum(member.ticks for member in members))
+            # A process that nobody has looked at before has used nothing before it was there.
+            before = self._before.get(key, _Total(key[1] / _TICKS_PER_SECOND, 0))
+            memory = sum(member.pages for member in members) * _PAGE_BYTES
+            pids, threads = [member.pid for member in members], sum(member.threads for member in members)
+            found[root] = ProcessTree(_rate(before, total), memory, pids, threads)
+        self._before = totals
+        if not self._strangers:
+            self._strangers = frozenset(look.samples).difference(*(tree.pids for tree in found.values()))
+        return found
+
+    def _look_for(self, roots: Collection[int]) -> Look:
+        if not roots:
+            return Look(0.0, {})
+        if self._look is not None:
+            return self._look()
+        if self._looks % self._thorough == 0:
+            self._strangers = frozenset()
+        self._looks += 1
+        return look_around(self._strangers.difference(roots))
+
+
 class Usage:
     """What the processes that *roots* names use, each together with what it has started.
 
@@ -60,10 +106,9 @@ class Usage:
     ) -> None:
         self._roots = roots
         self._clock = clock
-        self._look = look or look_around
+        self._meter = TreeMeter(look)
         self._looked_at: float | None = None
         self._turn = asyncio.Lock()
-        self._before: dict[tuple[int, int], _Total] = {}
         self._seen: dict[int, ProcessUsage] = {}
 
     async def refresh(self) -> None:
@@ -72,30 +117,17 @@ class Usage:
             if self._looked_at is not None and self._clock.monotonic() - self._looked_at < FRESH:
                 return
             roots = frozenset(self._roots())
-            look = await asyncio.to_thread(self._look) if roots else Look(0.0, {})
-            self._take(look, roots)
+            trees = await asyncio.to_thread(self._meter.measure, roots) if roots else {}
+            self._seen = {root: ProcessUsage(tree.cpu, tree.memory) for root, tree in trees.items()}
             self._looked_at = self._clock.monotonic()
 
     def of(self, pid: int | None) -> ProcessUsage | None:
         """What was seen of the process *pid* last; None for one that was not seen."""
         return None if pid is None else self._seen.get(pid)
 
-    def _take(self, look: Look, roots: frozenset[int]) -> None:
-        trees = _trees(look.samples, roots)
-        totals: dict[tuple[int, int], _Total] = {}
-        self._seen = {}
-        for root, members in trees.items():
-            key = (root, look.samples[root].started)
-            total = totals[key] = _Total(look.uptime, sum(member.ticks for member in members))
-            # A process that nobody has looked at before has used nothing before it was there.
-            before = self._before.get(key, _Total(key[1] / _TICKS_PER_SECOND, 0))
-            memory = sum(member.pages for member in members) * _PAGE_BYTES
-            self._seen[root] = ProcessUsage(_rate(before, total), memory)
-        self._before = totals
 
-
-def look_around() -> Look:
-    """All processes of the machine, now. Blocks for about 10 µs per process."""
+def look_around(without: Container[int] = ()) -> Look:
+    """All processes of the machine, now, but those *without*. Blocks for about 10 µs per process."""
     samples: dict[int, Sample] = {}
     try:
         names = os.listdir("/proc")
@@ -103,7 +135,7 @@ def look_around() -> Look:
     except OSError:
         return Look(0.0, {})
     for name in names:
-        if name.isdigit():
+        if name.isdigit() and int(name) not in without:
             try:
                 samples[int(name)] = _sample(int(name), _content(f"/proc/{name}/stat"))
             except OSError:
@@ -115,7 +147,19 @@ def _sample(pid: int, stat: bytes) -> Sample:
     # proc(5): the name stands in parentheses and may contain anything; the state behind it is field 3.
     fields = stat.rpartition(b")")[2].split()
     ticks = sum(map(int, fields[11:15]))  # fields 14 to 17, its own and those of reaped children
-    return Sample(pid, int(fields[1]), int(fields[3]), int(fields[19]), ticks, int(fields[21]))
+    return Sample(pid, int(fields[1]), int(fields[3]), int(fields[19]), ticks, int(fields[21]), int(fields[17]))
+
+
+def open_files(pids: Iterable[int]) -> int:
+    """How many file descriptors those processes have open; of other users' processes none is counted. Blocks."""
+    return sum(map(_open_files, pids))
+
+
+def _open_files(pid: int) -> int:
+    try:
+        return len(os.listdir(f"/proc/{pid}/fd"))
+    except OSError:
+        return 0
 
 
 def _content(path: str) -> bytes:
