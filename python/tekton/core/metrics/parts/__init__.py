@@ -1,0 +1,1 @@
+"""The chapters of the list of metrics; see `core/metrics/catalogue.py`."""

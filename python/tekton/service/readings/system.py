@@ -1,0 +1,66 @@
+"""All readings of a control plane."""
+
+import asyncio
+import platform
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING
+
+from tekton import __version__
+from tekton.core.audit.heads import FILE_NAME as HEADS
+from tekton.core.history.sqlite_store import FILE_NAME as HISTORY
+from tekton.core.metrics.metrics import Reader, Reading
+from tekton.service.readings import registry, resources, security, supervision, telemetry
+from tekton.service.readings.measured import Measurement
+
+if TYPE_CHECKING:
+    from tekton.service.system import System
+
+
+def read_system(system: "System") -> list[Reader]:
+    """The readers of what *system* has."""
+    clock = system.metering.metrics.clock
+    return [
+        partial(_control_plane, system),
+        partial(registry.components, system.registry, system.flapping),
+        partial(registry.heartbeats, system.monitor),
+        partial(registry.store, system.registry),
+        partial(registry.feed, system.registry),
+        partial(registry.audit, system.auditing, clock),
+        partial(supervision.starts, system.coordinator),
+        partial(supervision.restarts, system.recovery),
+        partial(supervision.processes, system.supervisor),
+        partial(resources.capabilities, system.degradation),
+        partial(resources.resources, system.resources),
+        partial(security.refused, system.auditing.failed_logins),
+        partial(security.credentials, system.security),
+        partial(security.api_keys, system.security),
+        partial(telemetry.logs, system.logs.feed),
+        partial(telemetry.traces, system.tracing),
+        partial(telemetry.history, system.history.store),
+    ]
+
+
+def measure_system(system: "System") -> list[Measurement]:
+    """What is to be measured once in an interval."""
+    store, data = system.history.store, system.config.data_dir
+    parts = {
+        "database": data / "tekton.db",
+        "log": data / "tekton.db-wal",
+        "history": data / HISTORY,
+        "logs": data / "logs",
+        "audit": system.config.audit_heads or data / HEADS,
+    }
+    return [
+        partial(telemetry.oldest, store, system.metering.metrics.clock),
+        partial(asyncio.to_thread, telemetry.file_sizes, parts),
+    ]
+
+
+def _control_plane(system: "System") -> Iterator[Reading]:
+    yield Reading("tekton_build_info", 1, (__version__, platform.python_version()))
+    yield Reading("tekton_incarnation", system.registry.incarnation)
+    yield Reading("tekton_ready", system.unready_reason() is None)
+    # Another one after each reload.
+    yield Reading("tekton_event_loop_lag", system.watchdog.lags.read())
+    yield Reading("tekton_event_loop_blocks", system.watchdog.blocks)

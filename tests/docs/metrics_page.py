@@ -1,0 +1,140 @@
+"""Keeps docs/reference/metrics.md, the dashboard and the alert rules true: they are made from the catalogue.
+
+python tests/docs/metrics_page.py      write them anew
+"""
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tekton.core.metrics.catalogue import METRICS, Described
+from tekton.core.metrics.metrics import MetricType
+
+_ROOT = Path(__file__).resolve().parents[2]
+_DOCS = _ROOT / "docs"
+_SITE = "https://github.com/tekton-core/tekton/blob/main/docs"
+PAGE = _DOCS / "reference" / "metrics.md"
+DASHBOARD = _ROOT / "deploy" / "grafana" / "tekton.json"
+RULES = _ROOT / "deploy" / "prometheus" / "alerts.yml"
+
+_BEGIN = "## What there is\n"
+_COLUMNS = 3
+_WIDTH, _HEIGHT = 24 // _COLUMNS, 7
+_UNITS = {"seconds": "s", "bytes": "bytes"}
+
+
+def parts() -> dict[str, list[Described]]:
+    """The metrics by chapter, in the order of the catalogue."""
+    found: dict[str, list[Described]] = {}
+    for described in METRICS:
+        found.setdefault(described.part, []).append(described)
+    return found
+
+
+def with_current_tables(text: str) -> str:
+    """*text*, the page, with all that is made anew."""
+    introduction, heading, _ = text.partition(_BEGIN)
+    return "".join((introduction, heading, *_tables()))
+
+
+def _tables() -> Iterator[str]:
+    for part, metrics in parts().items():
+        yield f"\n### {part}\n\n| Metric | Labels | What it is, and why to look at it |\n|---|---|---|\n"
+        for one in metrics:
+            metric = one.metric
+            labels = ", ".join(f"`{label}`" for label in metric.labels) or "none"
+            name = f"`{metric.exposed}` ({metric.metric_type.value})"
+            yield f"| {name} | {labels} | {metric.description} {one.why} |\n"
+    yield "\n## Alerts\n\n| Alert | Severity | Fires when | For | What to do |\n|---|---|---|---|---|\n"
+    for one in METRICS:
+        if (alert := one.alert) is not None:
+            when = alert.when.replace("|", "\\|")
+            what = f"{_without_labels(alert.summary)}. [More]({os.path.relpath(_DOCS / alert.see, PAGE.parent)})"
+            yield f"| {alert.name} | {alert.severity} | `{when}` | {alert.lasting} | {what} |\n"
+
+
+def _without_labels(summary: str) -> str:
+    """*summary* before anything has fired: `{{ $labels.component }}` is NAME, other labels are their names."""
+    summary = summary.replace("{{ $labels.component }}", "NAME")
+    return re.sub(r"\{\{ \$(?:labels\.)?(\w+) \}\}", r"\1", summary)
+
+
+def rules() -> str:
+    """The alert rules, for `rule_files` of Prometheus. Strings are quoted as JSON has them, which YAML takes."""
+    lines = ["# Made from python/tekton/core/metrics/catalogue.py by tests/docs/metrics_page.py", "groups:"]
+    for part, metrics in parts().items():
+        alerts = [one.alert for one in metrics if one.alert is not None]
+        if not alerts:
+            continue
+        lines += [f"  - name: {json.dumps(f'Tekton: {part}')}", "    rules:"]
+        for alert in alerts:
+            lines += [
+                f"      - alert: {alert.name}",
+                f"        expr: {json.dumps(alert.when)}",
+                f"        for: {alert.lasting}",
+                "        labels:",
+                f"          severity: {alert.severity}",
+                "        annotations:",
+                f"          summary: {json.dumps(alert.summary)}",
+                f"          runbook_url: {_SITE}/{alert.see}",
+            ]
+    return "\n".join([*lines, ""])
+
+
+def dashboard() -> str:
+    """The dashboard: a row for each chapter, a graph for each metric. To be imported into Grafana."""
+    panels: list[dict[str, Any]] = []
+    y = 0
+    for part, metrics in parts().items():
+        panels.append({"type": "row", "title": part, "collapsed": False, "gridPos": _place(0, y, 24, 1), "panels": []})
+        y += 1
+        for place, one in enumerate(metrics):
+            x, row = place % _COLUMNS * _WIDTH, place // _COLUMNS * _HEIGHT
+            panels.append(_panel(one, _place(x, y + row, _WIDTH, _HEIGHT)))
+        y += -(-len(metrics) // _COLUMNS) * _HEIGHT
+    for number, panel in enumerate(panels, 1):
+        panel["id"] = number
+    source = {"name": "datasource", "type": "datasource", "query": "prometheus", "label": "Data source"}
+    board = {
+        "title": "Tekton",
+        "uid": "tekton",
+        "tags": ["tekton"],
+        "schemaVersion": 39,
+        "editable": True,
+        "time": {"from": "now-1h", "to": "now"},
+        "refresh": "30s",
+        "templating": {"list": [source]},
+        "panels": panels,
+    }
+    return json.dumps(board, indent=2) + "\n"
+
+
+def _place(x: int, y: int, width: int, height: int) -> dict[str, int]:
+    return {"x": x, "y": y, "w": width, "h": height}
+
+
+def _panel(one: Described, place: dict[str, int]) -> dict[str, Any]:
+    metric = one.metric
+    unit = _UNITS.get(metric.unit, "short")
+    if metric.metric_type is MetricType.COUNTER and not one.panel:
+        unit = "percentunit" if metric.unit == "seconds" else "cps"
+    legend = " ".join(f"{{{{{label}}}}}" for label in metric.labels if label in one.query) or metric.exposed
+    return {
+        "type": "timeseries",
+        "title": metric.exposed,
+        "description": f"{metric.description} {one.why}",
+        "datasource": {"type": "prometheus", "uid": "${datasource}"},
+        "gridPos": place,
+        "fieldConfig": {"defaults": {"unit": unit, "min": 0}, "overrides": []},
+        "targets": [{"refId": "A", "expr": one.query, "legendFormat": legend}],
+    }
+
+
+if __name__ == "__main__":
+    PAGE.write_text(with_current_tables(PAGE.read_text()))
+    for path, content in ((DASHBOARD, dashboard()), (RULES, rules())):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
