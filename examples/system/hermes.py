@@ -17,7 +17,7 @@ from serving import Request, Service
 KEPT = 1000  # messages per topic
 LONGEST_WAIT = 30.0  # seconds
 
-service = Service("hermes", port=8001)
+service = Service("hermes", port=8001, announced=False)
 
 
 class Topic:

@@ -45,8 +45,10 @@ Handler = Callable[[Request], Any]
 class Service:
     """Routes and the server that answers them. Each request runs in a thread of its own."""
 
-    def __init__(self, name: str, port: int) -> None:
+    def __init__(self, name: str, port: int, *, announced: bool = True) -> None:
+        """*announced*: enter it in the directory of hermes."""
         self.name = name
+        self._announced = announced
         self.port = int(os.environ.get("PORT", port))
         self._checks: list[Callable[[], None]] = []
         self._routes: list[tuple[str, re.Pattern[str], Handler]] = []
@@ -84,7 +86,7 @@ class Service:
             sys.exit(f"{self.name}: port {self.port}: {error.strerror}")
         with server:
             self.log(f"listening on http://127.0.0.1:{self.port}")
-            if self.name != "hermes":
+            if self._announced:
                 announce(self.name, self.port, self.log)
             server.serve_forever()
         sys.exit(0)

@@ -20,6 +20,7 @@ import psutil
 import pytest
 
 from tekton.core.lifecycle import ComponentRecord, ComponentRegistration, ComponentState
+from tekton.testing import free_port
 from tekton.testing.control_plane import InMemoryControlPlane
 from tekton.utils.tekton_config import TektonConfig
 
@@ -30,6 +31,7 @@ COMMANDS = {
     "hermes": [sys.executable, "hermes.py"],
     "engram": [sys.executable, "engram.py"],
     "rhetor": ["node", "rhetor.mjs"],
+    "local_llm": [sys.executable, "local_llm.py"],
     "athena": ["perl", "athena.pl"],
     "ergon": [sys.executable, "ergon.py"],
     "telos": ["sh", "telos.sh"],
@@ -39,12 +41,6 @@ COMMANDS = {
 needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
 needs_perl = pytest.mark.skipif(shutil.which("perl") is None, reason="perl is not installed")
 needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Service:
@@ -144,6 +140,7 @@ def test_the_system_is_the_graph_of_the_specification_and_shows_every_kind_of_re
         "hermes": [],
         "engram": ["hermes"],
         "rhetor": ["hermes", "engram"],
+        "local_llm": [],
         "athena": ["hermes", "engram"],
         "ergon": ["hermes", "rhetor"],
         "telos": [],
@@ -225,6 +222,15 @@ def test_rhetor_summarizes_and_invents_the_same_for_the_same_seed(system: System
     assert rhetor.send("POST", "/api/summarize", {})[0] == 422
     assert rhetor.send("POST", "/api/generate", {"text": "a", "words": -1})[0] == 422
     assert rhetor.end() == 0
+
+
+def test_local_llm_says_as_many_words_as_are_wanted_as_the_model_that_is_named(system: System) -> None:
+    local_llm = system.start("local_llm")
+
+    said = local_llm.call("POST", "/api/generate", {"words": 3, "model": "small", "prefix": "notes."})["text"]
+
+    assert said == "[small] I am a"
+    assert local_llm.end() == 0
 
 
 @needs_node

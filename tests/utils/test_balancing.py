@@ -147,3 +147,40 @@ def test_what_is_gone_is_forgotten(balancer: Balancer) -> None:
     assert set(balancer._memories) == {working.instance_uuid, here.instance_uuid}
     balancer.forget(here.instance_uuid)
     assert set(balancer._memories) == {working.instance_uuid}
+
+
+def fail(balancer: Balancer, record: ComponentRecord) -> None:
+    balancer.begin(record)
+    balancer.end(record, failed=True)
+
+
+@pytest.mark.parametrize(("count", "left_alone"), [(2, 1), (10, 1), (30, 3)])
+def test_at_most_a_tenth_is_left_alone_but_one_always_may_be(balancer: Balancer, count: int, left_alone: int) -> None:
+    several = instances(count)
+    for record in several:
+        fail(balancer, record)
+
+    called = {one.instance_uuid for _ in range(50 * count) if (one := balancer.choose(several)) is not None}
+
+    assert len(called) == count - left_alone
+
+
+def test_of_those_that_fail_the_one_that_is_to_be_left_alone_the_longest_is(balancer: Balancer) -> None:
+    first, second, third = instances(3)
+    for record in (first, second, second, third):
+        fail(balancer, record)
+
+    assert chosen(balancer, [first, second, third]) == {first.instance_uuid, third.instance_uuid}
+
+
+def test_who_comes_back_gets_one_call_at_a_time_until_one_succeeds(balancer: Balancer, time: Time) -> None:
+    bad, good = instances(2)
+    fail(balancer, bad)
+    time.now += 1.0
+
+    welcome = chosen(balancer, [bad, good])
+    balancer.begin(bad)
+    on_trial = chosen(balancer, [bad, good])
+    balancer.end(bad, failed=False)
+
+    assert (len(welcome), on_trial, len(chosen(balancer, [bad, good]))) == (2, {good.instance_uuid}, 2)

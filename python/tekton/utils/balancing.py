@@ -2,8 +2,10 @@
 
 Power of two choices: of two instances drawn at random the one with fewer calls of ours in progress. READY instances
 are preferred to DEGRADED ones, both to those that failed lately: an instance that fails is left alone for a second,
-then two, up to half a minute, and is called nevertheless when there is no other. What others send to the instances
-is not known here; two choices out of many keep that from mattering (Mitzenmacher 1996).
+then two, up to half a minute, and is called nevertheless when there is no other. At most a tenth of the instances are
+left alone at a time, but at least one: where most fail it is not the instances that are bad. Whoever comes back gets
+one call at a time until one succeeds. What others send to the instances is not known here; two choices out of many
+keep that from mattering (Mitzenmacher 1996).
 """
 
 import random
@@ -15,6 +17,9 @@ from tekton.core.lifecycle import ComponentRecord, ComponentState
 EJECTION = (1.0, 30.0)
 """The first and the longest time for which an instance that fails is left alone, in seconds."""
 
+MOST_SHUNNED = 0.1
+"""The share of the instances that are left alone at the same time, at most; one always may be."""
+
 
 @dataclass(slots=True)
 class _Memory:
@@ -23,6 +28,10 @@ class _Memory:
     in_flight: int = 0
     failures: int = 0
     shunned_until: float = 0.0
+
+    def is_shunned(self, now: float) -> bool:
+        """True while it is left alone, and when it has come back and the call that it has got is not over."""
+        return self.shunned_until > now or (self.failures > 0 and self.in_flight > 0)
 
 
 class Balancer:
@@ -39,7 +48,8 @@ class Balancer:
             instances = [record for record in instances if record.instance_uuid not in tried]
         if len(instances) < 2:
             return instances[0] if instances else None
-        ranks = [self._rank(record) for record in instances]
+        shunned = self._shunned(instances)
+        ranks = [(each.instance_uuid in shunned, each.state is not ComponentState.READY) for each in instances]
         best = min(ranks)
         equals = [record for record, rank in zip(instances, ranks) if rank == best]
         if len(equals) == 1:
@@ -85,7 +95,10 @@ class Balancer:
             uuid: memory for uuid, memory in self._memories.items() if memory.in_flight or uuid in instances
         }
 
-    def _rank(self, record: ComponentRecord) -> tuple[bool, bool]:
-        memory = self._memories.get(record.instance_uuid)
-        shunned = memory is not None and memory.shunned_until > self._now()
-        return shunned, record.state is not ComponentState.READY
+    def _shunned(self, instances: Sequence[ComponentRecord]) -> set[str]:
+        """Those of *instances* to leave alone: of more than may be, those that are to be left alone the longest."""
+        now = self._now()
+        known = ((record.instance_uuid, self._memories.get(record.instance_uuid)) for record in instances)
+        shunned = [(memory.shunned_until, uuid) for uuid, memory in known if memory and memory.is_shunned(now)]
+        most = max(1, int(len(instances) * MOST_SHUNNED))
+        return {uuid for _, uuid in (sorted(shunned, reverse=True)[:most] if len(shunned) > most else shunned)}
