@@ -85,6 +85,9 @@ async def serve(directory: Path) -> None:
         "A heartbeat",
         "components:heartbeat",
         body=Beat,
+        unique_keys=False,
+        repeats="harmless",
+        attributed=False,
         response=Reply,
         vital=True,
     )

@@ -88,7 +88,16 @@ async def serve_gateway() -> None:
     routes = [
         Route("GET", "/api/components", components, "All of them", "components:read"),
         Route("POST", "/api/change", change, "A change", "components:register", body=Beat),
-        Route("POST", "/api/heartbeat", heartbeat, "A heartbeat", "components:heartbeat", body=Beat, vital=True),
+        Route(
+            "POST",
+            "/api/heartbeat",
+            heartbeat,
+            "A heartbeat",
+            "components:heartbeat",
+            body=Beat,
+            unique_keys=False,
+            vital=True,
+        ),
     ]
     server = GatewayServer(Gateway(routes, admission=Admission(Limits(requests=1024))), "127.0.0.1", 0)
     await server.start()

@@ -76,6 +76,23 @@ GROUPS = {
             *(f"{STORE}/test_{name}.py" for name in ("witness", "log_keeper", "backup")),
         ],
     ),
+    "breaker": Group(
+        [f"core/degradation/{name}.py" for name in ("circuit_breaker", "permits", "windows", "failures", "bulkhead")],
+        [
+            *(f"core/degradation/test_{name}.py" for name in ("circuit_breaker", "breaker_model", "windows")),
+            *(f"core/degradation/test_{name}.py" for name in ("failures", "bulkhead", "listeners")),
+        ],
+    ),
+    "fallback": Group(
+        [
+            "core/graceful_degradation.py",
+            *(f"core/degradation/{name}.py" for name in ("execution", "fallbacks", "retrying", "service_board")),
+        ],
+        [
+            "core/test_graceful_degradation.py",
+            *(f"core/degradation/test_{name}.py" for name in ("fallbacks", "retrying", "deadline")),
+        ],
+    ),
     "commit": Group(
         [f"{STORE}/{name}.py" for name in ("commit", "ledger", "refusals", "view", "pending", "registry")],
         [

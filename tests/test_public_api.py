@@ -21,6 +21,7 @@ SPECIFIED = {
     "tekton.core.component_lifecycle.readiness": ["ReadinessCondition"],
     "tekton.core.dependency": ["DependencyResolver"],
     "tekton.core.heartbeat_monitor": ["ComponentHeartbeat", "HeartbeatMonitor"],
+    "tekton.core.resource_monitor": ["ResourceMonitor"],
     "tekton.core.lifecycle": ["VALID_TRANSITIONS", "ComponentRegistration", "ComponentState"],
     "tekton.core.startup_coordinator": ["EnhancedStartUpCoordinator"],
     "tekton.utils.component_client": ["find_component", "find_components_by_capability"],
@@ -53,6 +54,15 @@ METHODS = {
     ],
     "tekton.core.heartbeat_monitor.HeartbeatMonitor": ["start_monitoring", "process_heartbeat", "stop_monitoring"],
     "tekton.core.dependency.DependencyResolver": ["resolve_dependencies"],
+    "tekton.core.resource_monitor.ResourceMonitor": [
+        "start",
+        "get_cpu_usage",
+        "get_memory_usage",
+        "get_gpu_usage",
+        "register_threshold_callback",
+        "check_constraints",
+        "stop",
+    ],
     "tekton.utils.tekton_config.TektonConfig": ["load_from_file", "get_port"],
     "tekton.utils.component_client.ComponentClient": ["call_api"],
 }

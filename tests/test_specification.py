@@ -5,6 +5,7 @@ Each block gets the names that it leaves undefined, a data directory of its own,
 
 import ast
 import inspect
+import json
 import logging
 import re
 import time
@@ -16,9 +17,11 @@ import pytest
 
 from tekton.component import Component
 from tekton.core.component_lifecycle import ComponentRegistry
+from tekton.core.graceful_degradation import NoFallbackAvailableError
 from tekton.core.lifecycle import VALID_TRANSITIONS, ComponentRegistration, ComponentState
 from tekton.core.startup_coordinator import EnhancedStartUpCoordinator
 from tekton.testing.control_plane import InMemoryControlPlane
+from tekton.utils.tekton_logging import JSONFormatter
 
 ROOT = Path(__file__).resolve().parent.parent
 SPECIFICATION = ROOT.parent / "shared" / "spec" / "tekton.md"
@@ -26,16 +29,16 @@ SPECIFICATION = ROOT.parent / "shared" / "spec" / "tekton.md"
 pytestmark = pytest.mark.skipif(not SPECIFICATION.exists(), reason="the specification is not beside this checkout")
 
 
-def block(heading: str) -> str:
-    """The first Python block after *heading*."""
+def block(heading: str, place: int = 0) -> str:
+    """The first Python block after *heading*, or a later one."""
     text = SPECIFICATION.read_text()
     section = text[re.search(rf"^#+ {re.escape(heading)}$", text, re.MULTILINE).end() :]  # type: ignore[union-attr]
-    return re.search(r"```python\n(.*?)```", section, re.DOTALL).group(1)  # type: ignore[union-attr]
+    return re.findall(r"```python\n(.*?)```", section, re.DOTALL)[place]
 
 
-async def run(heading: str, data_dir: Path, **names: Any) -> dict[str, Any]:
+async def run(heading: str, data_dir: Path, place: int = 0, **names: Any) -> dict[str, Any]:
     """Execute the block under *heading* with top-level await; returns its names."""
-    source = block(heading).replace("/path/to/data", str(data_dir))
+    source = block(heading, place).replace("/path/to/data", str(data_dir))
     code = compile(source, heading, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     outcome = eval(code, names)
     if inspect.iscoroutine(outcome):
@@ -133,6 +136,56 @@ async def test_state_machine(tmp_path: Path) -> None:
     } == {state.name: [target.name for target in targets] for state, targets in VALID_TRANSITIONS.items()}
 
 
+async def test_graceful_degradation(tmp_path: Path) -> None:
+    asked: list[tuple[str, int, str | None]] = []
+
+    async def generate_text(prompt: str, max_tokens: int, model: str | None = None) -> str:
+        asked.append((prompt, max_tokens, model))
+        if model is None:
+            raise ConnectionError("rhetor is down")
+        return f"{model} says hello"
+
+    names = await run(
+        "Graceful Degradation Manager",
+        tmp_path,
+        generate_text=generate_text,
+        prompt="hello",
+        NoFallbackAvailableError=NoFallbackAvailableError,
+    )
+
+    assert names["result"] == "llama3 says hello"
+    assert asked == [("hello", 100, None), ("hello", 100, "llama3")]
+    settings = names["degradation_manager"].breaker("rhetor").settings
+    assert (settings.failure_threshold, settings.reset_timeout, settings.half_open_requests) == (5, 60, 2)
+
+
+async def test_graceful_degradation_without_a_fallback_that_works(tmp_path: Path) -> None:
+    def generate_text(prompt: str, max_tokens: int, model: str | None = None) -> str:
+        raise ConnectionError(f"{model} is down")
+
+    names = await run(
+        "Graceful Degradation Manager",
+        tmp_path,
+        generate_text=generate_text,
+        prompt="hello",
+        NoFallbackAvailableError=NoFallbackAvailableError,
+    )
+
+    assert names["result"] == "Sorry, text generation is currently unavailable"
+
+
+async def test_metrics(tmp_path: Path) -> None:
+    names = await run("Logging and Metrics", tmp_path, 1)
+
+    (startup_time,) = names["startup_times"]
+    assert startup_time.labels == {"component_id": "example_component", "version": "1.0.0"}
+    assert (startup_time.value.count, startup_time.value.sum) == (1, 5.2)
+    (connections,) = names["metrics_manager"].get_metric_values("active_connections")
+    assert connections.value == 10
+    exposed = {metric.exposed for metric in names["metrics_manager"].metrics()}
+    assert exposed == {"active_connections", "component_startup_time_seconds"}
+
+
 async def test_port_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
 
@@ -220,6 +273,26 @@ async def test_component_discovery(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TEKTON_DATA_DIR", str(tmp_path / "data"))
+
+
+async def test_resource_monitor(tmp_path: Path) -> None:
+    names = await run("Resource Monitor", tmp_path)
+
+    assert all(0 <= busy <= 1 for busy in names["cpu_usage"])
+    assert names["cpu_usage"]
+    assert {"total", "used", "percent"} <= set(names["memory_usage"])
+    assert all({"id", "util", "mem_used"} <= set(gpu) for gpu in names["gpu_usage"])
+    assert bool(names["satisfied"]) is not bool(names["satisfied"].reasons)
+    assert not names["monitor"].running
+
+
+async def test_logging(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG, "example_component"):
+        await run("Logging and Metrics", tmp_path)
+
+    records = [record for record in caplog.records if record.name == "example_component"]
+    assert [record.levelname for record in records] == ["DEBUG", "INFO", "WARNING", "ERROR", "INFO"]
+    assert json.loads(JSONFormatter().format(records[-1]))["user_id"] == "user123"
 
 
 @pytest.mark.usefixtures("configured")

@@ -3,12 +3,18 @@
 A `BackgroundTask` is the task behind a `start()`/`stop()` pair. Its failure is never lost: it is logged when it
 happens and raised again from `stop()`. Everything that can live inside one coroutine uses `asyncio.TaskGroup`
 instead.
+
+What runs for as long as its owner belongs to no request, even if one has started it: a `BackgroundTask` begins outside
+every trace. What a `BackgroundGroup` spawns goes on in the trace of whoever spawned it.
 """
 
 import asyncio
 import logging
 from collections.abc import Coroutine
+from contextvars import copy_context
 from typing import Any, TypeVar
+
+from tekton.utils.trace_context import CURRENT
 
 _T = TypeVar("_T")
 
@@ -34,7 +40,9 @@ class BackgroundTask:
         if self.running:
             coroutine.close()
             raise RuntimeError(f"{self._name} is already running")
-        self._task = asyncio.get_running_loop().create_task(coroutine, name=self._name)
+        context = copy_context()
+        context.run(CURRENT.set, None)
+        self._task = asyncio.get_running_loop().create_task(coroutine, name=self._name, context=context)
         self._task.add_done_callback(self._report)
 
     async def stop(self) -> None:

@@ -59,10 +59,11 @@ def unpacked(path: Path) -> dict[str, str]:
         return {name: file.read().decode() for name, file in members.items() if file is not None}
 
 
-def test_a_running_system_is_packed_whole(tekton: Any, plane: Any, double: Any, project: Path) -> None:
+def test_a_running_system_is_packed_whole(tekton: Any, plane: Any, double: Any, project: Path, data_dir: Path) -> None:
     plane.components = [double.view("web", "failed", reason=f"bad token={PLANTED['in reason']}"), double.view("ok")]
     plane.histories["web"] = [{"revision": 1, "reason": f"api_key: {PLANTED['in reason']}"}]
     plane.answers["GET /api/graph"] = (200, {"nodes": [], "edges": []})
+    (data_dir / "telemetry.db").write_bytes(bytes(4096))
 
     result = tekton("export", "report.tar.gz")
     files = unpacked(project / "report.tar.gz")
@@ -74,7 +75,8 @@ def test_a_running_system_is_packed_whole(tekton: Any, plane: Any, double: Any, 
     }
     assert files["logs/web.log"].startswith("started\n")
     assert json.loads(files["configuration.json"])["tekton.port"] == {"value": 0, "origin": "tekton.json:1"}
-    assert json.loads(files["about.json"])["missing"] == {}
+    about = json.loads(files["about.json"])
+    assert (about["missing"], about["files"]["telemetry.db"]) == ({}, 4096)
 
 
 def test_no_planted_secret_gets_into_it(tekton: Any, plane: Any, double: Any, project: Path) -> None:

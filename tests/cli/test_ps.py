@@ -1,6 +1,7 @@
 """ps: what stands in the table, what is left out, and how it goes on."""
 
 import json
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -221,3 +222,66 @@ def test_a_mistyped_field_is_a_mistake_in_the_command(tekton: Any, plane: Any) -
 def test_a_template_may_name_whatever_json_has(tekton: Any, five: Any) -> None:
     for field in five.components[0]:
         assert tekton("ps", "hermes", "-o", f"template={{{field}}}").exit_code == 0, field
+
+
+# The past
+
+
+def past(**fields: Any) -> dict[str, Any]:
+    return {"at": 1_700_000_000.0, "known_since": 1_690_000_000.0, "running": True, "machine": {}, **fields}
+
+
+@pytest.fixture
+def yesterday(five: Any) -> Any:
+    five.answers["GET /api/system"] = 200, {"revision": 1, "components": five.components[:1], "past": past()}
+    return five
+
+
+def local(timestamp: float) -> str:
+    return datetime.fromtimestamp(timestamp).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def test_ps_of_the_past_says_so_above_the_table(tekton: Any, yesterday: Any) -> None:
+    result = tekton("ps", "--at", "-2h")
+
+    assert result.stdout.splitlines() == [
+        f"as it was at {local(1_700_000_000)}; there is data since {local(1_690_000_000)}",
+        "",
+        "COMPONENT  STATE  HEALTH  RESTARTS  UPTIME  CPU   MEM  PORT  NOTE",
+        "engram     ready  ok             0  12m     1.1%  64M  8000",
+        "",
+        "1 component: 1 ready",
+    ]
+
+
+def test_ps_of_a_time_in_which_the_control_plane_was_down_says_that(tekton: Any, yesterday: Any) -> None:
+    yesterday.answers["GET /api/system"][1]["past"] = past(running=False)
+
+    lines = tekton("ps", "--at", "10:31").stdout.splitlines()
+
+    assert lines[1] == "the control plane was down then: this is what it had known before"
+
+
+def test_ps_of_the_past_for_programs_is_the_answer_of_the_api(tekton: Any, yesterday: Any) -> None:
+    assert json.loads(tekton("ps", "--at", "-2h", "-o", "json").stdout)["past"] == past()
+    assert tekton("ps", "--at", "-2h", "-o", "name").stdout == "engram\n"
+
+
+def test_ps_of_the_past_asks_for_that_moment(tekton: Any, yesterday: Any) -> None:
+    tekton("ps", "--at", "2026-11-26T10:31:00.25Z")
+
+    assert [path for _, path in yesterday.requests if "at=" in path] == ["/api/system?at=1795689060.250000"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--at", "soon"), "'soon' is no time; write '10:31'"),
+        (("--at", "-2h", "-w"), "the past does not change: --at cannot be watched"),
+    ],
+)
+def test_ps_of_no_time_is_a_mistake(tekton: Any, yesterday: Any, arguments: tuple[str, ...], said: str) -> None:
+    result = tekton("ps", *arguments)
+
+    assert result.exit_code == 2
+    assert said in " ".join(result.stderr.split())

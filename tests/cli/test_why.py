@@ -131,6 +131,45 @@ def test_why_says_when_it_is_forgotten(tekton: Any, plane: Any, double: Any, now
     assert "  forgotten   in 2m, unless it comes back" in tekton("why", "hermes").stdout.splitlines()
 
 
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("rhetor", "  capability  chat is served by local (1m ago); behind it: cloud"),
+        ("local", "  fallback    for chat, served by local (1m ago)"),
+        ("user", "  capability  chat is served by local (1m ago); behind it: cloud"),
+    ],
+)
+def test_why_says_who_serves_what_has_fallbacks(
+    tekton: Any, plane: Any, double: Any, now: None, name: str, line: str
+) -> None:
+    chain = [{"component": "local", "parameters": {}}, {"component": "cloud", "parameters": {}}]
+    service: dict[str, Any] = {"capability": "chat", "state": "fallback", "served_by": ["local"], "primary": ["rhetor"]}
+    service["since"] = double.AT - 50.0
+    plane.components = [double.view(name)]
+    plane.whys[name] = double.why(name, served=[{**service, "fallbacks": chain}])
+
+    assert line in tekton("why", name).stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("state", "served_by", "said"),
+    [
+        ("normal", ["rhetor"], "rhetor; behind it: local, cloud"),
+        ("fallback", ["cloud"], "cloud"),
+        ("unavailable", [], "nobody"),
+    ],
+)
+def test_why_names_no_fallback_as_the_next_that_cannot_be_used(
+    tekton: Any, plane: Any, double: Any, now: None, state: str, served_by: list[str], said: str
+) -> None:
+    chain = [{"component": "local", "parameters": {}}, {"component": "cloud", "parameters": {}}]
+    service = {"capability": "chat", "state": state, "served_by": served_by, "primary": ["rhetor"], "since": None}
+    plane.components = [double.view("rhetor")]
+    plane.whys["rhetor"] = double.why("rhetor", served=[{**service, "fallbacks": chain}])
+
+    assert f"  capability  chat is served by {said}" in tekton("why", "rhetor").stdout.splitlines()
+
+
 def test_why_of_a_healthy_component_says_what_breaks_without_it(
     tekton: Any, plane: Any, double: Any, now: None
 ) -> None:

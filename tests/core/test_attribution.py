@@ -1,6 +1,10 @@
 """On whose behalf: an attribution holds in its own task, and nowhere else."""
 
 import asyncio
+import gc
+from collections.abc import Iterator
+from contextvars import Context, copy_context
+from weakref import ref
 
 import pytest
 
@@ -8,6 +12,14 @@ from tekton.core.attribution import Attribution, act_for, attributed, current
 
 ANN = Attribution("ann", "token", "192.0.2.7", "r1")
 BOB = Attribution("bob")
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    """What refers to itself stays."""
+    gc.disable()
+    yield
+    gc.enable()
 
 
 async def test_an_attribution_holds_until_its_block_ends() -> None:
@@ -86,3 +98,31 @@ def test_without_an_event_loop_it_holds_in_the_thread() -> None:
     with attributed(ANN):
         assert current() == ANN
     assert current() is None
+
+
+async def test_it_holds_in_no_callback_that_outlives_its_task() -> None:
+    found: list[Attribution | None] = []
+    contexts: list[Context] = []
+
+    async def request() -> None:
+        act_for(lambda: ANN)
+        contexts.append(copy_context())
+
+    await asyncio.create_task(request())
+    asyncio.get_running_loop().call_soon(lambda: found.append(current()), context=contexts[0])
+    await asyncio.sleep(0)
+
+    assert found == [None]
+
+
+async def test_a_task_that_acts_for_somebody_leaves_nothing_to_collect(no_collector: None) -> None:
+    async def request() -> None:
+        act_for(lambda: ANN)
+
+    task = asyncio.create_task(request())
+    await task
+    gone = ref(task)
+    del task
+    await asyncio.sleep(0)  # what has woken this test refers to the task
+
+    assert gone() is None

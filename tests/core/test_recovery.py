@@ -148,6 +148,7 @@ async def test_recovery_gives_up_visibly_after_so_many_restarts(
     assert system.count("hermes") == 1 + 5
     assert (status.attempt, status.max, status.next_at, status.gave_up) == (5, 5, None, True)
     assert "gave up on hermes after 5 restarts" in caplog.text
+    assert (system.recovery.restarted, system.recovery.given_up) == (5, 1)
     assert system.state("hermes") is FAILED
 
 
@@ -291,6 +292,37 @@ async def test_a_stop_that_failed_is_not_answered_by_a_restart(inline_registry: 
         await asyncio.sleep(1000)
 
         assert (system.state("hermes"), system.count("hermes")) == (FAILED, 1)
+
+
+@virtual_time
+async def test_who_is_held_stays_down_until_somebody_starts_it(inline_registry: ComponentRegistry) -> None:
+    system = System(inline_registry)
+    async with system.recovery:
+        await system.add("hermes")
+        system.recovery.hold("hermes")
+        system.crash("hermes")
+        await asyncio.sleep(1000)
+        held = system.state("hermes"), system.count("hermes"), system.recovery.status("hermes").held
+        await system.coordinator.start_component("hermes")
+        free = not system.recovery.status("hermes").held
+        system.crash("hermes")
+        await asyncio.sleep(1000)
+
+        assert (held, free) == ((FAILED, 1, True), True)
+        assert (system.state("hermes"), system.count("hermes")) == (READY, 3)
+
+
+@virtual_time
+async def test_who_is_held_no_more_is_restarted_as_before(inline_registry: ComponentRegistry) -> None:
+    system = System(inline_registry)
+    async with system.recovery:
+        await system.add("hermes")
+        system.recovery.hold("hermes")
+        system.recovery.hold("hermes", held=False)
+        system.crash("hermes")
+        await asyncio.sleep(1000)
+
+        assert (system.state("hermes"), system.count("hermes")) == (READY, 2)
 
 
 @virtual_time

@@ -5,7 +5,7 @@ python tests/docs/errors_page.py      write it anew
 
 import json
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,10 @@ _SAMPLES: dict[Any, object] = {
     int: 1,
     int | None: 1,
     float: 1.0,
+    float | None: 1.0,
     Sequence[str]: ["x"],
+    Mapping[str, str]: {"x": "x"},
+    Mapping[str, BaseException] | None: {"x": RuntimeError("x")},
     Sequence[Mistake]: [Mistake("x", 1, 1, "", "x")],
 }
 

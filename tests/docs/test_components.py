@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from tekton.component.exposition import RequestCounts, metrics_route
-from tekton.component.process_metrics import ProcessMetrics
+from tekton.clock import SYSTEM_CLOCK
+from tekton.component.exposition import ComponentMetrics, RequestCounts
 from tekton.core.lifecycle import ComponentState
+from tekton.core.metrics.exposition import render
 from tekton.gateway.server import GatewayServer
 from tekton.testing.control_plane import InMemoryControlPlane
 from tekton.utils.tekton_http import HttpClient
@@ -98,9 +99,10 @@ async def test_every_path_of_the_table_is_served() -> None:
 
 
 async def test_the_metrics_that_are_named_are_there() -> None:
-    counts = RequestCounts()
-    route = metrics_route(counts, ProcessMetrics().read, {})
-    text = (await route.handler(None)).body.decode()  # type: ignore[arg-type]
+    measured = ComponentMetrics(RequestCounts(), dict, SYSTEM_CLOCK)
+    measured.route()
+    list(measured.manager.refresh())
+    text = render(measured.manager.snapshot(), "prometheus").decode()
 
     named = set(re.findall(r"`(tekton_component_\w+)`", PAGE))
     assert named == set(re.findall(r"^# TYPE (\S+)", text, re.MULTILINE))

@@ -5,16 +5,19 @@ import json
 import re
 import typing
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
 
 from tekton.core.component_lifecycle import ComponentRegistry
 from tekton.core.lifecycle import ComponentRegistration
-from tekton.gateway import sockets, sse
+from tekton.gateway import component_topic, sockets, sse, topics
 from tekton.gateway.changes import ChangeSource
 from tekton.gateway.decoding import decode_body
+from tekton.service import logs, tracing
+from tekton.service.system import System
+from tekton.service.topics import socket_topics
 
 Names = Callable[[str], list[str]]
 
@@ -51,7 +54,8 @@ def test_every_operation_is_documented_with_an_example(
 def test_every_frame_of_the_server_is_documented_with_its_members(
     watching: Any, frames: Callable[[str], list[dict[str, Any]]], names: Names
 ) -> None:
-    source = inspect.getsource(sockets._Session) + inspect.getsource(sockets._ComponentTopics)
+    makers: tuple[Any, ...] = (sockets._Session, component_topic, topics.Conflated, logs, tracing)
+    source = "".join(map(inspect.getsource, makers))
     sent = set(re.findall(r'"(?:t": ?|op":)"(\w+)"(?!,"id")', source))
     sent |= set(re.findall(r'"t": "(\w+)"', inspect.getsource(sockets._error)))
     documented = {names(row[0])[0]: set(names(row[1])) for row in watching.sections(3)["Frames of the server"].rows()}
@@ -60,6 +64,23 @@ def test_every_frame_of_the_server_is_documented_with_its_members(
     assert set(documented) == set(shown) == sent
     for kind, members in shown.items():
         assert members <= documented[kind]
+
+
+class Anything:
+    """A system of which no more is asked than that it has everything."""
+
+    def __getattr__(self, name: str) -> Any:
+        return Anything()
+
+    def __call__(self) -> Any:
+        return topics.Topic("logs:read", cast(topics.Opener, self))
+
+
+def test_every_topic_is_documented_with_its_permission(watching: Any, names: Names) -> None:
+    table = socket_topics(cast(System, Anything()))
+    documented = {names(row[0])[0]: names(row[1])[0] for row in watching.sections(3)["Topics"].rows()}
+
+    assert documented == {name: table.permission(name) for name in table.names}
 
 
 async def test_every_event_is_documented(watching: Any, names: Names, registry: ComponentRegistry) -> None:

@@ -75,9 +75,11 @@ NOT_RUN = {
     "pip install tekton-core": _INDEX,
     "pip install 'tekton-core[mdns]'": _INDEX,
     "pip install 'tekton-core[import]'": _INDEX,
+    "pip install 'tekton-core[otel]'": _INDEX,
     "cargo mutants": "the name of a program",
     "python -m tekton": "the name of a program: it wants a verb",
     "curl -d": "the name of an option",
+    "tekton ps --at 10:31": "there was no system then; tests/e2e/test_history.py asks about a time when there was one",
 }
 """Commands without their comments, and why no test runs them. What `--help` shows is compared in tests/cli."""
 
@@ -97,10 +99,12 @@ BEFORE = {
 }
 """What the reader of a page has done before the line that begins so, without being told there."""
 
+_DRILL = """curl -s localhost:8002/api/jobs -H 'content-type: application/json' -d '{"kind": "riff", "words": 3"""
 SHOWS = {
     ("README.md", "tekton events"): "engram .*killed by signal 9",
     ("README.md", "tekton why engram"): "engram is ready",
     ("docs/reference/audit.md", "tekton audit --since 1h"): r"owner +component\.restart +hermes +done",
+    ("docs/drill.md", _DRILL): r'"state":"done","result":"(?!\[small\])\w',
     ("examples/system/README.md", "tekton events"): "rhetor .*killed by signal 9",
 }
 """What the line shows, if not at once, when it is typed again; what stands there is of another system."""

@@ -132,7 +132,7 @@ def test_a_file_of_components_that_has_gone_ends_nothing(running: Any, eventuall
     assert "it has gone" in problem["detail"]
     os.kill(running.control_pid, signal.SIGKILL)
     eventually(running.answers, "back")
-    assert pids(running) == before
+    eventually(lambda: pids(running) == before, "what runs is adopted")
 
     (running.directory / "components.json~").rename(file)
     assert reload(running)["kept"] == sorted(before)

@@ -148,10 +148,12 @@ async def serve() -> AsyncIterator[Serve]:
         uds: Path | None = None,
         tls: Tls | None = None,
         ops_port: int | None = None,
+        metrics_port: int | None = None,
         **options: Any,
     ) -> Site:
         gateway = Gateway(routes, policy=policy, **options)
-        site = Site(gateway, GatewayServer(gateway, "127.0.0.1", 0, uds, tls=tls, ops_port=ops_port))
+        ports = {"ops_port": ops_port, "metrics_port": metrics_port}
+        site = Site(gateway, GatewayServer(gateway, "127.0.0.1", 0, uds, tls=tls, **ports))
         await site.server.start()
         sites.append(site)
         return site

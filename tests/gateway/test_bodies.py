@@ -37,10 +37,19 @@ async def test_a_body_is_read_whole(reader: BodyReader, exchange: Any, headers: 
 
 
 @pytest.mark.parametrize("pairs", [[], [length(0)], [JSON, length(0)]])
-async def test_an_absent_body_is_empty_and_needs_no_media_type(
+def test_an_absent_body_is_none_and_needs_no_media_type(
     reader: BodyReader, exchange: Any, headers: Any, pairs: list[tuple[str, str]]
 ) -> None:
-    assert await reader.read(exchange(), headers(*pairs), 10) == b""
+    assert reader.read(exchange(), headers(*pairs), 10) is None
+
+
+async def test_a_body_that_is_not_wanted_is_taken_whatever_it_is(
+    reader: BodyReader, exchange: Any, headers: Any
+) -> None:
+    assert await reader.read(exchange([b"?", b""]), headers(CHUNKED), 10, "nothing") == b""
+    assert await reader.read(exchange([b"?", b""]), headers(CHUNKED), 10, "anything") == b"?"
+    with pytest.raises(BodyTooLargeError):
+        reader.read(exchange(), headers(length(11)), 10, "nothing")
 
 
 async def test_an_announced_length_above_the_limit_is_refused_unread(

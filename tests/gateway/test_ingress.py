@@ -15,6 +15,7 @@ from tekton.gateway.errors import (
     TooManyHeadersError,
 )
 from tekton.gateway.ingress import Ingress
+from tekton.gateway.request import Request
 
 Check = Callable[..., GatewayError | None]
 
@@ -33,7 +34,8 @@ def check(scope: Any, headers: Any) -> Check:
         **more: Any,
     ) -> GatewayError | None:
         try:
-            ingress.check(scope(**more), headers(*pairs), method, path, query, upgrade=upgrade)
+            seen = scope(**more)
+            ingress.check(seen, Request(seen, None, headers(*pairs), method, path), query, upgrade=upgrade)
         except GatewayError as error:
             return error
         return None
@@ -100,7 +102,8 @@ def test_remembered_hosts_are_bounded(scope: Any, headers: Any) -> None:
     ingress = Ingress()
 
     for port in range(1, 1000):
-        ingress.check(scope(), headers(("host", f"localhost:{port}")), "GET", "/", "")
+        request = Request(scope(), None, headers(("host", f"localhost:{port}")), "GET", "/")
+        ingress.check(scope(), request, "")
 
     assert len(ingress._good_hosts) <= 256
 

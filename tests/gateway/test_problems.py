@@ -23,6 +23,11 @@ EXAMPLES = [
     (tekton.StorageUnknownError("stopped"), 503, {}),
     (tekton.SpawnError("a", "no such file"), 409, {"name": "a"}),
     (tekton.TransportError("http://x", "refused"), 503, {"url": "http://x"}),
+    (tekton.CircuitOpenError("a", "open", 7.5), 503, {"state": "open", "retry_after": 7.5}),
+    (tekton.BulkheadFullError("a", 5, 2), 503, {"limit": 5, "waiting": 2}),
+    (tekton.CallTimeoutError("a", 1.5), 504, {"timeout": 1.5}),
+    (tekton.NoFallbackAvailableError("llm", {"a": "a: gone"}, {"a": OSError()}), 503, {"reasons": {"a": "a: gone"}}),
+    (tekton.FallbackCycleError("llm", ["a", "b", "a"]), 422, {"cycle": ["a", "b", "a"]}),
     (tekton.ProblemError(418, "teapot", "short and stout"), 418, {}),
     (tekton.ProblemError(999, "odd", "what the server would end the process over"), 502, {}),
     (tekton.TektonError("what"), 500, {}),
@@ -69,6 +74,9 @@ def test_what_is_not_ours_is_told_without_its_text() -> None:
 
 def test_a_status_that_asks_for_a_header_has_it() -> None:
     assert ("retry-after", "10") in headers_of(tekton.StorageFullError("x"))
+    assert ("retry-after", "8") in headers_of(tekton.CircuitOpenError("a", "open", 7.1))
+    assert ("retry-after", "1") in headers_of(tekton.CircuitOpenError("a", "open", 0.0))
+    assert "retry-after" not in dict(headers_of(tekton.CircuitOpenError("a", "forced_open")))
     assert ("www-authenticate", "Bearer") in headers_of(gateway.CredentialRequiredError("x"))
     assert ("allow", "GET, HEAD") in headers_of(gateway.MethodNotAllowedError("PUT", ["GET", "HEAD"]))
     assert headers_of(tekton.TektonError("x"))[0] == ("content-type", "application/problem+json")

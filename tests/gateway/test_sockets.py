@@ -12,11 +12,11 @@ import msgspec
 import pytest
 
 from tekton.gateway import sockets
+from tekton.gateway.component_topic import ComponentSocket
 from tekton.gateway.connection import Connection
 from tekton.gateway.errors import CredentialRequiredError
 from tekton.gateway.request import Request
 from tekton.gateway.router import Route
-from tekton.gateway.sockets import ComponentSocket
 
 SUBSCRIBE = {"op": "sub", "id": 1, "topic": "components"}
 
@@ -130,6 +130,20 @@ async def test_nothing_comes_after_unsubscribing(connect: Open, feed: Any) -> No
 
     again = await client.ask(SUBSCRIBE)
     assert again["t"] == "snap"
+
+
+async def test_subscriptions_are_counted_for_as_long_as_they_last(serve: Any, feed: Any, beats: Beats) -> None:
+    handler = ComponentSocket(feed.source, beats)
+    site = await serve(websocket=handler)
+    async with aiohttp.ClientSession() as session, session.ws_connect(f"{site.url}/ws?v=1") as connection:
+        socket = Socket(connection)
+        assert (await socket.ask(SUBSCRIBE))["t"] == "snap"
+        assert handler.subscriptions == {"components": 1}
+
+        await socket.send({"op": "unsub", "id": 1})
+        assert await socket.ask({"op": "ping"}) == {"t": "pong"}
+
+        assert handler.subscriptions == {"components": 0}
 
 
 async def test_a_heartbeat_is_answered_with_the_reply(connect: Open, beats: Beats) -> None:

@@ -19,9 +19,9 @@ import pytest
 from tekton.core.component_lifecycle import ComponentRegistry
 from tekton.core.lifecycle import Change, ComponentRecord, ComponentRegistration, ComponentState
 from tekton.gateway.changes import ChangeSource
+from tekton.gateway.component_topic import ComponentSocket
 from tekton.gateway.request import Request
 from tekton.gateway.router import Route
-from tekton.gateway.sockets import ComponentSocket
 from tekton.gateway.sse import ChangeEvents, EventStream
 
 RECONNECTS = int(os.environ.get("TEKTON_WATCH_RECONNECTS", "240"))

@@ -21,11 +21,12 @@ COMPONENTS = {
     },
     "db": {"command": "db", "profiles": ["all"], "replicas": 2},
 }
+FALLBACKS = {"search": [{"component": "web", "parameters": {"depth": 1}}]}
 
 
 @pytest.fixture
 def config(tmp_path: Path) -> TektonConfig:
-    (tmp_path / "components.json").write_text(json.dumps({"components": COMPONENTS}))
+    (tmp_path / "components.json").write_text(json.dumps({"components": COMPONENTS, "fallbacks": FALLBACKS}))
     return TektonConfig.load(tmp_path, {"profiles": "all"}, {"HOME": str(tmp_path)}, tmp_path)
 
 

@@ -1,5 +1,6 @@
 """What a new configuration changes."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -102,3 +103,16 @@ def test_what_cannot_change_keeps_its_value(load: Load) -> None:
 
 def test_every_setting_that_can_change_exists() -> None:
     assert {setting.attribute for setting in SETTINGS} >= AT_ONCE
+
+
+def test_fallbacks_hold_at_once(tmp_path: Path) -> None:
+    def load(*names: str) -> TektonConfig:
+        fallbacks = {"chat": [{"component": name} for name in names]}
+        components = {name: {"command": "x", "port": port} for port, name in enumerate(("local", "cloud"), 9000)}
+        (tmp_path / "components.json").write_text(json.dumps({"components": components, "fallbacks": fallbacks}))
+        return TektonConfig.load(tmp_path, environ={"HOME": str(tmp_path)}, cwd=tmp_path)
+
+    old, new = load("local"), load("cloud", "local")
+
+    assert compare_settings(old, new) == (["fallbacks"], [])
+    assert [one.component for one in applicable(old, new).fallbacks["chat"]] == ["cloud", "local"]

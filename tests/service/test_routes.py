@@ -23,7 +23,9 @@ from tekton.gateway.sse import EventStream
 from tekton.service.api import all_routes
 from tekton.service.system import System
 
-NAMED_IN_THE_BODY = {("POST", "/api/components"), ("POST", "/api/heartbeats")}
+NAMED_IN_THE_BODY = {
+    ("POST", "/api/components"), ("POST", "/api/heartbeats"), ("GET", "/api/logs"), ("POST", "/v1/traces"),
+}  # fmt: skip
 """Routes about components that their path does not name: their handlers check for whom the caller speaks."""
 
 OPEN_TO_EVERYBODY = {
@@ -78,6 +80,7 @@ def test_few_routes_take_large_bodies() -> None:
         "/api/dependencies/resolve": 1024 * 1024,
         "/api/heartbeats": 4 * 1024 * 1024,
         "/api/components/{component_id}/spec": 4 * 1024 * 1024,
+        "/v1/traces": 4 * 1024 * 1024,  # in a thread
     }
 
 
@@ -125,12 +128,12 @@ def test_a_route_has_a_body_only_where_the_method_has_one(route: Route) -> None:
 
 @each_route
 def test_a_route_tells_what_it_answers(route: Route) -> None:
-    assert route is DESCRIPTION or route.response is EventStream or issubclass(route.response, msgspec.Struct)
+    assert route is DESCRIPTION or route.response in (EventStream, bytes) or issubclass(route.response, msgspec.Struct)
 
 
 @each_route
 def test_the_paths_are_below_api_and_events(route: Route) -> None:
-    assert route is DESCRIPTION or re.match(r"/(api|events|\.well-known)/[a-z]", route.path)
+    assert route is DESCRIPTION or re.match(r"/((api|events|\.well-known)/[a-z]|metrics$|v1/traces$)", route.path)
 
 
 @each_route
@@ -144,7 +147,7 @@ async def test_the_document_has_the_route_with_its_permission_and_parameters(rou
     query = {field.encode_name for field in msgspec.structs.fields(route.query)} if route.query else set()
     assert described["x-tekton-permission"] == route.permission
     assert names == {"path": set(route.parameters), "query": query}
-    assert ("requestBody" in described) is (route.body is not None)
+    assert ("requestBody" in described) is (route.body is not None or bool(route.raw))
 
 
 @each_route

@@ -19,19 +19,20 @@ from tekton.service.watchdog import Watchdog
 THRESHOLD = 0.2
 
 
-def run(body: Callable[[], object], loop_factory: "Callable[[], asyncio.AbstractEventLoop] | None" = None) -> None:
+def run(body: Callable[[], object], loop_factory: "Callable[[], asyncio.AbstractEventLoop] | None" = None) -> Watchdog:
     """Call *body* on a watched loop, and come back when the loop has been idle again."""
 
-    async def watched() -> None:
+    async def watched() -> Watchdog:
         watchdog = Watchdog(THRESHOLD)
         watchdog.start()
         await asyncio.sleep(THRESHOLD)
         body()
         await asyncio.sleep(3 * THRESHOLD)
         await asyncio.to_thread(watchdog.stop)
+        return watchdog
 
     with asyncio.Runner(loop_factory=loop_factory) as runner:
-        runner.run(watched())
+        return runner.run(watched())
 
 
 def a_bad_handler() -> None:
@@ -43,12 +44,14 @@ def test_a_blocked_loop_is_logged_with_the_stack_of_the_blocker_and_its_length(
     loop_factory: "Callable[[], asyncio.AbstractEventLoop] | None", caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING, "tekton.watchdog"):
-        run(a_bad_handler, loop_factory)
+        watchdog = run(a_bad_handler, loop_factory)
 
     where = next(record.getMessage() for record in caplog.records if "a_bad_handler" in record.getMessage())
     assert where.startswith("the event loop is blocked; it is in a_bad_handler (test_watchdog.py:")
     assert "called by watched" in where
     assert caplog.records[-1].getMessage().startswith("the event loop was blocked for ")
+    assert watchdog.blocks >= 1
+    assert watchdog.lags.read().sum > THRESHOLD
 
 
 @pytest.mark.parametrize("loop_factory", [None, uvloop.Loop], ids=["asyncio", "uvloop"])

@@ -20,7 +20,7 @@ from tekton.core.lifecycle import ComponentState
 from tekton.supervisor.members import stop_time
 from tekton.supervisor.supervised import fingerprint
 from tekton.utils.config_schema import ProbeSpec
-from tekton.utils.tekton_config import ComponentSpec, DependencySpec, RestartSpec
+from tekton.utils.tekton_config import BreakerSpec, ComponentSpec, DependencySpec, RestartSpec
 from tekton.utils.tekton_errors import ComponentError, ComponentNotFoundError, TektonError
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs the guard")
@@ -82,6 +82,7 @@ def alive(made: Any) -> list[int]:
         {"groups": ["backend"]},
         {"profiles": ["gpu"]},
         {"on_dependency_failure": "restart"},
+        {"breaker": BreakerSpec(enabled=False)},
     ],
 )
 def test_some_changes_do_not_concern_the_process(more: dict[str, Any]) -> None:

@@ -5,11 +5,14 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tekton.core.lifecycle import Change, ComponentRecord, ComponentState
+from tekton.supervisor import supervised
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs the guard")
 
@@ -64,6 +67,31 @@ class TestAdmission:
         made = await plane(web={"command": FOREVER, "constraints": {"memory_free_min": 0.001, "cpu_percent_max": 100}})
 
         assert await made.start_all() == {"web": (True, None)}
+
+    async def test_what_one_was_admitted_for_another_waits_for_until_the_first_is_up(
+        self, plane: MakePlane, until: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(supervised, "_LOOK", 0.05)
+        up = tmp_path / "up"
+        most = 0.7 * psutil.virtual_memory().available / 1024**3
+        made = await plane(
+            first={
+                "command": FOREVER,
+                "ready": {"exec": ["test", "-e", str(up)]},
+                "constraints": {"memory_free_min": most},
+            },
+            second={"command": FOREVER, "constraints": {"memory_free_min": most}},
+        )
+        note = lambda name: (made.supervisor.view(name).note) or ""  # noqa: E731
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(made.coordinator.start_component("first"))
+            await until(lambda: made.supervisor.view("first").pid)
+            group.create_task(made.coordinator.start_component("second"))
+            await until(lambda: note("second").startswith("waiting for memory_free_min: "))
+            up.touch()
+
+        assert (made.state("first"), made.state("second")) == (READY, READY)
 
 
 class TestDependencyFailure:

@@ -371,6 +371,54 @@ class TestStop:
         assert ended == ["b", "a"]
 
 
+class TestCounts:
+    async def test_replicas_are_wanted_until_they_are_stopped(self, plane: MakePlane, until: Any) -> None:
+        made = await plane(
+            web={"command": FOREVER, "replicas": 2, "restart": NO_RESTART},
+            big={"command": FOREVER, "constraints": {"memory_free_min": 1e9}},
+        )
+        count = made.supervisor.replica_count
+        assert (count("web"), count("nobody")) == ((0, 0, 0), (0, 0, 0))
+
+        async with asyncio.TaskGroup() as group:
+            starting = group.create_task(made.start_all())
+            await until(lambda: count("web") == (2, 2, 0) and count("big") == (1, 0, 1))
+            await made.coordinator.stop_component("big")
+            await starting
+        os.kill(made.pid("web"), signal.SIGKILL)
+        await until(lambda: count("web") == (2, 1, 0))
+        await made.supervisor.replicas.stop("web")
+
+        assert (count("web"), count("big")) == ((0, 0, 0), (0, 0, 0))
+
+    async def test_a_log_that_cannot_be_opened_is_counted_while_its_process_runs(self, plane: MakePlane) -> None:
+        made = await plane(web={"command": FOREVER}, fine={"command": FOREVER})
+        (made.config.data_dir / "logs" / "web.log").mkdir(parents=True)
+
+        await made.start_all()
+        assert made.supervisor.unkept_logs == 1
+        await made.coordinator.stop_component("web")
+
+        assert made.supervisor.unkept_logs == 0
+
+    async def test_the_ends_of_processes_are_counted_by_how_they_came(self, plane: MakePlane) -> None:
+        made = await plane(
+            web={"command": FOREVER, "restart": NO_RESTART},
+            bad={"command": shell("exit 3"), "restart": NO_RESTART},
+        )
+        exits = made.supervisor.exits
+        await made.start_all()
+        await made.reaches("bad", ComponentState.FAILED)
+        os.kill(made.pid("web"), signal.SIGKILL)
+        await made.reaches("web", ComponentState.FAILED)
+        await made.coordinator.start_component("web")
+        await made.coordinator.stop_component("web")
+
+        assert exits == {"web": {"signal": 1, "stopped": 1}, "bad": {"error": 1}}
+        await made.supervisor.remove("web")
+        assert exits == {"bad": {"error": 1}}
+
+
 async def outcome(call: Awaitable[Any]) -> BaseException | None:
     try:
         await call

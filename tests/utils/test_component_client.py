@@ -17,10 +17,10 @@ from tekton.core.lifecycle import ComponentRegistration, ComponentState
 from tekton.gateway.app import Gateway
 from tekton.gateway.auth import AccessPolicy, InvalidCredentialError
 from tekton.gateway.changes import ChangeSource
+from tekton.gateway.component_topic import ComponentSocket
 from tekton.gateway.request import Request, Response
 from tekton.gateway.router import Route
 from tekton.gateway.server import GatewayServer
-from tekton.gateway.sockets import ComponentSocket
 from tekton.testing.control_plane import InMemoryControlPlane
 from tekton.utils.component_client import (
     ComponentClient,

@@ -49,6 +49,8 @@ def _documented(default: object) -> str:
         config_schema.ComponentEntry,
         config_schema.ProbeSpec,
         config_schema.RestartSpec,
+        config_schema.BreakerSpec,
+        config_schema.FallbackSpec,
         config_schema.ConstraintSpec,
         config_schema.LimitSpec,
         config_schema.LogSpec,

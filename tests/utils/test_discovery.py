@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 
 from tekton.core.component_lifecycle import ComponentRegistry
+from tekton.core.degradation.breaker_states import BreakerState
 from tekton.core.lifecycle import ComponentRecord, ComponentRegistration, ComponentState
 from tekton.testing.control_plane import InMemoryControlPlane
 from tekton.testing.cut_connections import CuttingProxy
@@ -143,6 +144,22 @@ async def engram(discovery: Discovery, plane: InMemoryControlPlane) -> Component
     return found
 
 
+def circuit(discovery: Discovery, component_id: str) -> BreakerState:
+    breaker = discovery.breakers.breaker(component_id)
+    assert breaker is not None
+    return breaker.state
+
+
+def cut_off(discovery: Discovery, component_id: str) -> BreakerState:
+    """Have calls of the component fail until its circuit is open."""
+    found = discovery.find(component_id)
+    assert found is not None
+    while circuit(discovery, component_id) is BreakerState.CLOSED:
+        discovery.breakers.before(found.record)
+        discovery.breakers.after(found.record, TransportError("http://127.0.0.1:9", "refused"))
+    return circuit(discovery, component_id)
+
+
 def dead_url() -> str:
     return "http://127.0.0.1:1"
 
@@ -272,14 +289,19 @@ class TestDisconnected:
             discovery = Discovery(first.address)
             await discovery.start()
             before = discovery.find("hermes")
+            circuits = [cut_off(discovery, "hermes"), cut_off(discovery, "rhetor")]
         async with InMemoryControlPlane(port=port) as second, AsyncExitStack() as stack:
+            await System(second, stack).register("http://127.0.0.1:9", "rhetor")
             await System(second, stack).register("http://127.0.0.1:9")
             await until(lambda: discovery.find("engram") is not None)
             after = discovery.find("hermes")
+            circuits += [circuit(discovery, "hermes"), circuit(discovery, "rhetor")]
         await discovery.stop()
 
         assert before is not None
         assert after is None
+        # What failed is gone with the instances that did.
+        assert circuits == [BreakerState.OPEN] * 2 + [BreakerState.CLOSED] * 2
 
 
 class TestFunctions:
@@ -389,6 +411,8 @@ class TestCalls:
         for memory in memories:
             memory.behave = getattr(memory, behaviour)
         client = await engram(discovery, system.plane)
+        await discovery._fallbacks.known()
+        discovery.breakers.adopt({"engram": None})
 
         for number in range(12):
             with pytest.raises((TransportError, ProblemError)):
@@ -534,6 +558,39 @@ async def test_a_hook_sees_each_attempt_and_can_prevent_it(system: System) -> No
 
     assert failures == [(memories[0].url, ProblemError)]
     assert elsewhere == {"from": "0"}
+
+
+async def test_a_hook_is_told_of_answers_from_500_on(system: System) -> None:
+    statuses = iter([200, 404, 500, 503])
+
+    async def say(_: web.Request) -> web.StreamResponse:
+        return web.json_response({"code": "x", "detail": "x"}, status=next(statuses))
+
+    memories = await system.serve(1)
+    memories[0].behave = say
+    hook = Hook()
+    async with Discovery(system.plane.address, hook=hook) as discovery:
+        client = await engram(discovery, system.plane)
+        await client.call_api("/api/x", "POST")
+        for _ in range(3):
+            with pytest.raises(ProblemError):
+                await client.call_api("/api/x", "POST")
+
+    assert [error for _, error in hook.notes] == [None, None, ProblemError, ProblemError]
+
+
+async def test_who_is_refused_everywhere_waits_for_nothing(system: System) -> None:
+    await system.serve(3)
+    hook = Hook()
+    hook.closed_for = {memory.url for memory in system.memories}
+    async with Discovery(system.plane.address, hook=hook, retries=Retries(backoff=(3600, 3600))) as discovery:
+        client = await engram(discovery, system.plane)
+        async with asyncio.timeout(10):
+            with pytest.raises(AllInstancesFailedError):
+                await client.call_api("/api/x", timeout=7200)
+            assert discovery._caller.may_retry()
+
+    assert hook.notes == []
 
 
 async def test_a_hook_is_told_of_a_call_that_was_given_up(system: System) -> None:

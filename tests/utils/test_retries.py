@@ -2,7 +2,7 @@
 
 import random
 
-from tekton.utils.retries import Retries
+from tekton.utils.retries import Retries, one_layer
 
 
 def test_delays_are_spread_from_nothing_to_a_limit_that_doubles() -> None:
@@ -34,3 +34,14 @@ def test_savings_do_not_grow_without_end() -> None:
         retries.earn()
 
     assert [retries.spend() for _ in range(4)] == [True, True, True, False]
+
+
+def test_inside_an_attempt_that_is_made_again_the_budget_is_empty() -> None:
+    retries = Retries(savings=3)
+
+    with one_layer():
+        with one_layer():
+            assert not retries.spend()
+        assert not retries.spend()
+
+    assert retries.spend()

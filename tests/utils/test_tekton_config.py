@@ -17,8 +17,10 @@ from tekton.utils.tekton_config import (
     component_environment,
     environment_secrets,
     guard_descriptor,
+    telemetry_variables,
 )
 from tekton.utils.tekton_errors import ConfigurationError
+from tekton.utils.trace_context import TraceContext
 
 _ROOT = Path(__file__).parents[2]
 _SECRET = "Zq8-canary-Zq8-canary-Zq8-canary-0123"
@@ -224,8 +226,11 @@ def _other_value(attribute: str) -> tuple[Any, str]:
         "audit_limit": (5000, "5000"),
         "audit_heads": ("/audit/heads", "/audit/heads"),
         "enable_metrics": (False, "false"),
+        "trace_ratio": (0.5, "0.5"),
+        "otlp_endpoint": ("http://collector:4318", "http://collector:4318"),
         "auto_recover": (False, "off"),
         "history_limit": (5000, "5000"),
+        "history_size": (5_000_000, "5000000"),
     }
     return values.get(attribute, (25, "25"))
 
@@ -234,7 +239,7 @@ def test_the_attributes_are_the_settings() -> None:
     fields = {field.name for field in dataclasses.fields(TektonConfig)}
     assert {setting.attribute for setting in SETTINGS} <= fields
     assert fields - {setting.attribute for setting in SETTINGS} == {
-        "components", "dependencies", "ports", "roles", "principals", "sources", "files", "secrets",
+        "components", "dependencies", "fallbacks", "ports", "roles", "principals", "sources", "files", "secrets",
     }  # fmt: skip
 
 
@@ -460,6 +465,32 @@ def test_the_environment_of_a_component_is_read() -> None:
         port=8003,
         url_given=True,
     )
+
+
+def test_a_component_goes_on_with_the_trace_of_its_start() -> None:
+    environ = {"TRACEPARENT": f"00-{'a' * 32}-{'b' * 16}-01", "TRACESTATE": "x=1"}
+
+    assert component_environment(environ).trace == TraceContext("a" * 32, "b" * 16, True, "x=1")
+    assert component_environment({"TRACEPARENT": "nonsense"}).trace is None
+
+
+@pytest.mark.parametrize(
+    ("environ", "ratio"),
+    [
+        ({}, 1.0),
+        ({"OTEL_TRACES_SAMPLER_ARG": "0.25"}, 0.25),
+        ({"OTEL_TRACES_SAMPLER_ARG": "all"}, 1.0),
+        ({"OTEL_TRACES_SAMPLER_ARG": "7"}, 1.0),
+        ({"OTEL_TRACES_SAMPLER_ARG": "nan"}, 1.0),
+        ({"OTEL_SDK_DISABLED": "True"}, 0.0),
+    ],
+)
+def test_the_variables_of_opentelemetry_say_how_much_is_traced(environ: dict[str, str], ratio: float) -> None:
+    assert component_environment(environ).trace_ratio == ratio
+
+
+def test_which_variables_of_opentelemetry_are_set_is_known() -> None:
+    assert telemetry_variables({"OTEL_SERVICE_NAME": "x", "PATH": "/bin"}) == {"OTEL_SERVICE_NAME": "x"}
 
 
 def test_outside_tekton_the_control_plane_is_expected_on_this_machine() -> None:

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from aiohttp import web
 
+from tekton.core.tracing import Span, Tracer
 from tekton.utils import tekton_http
 from tekton.utils.retries import Retries
 from tekton.utils.server_sent_events import ServerSentEvent
@@ -20,6 +21,7 @@ from tekton.utils.tekton_errors import (
     TransportError,
 )
 from tekton.utils.tekton_http import HttpClient, NotConnectedError, construct_url
+from tekton.utils.trace_context import TraceContext
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -583,3 +585,40 @@ async def test_a_stream_is_opened_with_the_renewed_credential(tmp_path: Path) ->
 
     assert [event.data for event in events] == ["1"]
     assert seen == ["Bearer old", "Bearer new"]
+
+
+async def test_a_request_in_the_course_of_a_trace_says_so_and_is_a_span(tmp_path: Path) -> None:
+    spans: list[Span] = []
+    tracer = Tracer("rhetor", spans.append)
+
+    async with _server(tmp_path / "s", _echo) as url, HttpClient(url) as client:
+        with tracer.begin("work", parent=TraceContext("a" * 32, "b" * 16, True, "x=1")):
+            inside = (await client.request("GET", "/api/x", query={"token": "canary"}))["headers"]
+        outside = (await client.request("GET", "/api/x"))["headers"]
+
+    request, work = spans
+    assert inside["traceparent"] == f"00-{'a' * 32}-{request.span_id}-01"
+    assert inside["tracestate"] == "x=1"
+    assert "traceparent" not in outside
+    assert (request.name, request.kind, request.parent_id, request.status) == ("GET", "client", work.span_id, "unset")
+    assert request.attributes["url.path"] == "/api/x"
+    assert request.attributes["http.response.status_code"] == 200
+    assert "canary" not in str(request)
+
+
+async def test_a_request_that_is_refused_or_not_answered_is_a_failed_span(tmp_path: Path) -> None:
+    async def refuse(request: web.Request) -> web.Response:
+        return web.json_response({"code": "x"}, status=404)
+
+    spans: list[Span] = []
+    tracer = Tracer("rhetor", spans.append)
+    async with _server(tmp_path / "s", refuse) as url, HttpClient(url) as client:
+        with tracer.begin("work"):
+            assert (await client.send("GET", "/")).status == 404
+    async with HttpClient(socket=tmp_path / "nobody") as client:
+        with tracer.begin("work"), contextlib.suppress(TransportError):
+            await client.send("GET", "/")
+
+    refused, _, unanswered, _ = spans
+    assert (refused.status, refused.message) == ("error", "answered with 404")
+    assert (unanswered.status, "no such socket" in unanswered.message) == ("error", True)

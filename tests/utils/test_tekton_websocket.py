@@ -12,8 +12,9 @@ from tekton.testing.control_plane import InMemoryControlPlane
 from tekton.testing.cut_connections import CuttingProxy
 from tekton.utils import tekton_websocket
 from tekton.utils.component_client import ControlPlane
+from tekton.utils.tekton_config import FallbackSpec
 from tekton.utils.tekton_errors import TransportError
-from tekton.utils.tekton_websocket import Lost, Resumed, Snapshot, WebSocketClient
+from tekton.utils.tekton_websocket import CallSettings, Event, Lost, Resumed, Snapshot, WebSocketClient
 
 
 @pytest.fixture(autouse=True)
@@ -211,8 +212,32 @@ class TestCut:
         assert [event.component_id for event in seen if isinstance(event, Change)] == [f"c{n}" for n in range(200)]
 
 
-async def following_all(
-    events: AsyncGenerator[Snapshot | Change | Lost | Resumed, None],
-) -> Snapshot | Change | Lost | Resumed:
+async def following_all(events: AsyncGenerator[Event, None]) -> Event:
+    """The next event that is about the components or the connection."""
     async with asyncio.timeout(5):
-        return await anext(events)
+        while isinstance(event := await anext(events), CallSettings):
+            pass
+        return event
+
+
+async def test_what_callers_go_by_is_told_at_the_beginning_and_when_it_changes(plane: InMemoryControlPlane) -> None:
+    async with WebSocketClient(plane.address) as client, aclosing(client.follow()) as events, asyncio.timeout(5):
+        values = []
+        for fallback in ("local", "cloud"):
+            plane.degradation.adopt({"chat": [FallbackSpec(component=fallback)]})
+            while not isinstance(event := await anext(events), CallSettings):
+                pass
+            values.append([one["component"] for one in event.value["fallbacks"]["chat"]])
+
+    assert values == [["local"], ["cloud"]]
+
+
+async def test_a_server_that_does_not_tell_what_callers_go_by_is_followed_all_the_same(
+    plane: InMemoryControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tekton_websocket, "_CALL_SETTINGS_TOPIC", "what-it-does-not-know")
+    async with WebSocketClient(plane.address) as client, aclosing(client.follow()) as events, asyncio.timeout(5):
+        both = [await anext(events), await anext(events)]
+
+    assert {type(event) for event in both} == {CallSettings, Snapshot}
+    assert CallSettings(None) in both

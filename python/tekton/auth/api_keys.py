@@ -16,7 +16,7 @@ import re
 import secrets
 import string
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -94,10 +94,13 @@ class ApiKeys:
         body = self._documents.all(KIND).get(key_id)
         return None if body is None else msgspec.json.decode(body, type=ApiKey)
 
+    def __iter__(self) -> Iterator[ApiKey]:
+        """All keys, one by one, in no particular order."""
+        return (msgspec.json.decode(body, type=ApiKey) for body in list(self._documents.all(KIND).values()))
+
     def listed(self, subject: str | None = None) -> list[ApiKey]:
         """All keys, or those of one subject, oldest first."""
-        keys = (msgspec.json.decode(body, type=ApiKey) for body in self._documents.all(KIND).values())
-        found = (key for key in keys if subject is None or key.subject == subject)
+        found = (key for key in self if subject is None or key.subject == subject)
         return sorted(found, key=lambda key: (key.created_at, key.id))
 
     def last_used(self, key_id: str) -> float | None:

@@ -28,6 +28,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("tekton ps", "all components"),
         ("tekton ps hermes -o json", "one of them, for a program"),
         ("tekton ps -w --state failed", "what has failed, and what fails from now on"),
+        ("tekton ps --at 10:31", "how it was then"),
         ("tekton ps -o template='{name:<12} {state}'", "a line of one's own for each"),
     ),
     "attach": (("tekton attach", "until Ctrl-C, which leaves the system running"),),
@@ -59,6 +60,12 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("tekton kill hermes", "as if it had crashed: its policy restarts it"),
         ("tekton kill hermes -s HUP", "another signal"),
     ),
+    "chaos": (("tekton chaos kill hermes --dry-run", "who would do its work, and who would miss it"),),
+    "chaos kill": (
+        ("tekton chaos kill hermes --dry-run", "who would do its work, and who would miss it"),
+        ("tekton chaos kill hermes --hold", "and it stays down until it is started"),
+        ("tekton chaos kill hermes --dry-run --offline", "by the configuration, before anything runs"),
+    ),
     "graph": (
         ("tekton graph", "everything, as a tree"),
         ("tekton graph hermes --invert", "what needs hermes"),
@@ -73,6 +80,22 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("tekton logs hermes -n 20", "its last twenty lines"),
         ("tekton logs -f", "all components, as they print"),
         ("tekton logs hermes --previous --level error", "what went wrong before its last start"),
+        ("tekton logs --query 'level>=warning /time(d )?out/ -healthcheck'", "what is looked for, in all of them"),
+    ),
+    "log-level": (
+        ("tekton log-level", "how much the control plane logs"),
+        ("tekton log-level tekton.gateway debug --for 10m", "more of its gateway, for ten minutes"),
+        ("tekton log-level tekton.gateway --reset", "as before"),
+    ),
+    "trace": (("tekton trace ls", "what was done lately"),),
+    "trace ls": (
+        ("tekton trace ls", "the latest traces"),
+        ("tekton trace ls --component rhetor --min 500ms", "what took rhetor long"),
+        ("tekton trace ls --failed --since 1h -o json", "what went wrong within the last hour, for a program"),
+    ),
+    "trace show": (
+        ("tekton trace show", "the latest one"),
+        ("tekton trace show -o json", "the same for a program"),
     ),
     "events": (
         ("tekton events --since 1h", "what happened within the last hour"),

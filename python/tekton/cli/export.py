@@ -65,8 +65,19 @@ class Bundle:
             "version": __version__,
             "python": platform.python_version(),
             "platform": platform.platform(),
+            "files": self._sizes(),
             "missing": self.gaps,
         }
+
+    def _sizes(self) -> dict[str, int]:
+        """What lies in the data directory, in bytes: the registry and the history among it."""
+        try:
+            return {
+                file.name: file.stat().st_size for file in sorted(self._instance.data_dir.iterdir()) if file.is_file()
+            }
+        except OSError as error:
+            self.gaps["sizes of files"] = str(error.strerror)
+            return {}
 
     def _configuration(self) -> Item | None:
         try:

@@ -152,6 +152,19 @@ _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[smhd]))+")
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhd])")
 
 
+def instant(_context: click.Context, _parameter: click.Parameter, value: str | None) -> float | None:
+    """Callback of an option that is a moment, in wall-clock seconds; `core.history.instants` says how to write it."""
+    if value is None:
+        return None
+    from tekton.clock import SYSTEM_CLOCK
+    from tekton.core.history.instants import parse_instant
+
+    try:
+        return parse_instant(value, SYSTEM_CLOCK.time())
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
 def duration(_context: click.Context, _parameter: click.Parameter, value: str | None) -> float | None:
     """Callback of an option that is a length of time, in seconds: `90`, `90s`, `1m30s`, `500ms`, `2h` or `1d`."""
     if value is None:

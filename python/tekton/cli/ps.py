@@ -8,12 +8,13 @@ import click
 from tekton.cli.client import Client, component_path, connect
 from tekton.cli.components import STATES, pick
 from tekton.cli.names import expand
-from tekton.cli.options import Target, output_options, target_options
+from tekton.cli.options import Target, instant, output_options, target_options
 from tekton.cli.render import (
     GUTTER,
     Column,
     clean,
     counts,
+    date_and_time,
     item_line,
     paint_state,
     print_items,
@@ -67,6 +68,7 @@ def _fields() -> Sequence[str]:
 @click.option("--state", "states", type=click.Choice(STATES), multiple=True, help="Only those in this state.")
 @click.option("--type", "kind", metavar="TYPE", help="Only those of this type.")
 @click.option("-w", "--watch", "follow", is_flag=True, help="Go on: redraw on a terminal, else append what changes.")
+@click.option("--at", callback=instant, metavar="TIME", help="As it was then: 10:31, -2h, or a date and time.")
 @output_options("table", "wide", "json", "jsonl", "name", fields=_fields)
 @target_options
 def ps(
@@ -75,12 +77,13 @@ def ps(
     states: tuple[str, ...],
     kind: str | None,
     follow: bool,
+    at: float | None,
     output: str | Template,
     target: Target,
 ) -> None:
     """List the components and their states."""
-    if follow and output in ("json", "name"):
-        raise click.UsageError(f"what is watched has no end: not with -o {output}; -o jsonl is for programs")
+    if follow:
+        _check_watch(at, output)
     client = connect(target)
 
     def wanted(views: list[Record]) -> list[Record]:
@@ -89,11 +92,11 @@ def ps(
 
     if follow and output in _TABLES and is_live(sys.stdout):
         _redraw(client, wanted, output)
-    system = client.get("/api/system")
+    system = client.get("/api/system", None if at is None else {"at": f"{at:.6f}"})
     system["components"] = wanted(system["components"])
     if output in _TABLES:
         lines = _table(system["components"], output)
-        for line in lines:
+        for line in [*_heading(system.get("past")), *lines]:
             click.echo(line)
         if not follow:
             click.echo(f"\n{footer(system['components'])}")
@@ -101,6 +104,22 @@ def ps(
         print_items(output, system, "components")
     if follow:
         _append(client, wanted, output, system)
+
+
+def _check_watch(at: float | None, output: str | Template) -> None:
+    if at is not None:
+        raise click.UsageError("the past does not change: --at cannot be watched")
+    if output in ("json", "name"):
+        raise click.UsageError(f"what is watched has no end: not with -o {output}; -o jsonl is for programs")
+
+
+def _heading(past: Record | None) -> list[str]:
+    """That what follows is the past, if it is."""
+    if past is None:
+        return []
+    told = f"as it was at {date_and_time(past['at'])}; there is data since {date_and_time(past['known_since'])}"
+    down = [] if past["running"] else ["the control plane was down then: this is what it had known before"]
+    return [told, *down, ""]
 
 
 def _named(names: Sequence[str], views: list[Record]) -> tuple[str, ...]:

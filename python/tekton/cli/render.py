@@ -181,6 +181,13 @@ def clock_time(timestamp: float) -> str:
     return datetime.fromtimestamp(timestamp).astimezone().strftime("%H:%M:%S.%f")[:-3]
 
 
+def date_and_time(timestamp: float) -> str:
+    """The local date and time of a wall-clock *timestamp*, to the second."""
+    from datetime import datetime
+
+    return datetime.fromtimestamp(timestamp).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
 def happening(entry: Mapping[str, Any]) -> str:
     """What a change or an entry of the history says: `starting → ready`, or what else happened, as `registered`."""
     if entry["kind"] == "serving" and "record" in entry:

@@ -82,7 +82,7 @@ def first_cause(found: Why) -> Why:
 
 def _tree(found: Why, causes: dict[str, Why], now: float) -> Iterator[str]:
     yield _sentence(found, now)
-    facts = [*_probes(found), *_restart(found["restart"]), *_forgotten(found)]
+    facts = [*_probes(found), *_restart(found["restart"]), *_forgotten(found), *_served(found, now)]
     yield from (f"  {label:<{_LABEL}}{text}" for label, text in facts)
     told: set[str] = set()
     blockers = dict.fromkeys([*found["failed_dependencies"], *found["waiting_for"]])
@@ -139,6 +139,9 @@ def _probes(found: Why) -> Iterator[tuple[str, str]]:
 
 
 def _restart(plan: Why | None) -> Iterator[tuple[str, str]]:
+    if plan is not None and plan.get("held"):
+        yield "restart", "held: not before somebody starts it"
+        return
     if plan is None or (plan["attempt"] == 0 and plan["next_in"] is None and not plan["gave_up"]):
         return
     count = f"{plan['attempt']} of {plan['max']}"
@@ -153,6 +156,28 @@ def _restart(plan: Why | None) -> Iterator[tuple[str, str]]:
 def _forgotten(found: Why) -> Iterator[tuple[str, str]]:
     if found.get("forget_in") is not None:
         yield "forgotten", f"in {short_duration(found['forget_in'])}, unless it comes back"
+
+
+def _served(found: Why, now: float) -> Iterator[tuple[str, str]]:
+    name = found["component_id"]
+    for one in found.get("served", ()):
+        who = ", ".join(one["served_by"]) or "nobody"
+        if one["state"] != "normal" and one.get("since") is not None:
+            who += f" ({ago(now - one['since'])})"
+        if any(each["component"] == name for each in one["fallbacks"]):
+            yield "fallback", f"for {one['capability']}, served by {who}"
+        else:
+            left = _behind(one)
+            behind = f"; behind it: {', '.join(left)}" if left else ""
+            yield "capability", f"{one['capability']} is served by {who}{behind}"
+
+
+def _behind(service: Why) -> list[str]:
+    """The fallbacks that are next. Those before the one that serves cannot be used, or they would."""
+    chain = [each["component"] for each in service["fallbacks"]]
+    if service["state"] == "fallback":
+        return chain[chain.index(service["served_by"][0]) + 1 :]
+    return chain if service["state"] == "normal" else []
 
 
 def _dependents(found: Why) -> Iterator[str]:

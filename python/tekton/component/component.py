@@ -33,21 +33,25 @@ from tekton.background import BackgroundGroup, BackgroundTask
 from tekton.clock import SYSTEM_CLOCK, Clock
 from tekton.component.auth import Auth, Callers
 from tekton.component.boundary import Boundary, BoundedGateway
-from tekton.component.exposition import metrics_route
+from tekton.component.exposition import ComponentMetrics
 from tekton.component.gate import Gate
 from tekton.component.hooks import call_hook
 from tekton.component.process import run_until_signalled
 from tekton.component.process_metrics import ProcessMetrics
 from tekton.component.readiness import Condition, Conditions, name_of
 from tekton.component.routes import RouteTable
+from tekton.component.spans import ComponentSpans
 from tekton.component.standard_routes import Version, standard_routes
 from tekton.component.tools import tool_routes
 from tekton.component.topics import Topics, topic_routes
 from tekton.core.lifecycle import ComponentRegistration, check_registration, new_instance_uuid
+from tekton.core.metrics.metrics import MetricsManager
+from tekton.core.tracing.tracer import Tracer, why
 from tekton.gateway.mounts import Mount
 from tekton.gateway.router import CALLERS, Route
 from tekton.gateway.server import GatewayServer
 from tekton.gateway.sockets import SOCKET, TopicSocket
+from tekton.gateway.tracing import RequestSpans
 from tekton.utils.call_tokens import CallTokens
 from tekton.utils.component_client import CallHook, ControlPlane, Discovery
 from tekton.utils.remote_auth import RemoteAuth
@@ -139,6 +143,7 @@ class Component(RouteTable):
         self._stoppers: list[Callable[[], object]] = []
         self._conditions = Conditions(component_id)
         self._gate = Gate(component_id, clock)
+        self._measured = ComponentMetrics(self._gate.requests, lambda: self.metrics, clock)
         self._topics = Topics(clock)
         self._mounts: list[Mount] = []
         self._ready = asyncio.Event()
@@ -148,6 +153,7 @@ class Component(RouteTable):
         self._presence: Registration | None = None
         self._discovery: Discovery | None = None
         self._reviewing = BackgroundTask(f"callers of {component_id}")
+        self._spans = ComponentSpans(component_id, clock)
 
     @property
     def component_id(self) -> str:
@@ -165,11 +171,21 @@ class Component(RouteTable):
         return self.registration.endpoint
 
     @property
+    def meter(self) -> MetricsManager:
+        """The metrics at `/metrics`: to declare some of its own, and to record them."""
+        return self._measured.manager
+
+    @property
     def discovery(self) -> Discovery:
         """How it finds and calls other components. Raises RuntimeError when it is not started, or not registered."""
         if self._discovery is None:
             raise RuntimeError(f"{self.component_id} has no control plane: it is not started, or does not register")
         return self._discovery
+
+    @property
+    def tracer(self) -> Tracer:
+        """What makes its spans. In a request or a tool, `tekton.core.tracing.span` is all that one needs."""
+        return self._spans.tracer
 
     async def publish(self, topic: str, data: object) -> int:
         """Publish *data* (a JSON value or a struct): `memory.updated` at `/events/memory/updated` and on `/ws`.
@@ -236,7 +252,7 @@ class Component(RouteTable):
         self._identify(environment)
         await self._listen(environment)
         try:
-            await self._join(environment)
+            await self._join(environment, began)
         except BaseException as error:
             # In a task of its own: this one may be in the course of being cancelled.
             await BackgroundGroup(self.component_id).spawn(self.stop(failure=f"start failed: {error!r}"), "stop")
@@ -292,6 +308,7 @@ class Component(RouteTable):
             if discovery is not None:
                 await discovery.stop()
             await self._reviewing.stop()
+            await self._spans.stop(at_once=patience == _AT_ONCE)
             if self._callers.remote is not None:
                 await self._callers.remote.stop()
             self._gate.closed = "starting"
@@ -338,6 +355,7 @@ class Component(RouteTable):
             websocket=TopicSocket(self._topics),
             socket=_SOCKET,
             mounts=self._mounts,
+            observers=[RequestSpans(self.tracer)],
         )
         server = GatewayServer(gateway, self._host, self._choose_port(environment))
         await server.start()
@@ -350,12 +368,13 @@ class Component(RouteTable):
             return self._port
         return environment.port or TektonConfig.load().ports.get(self.component_id, 0)
 
-    async def _join(self, environment: ComponentEnvironment) -> None:
+    async def _join(self, environment: ComponentEnvironment, began: float) -> None:
         plane = self._control_plane
         if plane is None and (self._registers or self._auth is True):
             plane = await ControlPlane.locate()
         if plane is not None:
             self._verify_by(plane)
+            self._spans.start(plane, str(self.registration.instance_uuid), environment)
         if self._registers:
             assert plane is not None
             tokens = CallTokens(plane, self.component_id)
@@ -369,10 +388,20 @@ class Component(RouteTable):
                 before_report=self.boundary.before_report,
             )
             self._presence.start()
-        for mount in self._mounts:
-            await mount.start()
-        for hook in self._starters:
-            await call_hook(hook)
+        # Not entered: what a hook leaves running belongs to no trace.
+        starting = self.tracer.begin("start component", parent=environment.trace)
+        starting.began(began)
+        try:
+            for mount in self._mounts:
+                await mount.start()
+            for hook in self._starters:
+                starting.event(name_of(hook))
+                await call_hook(hook)
+        except BaseException as error:
+            starting.fail(why(error))
+            raise
+        finally:
+            starting.end()
 
     def _verify_by(self, plane: ControlPlane) -> None:
         """Accept the tokens of *plane*. It is asked when the first one is shown, or at once if all must show one."""
@@ -407,7 +436,7 @@ class Component(RouteTable):
             *topic_routes(self._topics),
         ]
         own = [self._gate.before(route) for route in defined]
-        own.append(metrics_route(self._gate.requests, ProcessMetrics().read, self.metrics))
+        own.append(self._measured.route())
         version = Version(self.component_id, self.registration.version, platform.python_version(), os.getpid())
         return [*standard_routes(version, self._unready_reason, own, self._callers.lets_in), *own]
 

@@ -1,4 +1,7 @@
-"""What stands before everything that a component serves of its own: closed while it starts and stops, and it counts."""
+"""What stands before everything that a component serves of its own: closed while it starts and stops, and it counts.
+
+A caller who says how long he will wait (`TIMEOUT_HEADER`) gives that time to the calls that are made for him, too.
+"""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -6,10 +9,14 @@ from typing import Any
 
 from tekton.clock import Clock
 from tekton.component.exposition import RequestCounts
+from tekton.core.degradation.deadline import within
 from tekton.gateway.asgi import AsgiApp, AsgiReceive, AsgiScope, AsgiSend
 from tekton.gateway.errors import UnavailableError
 from tekton.gateway.request import Request
 from tekton.gateway.router import Route
+from tekton.utils.calls import TIMEOUT_HEADER, patience
+
+_HEADER = TIMEOUT_HEADER.lower()
 
 
 class Gate:
@@ -27,7 +34,10 @@ class Gate:
         async def handle(request: Request) -> Any:
             self._check()
             with self.requests.measure(route, self._clock):
-                return await route.handler(request)
+                if (seconds := patience(request.headers.get(_HEADER))) is None:
+                    return await route.handler(request)
+                with within(seconds, ends=True):
+                    return await route.handler(request)
 
         handler: Callable[[Request], Awaitable[Any]] = handle
         return replace(route, handler=handler)
@@ -38,10 +48,16 @@ class Gate:
         async def serve(scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
             if scope["type"] != "lifespan":
                 self._check()
-            await app(scope, receive, send)
+            with within(_patience_of(scope), ends=True):
+                await app(scope, receive, send)
 
         return serve
 
     def _check(self) -> None:
         if self.closed is not None:
             raise UnavailableError(f"{self._component_id} is {self.closed}")
+
+
+def _patience_of(scope: AsgiScope) -> float | None:
+    told = (value for name, value in scope.get("headers", ()) if name == _HEADER.encode())
+    return patience(next(told, b"").decode("latin-1"))

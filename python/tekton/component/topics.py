@@ -13,14 +13,14 @@ comes first: what was between is lost. Frames on the socket:
 import asyncio
 import re
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from typing import NamedTuple
 
 from tekton.clock import Clock
 from tekton.gateway.errors import InvalidInputError
 from tekton.gateway.request import Request, encode
 from tekton.gateway.router import CALLERS, Route
-from tekton.gateway.sockets import Sub
+from tekton.gateway.sockets import May, Sub
 from tekton.gateway.sse import EventStream, event
 from tekton.utils.tekton_errors import InvalidIdError
 from tekton.utils.tekton_ids import check_id
@@ -89,7 +89,7 @@ class Topics:
         del topic
         return CALLERS
 
-    def open(self, operation: Sub) -> AsyncIterator[str]:
+    def open(self, operation: Sub, _: May | None = None, /) -> AsyncGenerator[str, None]:
         """The frames of a subscription on the socket."""
         check_topic(operation.topic)
         since = operation.since
@@ -106,7 +106,7 @@ class Topics:
             position = self.last
             yield event(b'{"reason":"fell behind"}', "reset", position)
 
-    async def _frames(self, operation: Sub, position: int, *, reset: bool) -> AsyncIterator[str]:
+    async def _frames(self, operation: Sub, position: int, *, reset: bool) -> AsyncGenerator[str, None]:
         while True:
             if reset:
                 yield f'{{"id":{operation.id},"t":"reset","seq":{position}}}'

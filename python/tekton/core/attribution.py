@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import ref
 
 if TYPE_CHECKING:
     import asyncio
@@ -30,7 +31,8 @@ TEKTON = Attribution("tekton", "internal")
 """The control plane itself."""
 
 _Source = Attribution | Callable[[], Attribution]
-_Entered = tuple[_Source, "asyncio.Task[Any] | None"]
+# Weakly: the task has the context in which this is, and what refers to itself lies about until it is collected.
+_Entered = tuple[_Source, "ref[asyncio.Task[Any]] | None"]
 
 _entered: ContextVar[_Entered | None] = ContextVar("attribution", default=None)
 
@@ -42,7 +44,8 @@ def current() -> Attribution | None:
         return None
     # A task begins with a copy of its parent's context, and a callback runs in that of whoever scheduled it.
     source, task = entered
-    if task is not _running():
+    running = _running()
+    if (running is not None) if task is None else (running is None or task() is not running):
         return None
     return source if isinstance(source, Attribution) else source()
 
@@ -53,7 +56,7 @@ def act_for(source: Callable[[], Attribution]) -> None:
     For a task that does one thing on behalf of somebody, as a request does. *source* is asked only if somebody wants to
     know: most requests are heartbeats, which nobody enters.
     """
-    _entered.set((source, _running()))
+    _entered.set(_here(source))
 
 
 class attributed:  # noqa: N801 (used like a function)
@@ -65,13 +68,17 @@ class attributed:  # noqa: N801 (used like a function)
         self._attribution = attribution
 
     def __enter__(self) -> None:
-        entered: _Entered | None = None if self._attribution is None else (self._attribution, _running())
-        self._before = _entered.set(entered)
+        self._before = _entered.set(None if self._attribution is None else _here(self._attribution))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         _entered.reset(self._before)
+
+
+def _here(source: _Source) -> _Entered:
+    task = _running()
+    return source, None if task is None else ref(task)
 
 
 def _running() -> "asyncio.Task[Any] | None":

@@ -162,7 +162,7 @@ def describe(error: BaseException) -> str:
     return redact(text)[:_LONGEST_REASON]
 
 
-def is_async(function: UserFunction) -> bool:
+def is_async(function: Callable[..., object]) -> bool:
     """True for what is called on the loop; objects with an async `__call__` count as well."""
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
 

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import Any, Self
+from weakref import WeakSet
 
 import msgspec
 
@@ -46,6 +47,9 @@ class ChangeFeed:
 
     def __init__(self, revision: int = 0, capacity: int = 100_000, capacity_bytes: int = 256 * 1024 * 1024) -> None:
         """*revision* is where the feed begins: positions before it are unknown to it."""
+        self.fell_behind = 0
+        """How often a subscriber was told that what it wants is gone."""
+        self._subscriptions: WeakSet[Subscription] = WeakSet()
         self._capacity = capacity
         self._capacity_bytes = capacity_bytes
         self._size = 0
@@ -68,6 +72,16 @@ class ChangeFeed:
     def first(self) -> int:
         """The oldest position from which a subscriber can resume without a gap."""
         return self._first
+
+    @property
+    def published(self) -> int:
+        """How many changes there were since the feed was made."""
+        return self._dropped + len(self._log)
+
+    @property
+    def lags(self) -> list[int]:
+        """Of each subscriber, how many changes it has not taken yet."""
+        return [self.published - one.position for one in self._subscriptions]
 
     def publish(self, *changes: Change) -> None:
         """Append *changes*, call the listeners in the order in which they were added, wake the subscribers."""
@@ -103,9 +117,12 @@ class ChangeFeed:
         if since is None:
             since = self._revision
         if not self._first <= since <= self._revision:
+            self.fell_behind += 1
             raise CursorExpiredError(f"position {since} is not known ({self._first} to {self._revision} are)")
         position = bisect_right(self._log, since, key=lambda change: change.revision)
-        return Subscription(self, self._dropped + position)
+        subscription = Subscription(self, self._dropped + position)
+        self._subscriptions.add(subscription)
+        return subscription
 
     def encoded(self, change: Change) -> bytes:
         """*change* as JSON, encoded once however many subscribers send it while it is news."""
@@ -119,6 +136,7 @@ class ChangeFeed:
     def read(self, position: int) -> list[Change]:
         """What has been published from log *position* on. Raises CursorExpiredError when that part is gone."""
         if position < self._dropped:
+            self.fell_behind += 1
             raise CursorExpiredError("the subscriber fell behind the change feed")
         return self._log[position - self._dropped :]
 
@@ -131,6 +149,10 @@ class ChangeFeed:
     def stop_waiting(self, future: "asyncio.Future[None]") -> None:
         """Forget *future*. Without an effect when it is done by a publish."""
         self._waiting.pop(future, None)
+
+    def leave(self, subscription: "Subscription") -> None:
+        """It reads no more."""
+        self._subscriptions.discard(subscription)
 
     def _deliver(self) -> None:
         self._delivering = True
@@ -186,6 +208,11 @@ class Subscription:
         self._closed = False
         self._waiter: asyncio.Future[None] | None = None
 
+    @property
+    def position(self) -> int:
+        """How many changes of the feed lie before what comes next."""
+        return self._position
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -213,5 +240,6 @@ class Subscription:
     def close(self) -> None:
         """End the iteration, also one that is waiting. Closing twice does nothing."""
         self._closed = True
+        self._feed.leave(self)
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)

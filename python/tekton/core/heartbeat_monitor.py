@@ -29,7 +29,7 @@ import msgspec
 from tekton.background import BackgroundTask
 from tekton.clock import SYSTEM_CLOCK, Clock
 from tekton.core.component_lifecycle import ComponentRegistry
-from tekton.core.leases.clock_jumps import ClockJumps
+from tekton.core.leases.clock_jumps import ClockJumps, Jump
 from tekton.core.leases.lease_clock import LeaseClock
 from tekton.core.leases.pulse import Pulse, check_metrics
 from tekton.core.leases.storm_guard import Key, StormGuard
@@ -96,6 +96,12 @@ class HeartbeatMonitor:
         interval: float = 10.0,
         startup_timeout: float | None = None,
     ) -> None:
+        self.received = 0
+        """Heartbeats that counted."""
+        self.expired = 0
+        """Leases whose end made an instance FAILED."""
+        self.storms = 0
+        """How often so many fell silent together that we suspected ourselves."""
         self._registry = registry
         self._table = registry.table
         self._clock = clock
@@ -183,9 +189,19 @@ class HeartbeatMonitor:
         return self._next_interval
 
     @property
+    def leases(self) -> int:
+        """How many instances have a lease that heartbeats renew."""
+        return len(self._leases)
+
+    @property
     def suspected(self) -> frozenset[str]:
         """Ids of the components whose lease ran out in a storm: perhaps dead, perhaps it is us."""
         return frozenset(component_id for component_id, _ in self._guard.suspects)
+
+    @property
+    def clock_jumps(self) -> Mapping[Jump, int]:
+        """How often the clocks of the machine were seen to jump, while somebody had a lease."""
+        return self._jumps.seen
 
     def suspects(self, component_id: str, instance_uuid: str) -> bool:
         """True when the lease of this instance ran out in a storm."""
@@ -260,6 +276,7 @@ class HeartbeatMonitor:
         reply = self._replies[index]
         if not reply.known or pulse is None:
             return reply, False
+        self.received += 1
         pulse.at = now
         if metrics:
             pulse.metrics = dict(metrics)
@@ -284,7 +301,9 @@ class HeartbeatMonitor:
             return []
         expired = [self._table.identity(slot) for slot in self._table.expire(lease.position)]
         due = [key for key in expired if key in self._leases]
+        suspicious = bool(self._guard.suspects)
         ruling = self._guard.rule(due, len(self._leases), silent=self._is_silent(lease), now=now)
+        self.storms += bool(ruling.renewed) and not suspicious
         for key in ruling.renewed:
             self._table.arm(self._leases[key], lease.timeout_ticks, lease.round_up(now))
         # The storm guard has no say in these: that they are silent is nothing new.
@@ -312,7 +331,9 @@ class HeartbeatMonitor:
         else:
             del self._leases[key]
             reason = f"no heartbeat for {self._timeout:g} s"
-        return self._registry.observe(*key, ComponentState.FAILED, reason)
+        failed = self._registry.observe(*key, ComponentState.FAILED, reason)
+        self.expired += failed
+        return failed
 
     def _on_change(self, change: Change) -> None:
         if change.kind == "deregistered":

@@ -48,6 +48,10 @@ MAX_ANSWER_BYTES = 64 * 1024
 MAX_KEPT_BYTES = 256 * 1024 * 1024
 """Bytes of all answers that are kept. What would be more is done, but its answer not kept."""
 
+Repeat = Literal["answered", "running", "other", "unknown"]
+"""Of a request that came again: it got its answer; it is not over yet; its key was that of another request; what came
+of it, or its answer, is not known any more."""
+
 _FORGOTTEN_AT_ONCE = 1000
 
 _logger = logging.getLogger("tekton.idempotency")
@@ -245,6 +249,8 @@ class IdempotencyKeys:
         max_keys_of_one: int = MAX_KEYS_OF_ONE,
         max_kept_bytes: int = MAX_KEPT_BYTES,
     ) -> None:
+        self.repeats: Counter[Repeat] = Counter()
+        """What became of requests that came again."""
         self.writer = writer
         self._now = now
         self._max_keys = max_keys
@@ -283,15 +289,20 @@ class IdempotencyKeys:
 
     async def _repeated(self, id_: str, known: _Known, request: str) -> Answer:
         if known.request != request:
+            self.repeats["other"] += 1
             raise IdempotencyKeyReusedError
         if known.claim is not None:
+            self.repeats["running"] += 1
             raise RequestRunningError
         text = None if known.size is None else await self.writer.kept_answer(id_)
         if text is None:
+            self.repeats["unknown"] += 1
             raise OutcomeUnknownError(known.at)
         answer = decode_answer(text)
         if answer.body is None:
+            self.repeats["unknown"] += 1
             raise AnswerNotKeptError(answer.status)
+        self.repeats["answered"] += 1
         return answer
 
     # What claims call.

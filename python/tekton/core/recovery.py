@@ -15,6 +15,7 @@ only reports FAILED. The rules:
   nothing is tried, and so nothing is used up.
 * What did not start because of a dependency is started when that dependency is usable; that is no restart and is
   not counted. Nor is a restart that the policy for a lost dependency asks for (`dependents`).
+* Who is held (`hold`) is not restarted until somebody has brought it up.
 
 While the storm guard holds expiry back, nobody is FAILED, and so nobody is restarted. Replicas of a component
 (`units.py`) fail, wait and are given up one by one; where a method takes a `component_id`, that is the name of a unit.
@@ -24,7 +25,8 @@ import asyncio
 import logging
 import math
 import random
-from collections.abc import Callable, Container
+from collections import Counter
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, Self
@@ -34,7 +36,7 @@ import msgspec
 from tekton.background import BackgroundGroup
 from tekton.clock import SYSTEM_CLOCK, Clock
 from tekton.core.component_lifecycle import ComponentRegistry
-from tekton.core.lifecycle import Change, ComponentState
+from tekton.core.lifecycle import USABLE, Change, ComponentState
 from tekton.core.startup.places import Places, hold
 from tekton.core.startup.start_plan import CANCELLED, COMPLETED, RESTARTING, STOPPED
 from tekton.core.startup_coordinator import EnhancedStartUpCoordinator
@@ -44,6 +46,10 @@ from tekton.utils.tekton_errors import ComponentError, DependencyError, StorageE
 _WANTED = frozenset({STOPPED, CANCELLED, RESTARTING})
 _MOST_DOUBLINGS = 32
 _LEAST_PATIENCE = 1.0
+
+Cause = Literal["failure", "start", "end", "store", "dependency"]
+"""Why something is restarted: it failed while it was usable, its start failed, it ended by itself, the store had
+refused its start, a dependency is there again."""
 
 _logger = logging.getLogger("tekton.recovery")
 
@@ -75,12 +81,16 @@ class RestartPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RestartStatus(msgspec.Struct, frozen=True):
-    """`attempt` restarts of `max` are used up; the next one is due at `next_at` (monotonic seconds, None: none is)."""
+    """`attempt` restarts of `max` are used up; the next one is due at `next_at` (monotonic seconds, None: none is).
+
+    `held`: there is none until somebody has brought it up.
+    """
 
     attempt: int
     max: int
     next_at: float | None
     gave_up: bool
+    held: bool = False
 
 
 @dataclass(slots=True)
@@ -94,7 +104,9 @@ class _Course:
     usable_since: float | None = None
     next_at: float | None = None
     gave_up: bool = False
+    held: bool = False
     refused: bool = False
+    cause: Cause = "failure"
     timer: "asyncio.Task[None] | None" = None
 
     def begin_anew(self) -> None:
@@ -125,6 +137,12 @@ class Recovery:
         flapping: Container[str] = frozenset(),
         default: RestartPolicy = RestartPolicy(),  # noqa: B008 - it is frozen
     ) -> None:
+        self.restarted = 0
+        """Restarts that were tried, all told."""
+        self.given_up = 0
+        """How often a component was given up."""
+        self.causes: dict[str, Counter[Cause]] = {}
+        """By component, the restarts that were tried, and those of usable instances whose dependencies are back."""
         self._registry = registry
         self._coordinator = coordinator
         self._units = coordinator.units
@@ -169,20 +187,32 @@ class Recovery:
 
     def forget(self, component_id: str) -> None:
         """The component is not there any more: nothing is remembered of it, and no restart is due."""
+        self.causes.pop(component_id, None)
         course = self._courses.pop(component_id, None)
         if course is not None:
             course.call_off()
+
+    def hold(self, component_id: str, *, held: bool = True) -> None:
+        """Do not restart the component, or (*held* False) do so again, until it is usable the next time.
+
+        Whoever wants it back starts it.
+        """
+        self._course(component_id).held = held
 
     def status(self, component_id: str) -> RestartStatus:
         """How far the restarts of a component have gone."""
         course = self._courses.get(component_id) or _Course(self._default)
         attempt = 0 if self._is_healthy(component_id, course) else course.attempt
-        return RestartStatus(attempt, course.policy.max, course.next_at, course.gave_up)
+        return RestartStatus(attempt, course.policy.max, course.next_at, course.gave_up, course.held)
 
     def restarts(self, component_id: str) -> int:
         """How often the component was restarted since `start`, all told."""
         course = self._courses.get(component_id)
         return 0 if course is None else course.restarts
+
+    def courses(self) -> Iterator[tuple[str, RestartStatus]]:
+        """How far the restarts of every unit have gone that Recovery knows."""
+        return ((unit, self.status(unit)) for unit in list(self._courses))
 
     def renew(self, component_id: str, instance_uuid: str) -> None:
         """Restart a usable instance soon, for no failure of its own. Does nothing while we are stopped."""
@@ -195,12 +225,14 @@ class Recovery:
             if self._units.find(component_id) is None:
                 self._call_off(component_id)
         elif change.record.usable:
+            if change.previous not in USABLE and component_id in self._courses:
+                self._courses[component_id].held = False
             self._on_usable(component_id, change.component_id)
         elif change.state is ComponentState.FAILED:
             if change.previous is ComponentState.STOPPING or change.reason in _WANTED:
                 self._call_off(component_id)
             else:
-                self._on_failure(component_id)
+                self._on_failure(component_id, "failure" if change.previous in USABLE else "start")
         elif change.state is ComponentState.STOPPED and change.reason != RESTARTING:
             self._on_end(component_id, change.reason)
 
@@ -220,21 +252,22 @@ class Recovery:
         course = self._courses.get(component_id)
         policy = self._default if course is None else course.policy
         if by_itself and policy.policy == "always":
-            self._on_failure(component_id)
+            self._on_failure(component_id, "end")
         else:
             self._call_off(component_id)
 
-    def _on_failure(self, component_id: str, *, refused: bool = False) -> None:
+    def _on_failure(self, component_id: str, cause: Cause) -> None:
         if not self._coordinator.has_handler(component_id):
             return
         course = self._course(component_id)
-        course.refused = refused
+        course.refused = cause == "store"
+        course.cause = cause
         course.failures += 1
         course.call_off()
         if self._is_healthy(component_id, course):
             course.begin_anew()
         course.usable_since = None
-        if course.policy.policy == "no" or self._is_usable(component_id):
+        if course.policy.policy == "no" or course.held or self._is_usable(component_id):
             return
         if course.attempt >= course.policy.max:
             self._give_up(component_id, course)
@@ -249,7 +282,7 @@ class Recovery:
             return
         course = self._course(component_id)
         if course.timer is None and not course.gave_up:
-            self._on_failure(component_id, refused=True)
+            self._on_failure(component_id, "store")
 
     def _unblock(self, component_id: str) -> None:
         course = self._course(component_id)
@@ -258,6 +291,7 @@ class Recovery:
 
     def _give_up(self, component_id: str, course: _Course) -> None:
         course.gave_up = True
+        self.given_up += 1
         _logger.error(
             "gave up on %s after %d restarts", component_id, course.attempt, extra={"component": component_id}
         )
@@ -286,6 +320,8 @@ class Recovery:
                 return
             failures = course.failures
             course.restarts += counts
+            self.restarted += 1
+            self._count(component_id, course.cause if counts else "dependency")
             try:
                 await self._coordinator.restart_component(component_id)
             except DependencyError as error:
@@ -296,7 +332,7 @@ class Recovery:
                 # Most failures have been heard, as FAILED or from the coordinator.
                 if course.failures == failures and self._courses.get(component_id) is course:
                     _logger.warning("restart failed: %s", error, extra={"component": component_id})
-                    self._on_failure(component_id)
+                    self._on_failure(component_id, "start")
 
     async def _renew(self, component_id: str, instance_uuid: str) -> None:
         unit = self._units.unit_of(component_id, instance_uuid)
@@ -306,6 +342,7 @@ class Recovery:
             if record is None or not record.usable or self._coordinator.in_flight(unit):
                 return
             _logger.info("restarting %s, whose dependencies are back", unit, extra={"component": component_id})
+            self._count(unit, "dependency")
             try:
                 await self._coordinator.restart_component(unit)
             except TektonError as error:
@@ -323,6 +360,9 @@ class Recovery:
         """True when the component, perhaps another instance of it, can be used."""
         record = self._units.find(component_id)
         return record is not None and record.usable
+
+    def _count(self, unit: str, cause: Cause) -> None:
+        self.causes.setdefault(component_of(unit), Counter())[cause] += 1
 
     def _is_healthy(self, component_id: str, course: _Course) -> bool:
         since = course.usable_since

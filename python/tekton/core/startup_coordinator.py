@@ -35,7 +35,7 @@ from typing import Self
 from tekton import _native
 from tekton.clock import SYSTEM_CLOCK, Clock
 from tekton.core.component_lifecycle import ComponentRegistry
-from tekton.core.component_lifecycle.healthcheck import Health, HealthCheck
+from tekton.core.component_lifecycle.healthcheck import Health, HealthCheck, Role
 from tekton.core.component_lifecycle.readiness import Condition, ReadinessCondition
 from tekton.core.dependency import Dependency
 from tekton.core.lifecycle import ComponentRegistration, ComponentState
@@ -49,6 +49,8 @@ from tekton.core.startup.start_plan import (
     StartResult,
     Why,
 )
+from tekton.core.startup.start_tally import StartTally
+from tekton.core.tracing.tracer import NO_TRACER, Tracer
 from tekton.utils.tekton_errors import ComponentNotFoundError, TektonError
 
 __all__ = [
@@ -70,7 +72,8 @@ class EnhancedStartUpCoordinator:
     """Starts and stops the components of *registry*.
 
     *max_concurrent* limits how many components start at once (None: no limit); those that wait for dependencies do
-    not count, nor those whose start function waits for other components. *default_timeout* is in seconds.
+    not count, nor those whose start function waits for other components. *default_timeout* is in seconds. With a
+    *tracer*, each start is a trace, or a part of the one in which somebody asks for it.
     """
 
     def __init__(
@@ -80,10 +83,11 @@ class EnhancedStartUpCoordinator:
         clock: Clock = SYSTEM_CLOCK,
         max_concurrent: int | None = None,
         default_timeout: float = 60.0,
+        tracer: Tracer = NO_TRACER,
     ) -> None:
         self._registry = registry
         self._handlers: dict[str, Handler] = {}
-        self._operations = Operations(registry, self._handlers, clock, max_concurrent, default_timeout)
+        self._operations = Operations(registry, self._handlers, clock, max_concurrent, default_timeout, tracer=tracer)
         self._view = self._operations.view
         self.units = self._operations.units
         """The units of components that are more than one."""
@@ -202,6 +206,21 @@ class EnhancedStartUpCoordinator:
         Most failures are changes of the registry besides (FAILED); a start that the store refused is none.
         """
         return self._operations.add_failure_listener(listener)
+
+    @property
+    def tally(self) -> StartTally:
+        """How starts have ended."""
+        return self._operations.tally
+
+    @property
+    def starting(self) -> int:
+        """How many units are being started."""
+        return self._operations.starting
+
+    @property
+    def failed_checks(self) -> Mapping[str, Mapping[Role, int]]:
+        """By component, how many answers to health checks were bad, or did not come."""
+        return self._operations.health.failures
 
     def owe_stop(self, component_id: str) -> None:
         """Something of the component, which is not usable, still runs: stop it before it is started again."""

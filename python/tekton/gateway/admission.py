@@ -12,11 +12,12 @@ network of 64 bits counts as one: whoever has one of them has all of them.
 
 import ipaddress
 import random
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, Literal
 
 from tekton.clock import SYSTEM_CLOCK, Clock
 from tekton.gateway.errors import OverloadedError, RateLimitedError
@@ -36,8 +37,12 @@ SMALL_BODY: Final = 65_536
 BODY_ROOM: Final = 16 * 1024 * 1024
 """Bytes of larger bodies that may be on their way or be worked on, all of them together. One always fits."""
 
-Place = tuple[str | None, int]
-"""What a request takes up: a share of that name, and so many bytes of `BODY_ROOM`."""
+Place = tuple[str | None, int] | None
+"""What a request takes up: a share of that name, and so many bytes of `BODY_ROOM`; or nothing."""
+
+
+Limited = Literal["address", "principal", "requests", "streams"]
+"""Which limit of one caller was reached: the rate of his address, his rate, his requests or his streams at a time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +92,10 @@ class Admission:
 
     def __init__(self, limits: Limits, clock: Clock = SYSTEM_CLOCK, load: Load | None = None) -> None:
         self.load = load or Load(clock)
+        self.shed_requests: Counter[Priority | Literal["bodies"]] = Counter()
+        """How many requests were refused under load, by priority, or for want of room for their bodies."""
+        self.limited: Counter[Limited] = Counter()
+        """How many requests were refused because of who made them."""
         self._random = random.Random()
         self._room = 0
         self._limits = limits
@@ -102,6 +111,7 @@ class Admission:
             return
         address = address_of(client)
         if wait := self._addresses.take(address, self._monotonic()):
+            self.limited["address"] += 1
             raise RateLimitedError(f"more than {self._limits.rate:g} requests a second from {address}", wait)
 
     def shed(self, priority: Priority, client: str) -> None:
@@ -109,6 +119,7 @@ class Admission:
         if not client:
             priority = "change" if priority == "look" else "vital"
         if self.load.sheds(priority):
+            self.shed_requests[priority] += 1
             raise OverloadedError(self._in_a_while())
 
     def enter(self, request: Request, route: Route) -> Place:
@@ -120,19 +131,23 @@ class Admission:
         room = 0 if route.max_body <= SMALL_BODY else _announced(request.headers, route.max_body)
         if room > SMALL_BODY:
             if self._room and self._room + room > BODY_ROOM:
+                self.shed_requests["bodies"] += 1
                 raise OverloadedError(self._in_a_while())
             self._room += room
         else:
             room = 0
         if route.vital or name is None:
-            return None, room
+            return (None, room) if room else None
         if not self._requests.enter(name):
             self._room -= room
+            self.limited["requests"] += 1
             raise RateLimitedError(f"{name} has {self._limits.requests} requests under way", _SHARE_RETRY)
         return name, room
 
     def leave(self, place: Place) -> None:
         """A request that was let in has been answered."""
+        if place is None:
+            return
         name, room = place
         self._room -= room
         if name is not None:
@@ -147,6 +162,7 @@ class Admission:
             return None
         name = request.principal.subject
         if self._principals is not None and (wait := self._principals.take(name, self._monotonic())):
+            self.limited["principal"] += 1
             raise RateLimitedError(f"more than {self._limits.rate:g} requests a second from {name}", wait)
         return name
 
@@ -161,6 +177,7 @@ class Admission:
         try:
             for name in names:
                 if not self._streams.enter(name):
+                    self.limited["streams"] += 1
                     raise RateLimitedError(f"{name} has {self._limits.streams} open streams", _SHARE_RETRY)
                 held.append(name)
             yield

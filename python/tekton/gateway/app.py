@@ -8,13 +8,13 @@ of them raises is answered as a problem document; only what is not a TektonError
 import asyncio
 import logging
 from collections.abc import Awaitable, Coroutine, Iterable, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
 from msgspec import Struct
 
-from tekton.core.attribution import act_for
+from tekton.clock import SYSTEM_CLOCK, Clock
 from tekton.core.idempotency import IdempotencyKeys
 from tekton.gateway.admission import Admission, Place
 from tekton.gateway.auth import AccessPolicy, Policy
@@ -26,13 +26,14 @@ from tekton.gateway.errors import MethodNotAllowedError, RouteNotFoundError, Una
 from tekton.gateway.idempotency import KEY, handle_once
 from tekton.gateway.ingress import Ingress
 from tekton.gateway.mounts import Mount, Mounts
+from tekton.gateway.observers import Ended, Observer
 from tekton.gateway.pages import page_headers
 from tekton.gateway.problems import headers_of, status_of, to_problem
 from tekton.gateway.proxies import TrustedProxies
 from tekton.gateway.request import Request, Response, encode
 from tekton.gateway.request_ids import HEADER, Named, sent_id
 from tekton.gateway.router import Route, Router
-from tekton.gateway.rsgi import HeaderList, Headers, HttpProtocol, Scope, SocketProtocol
+from tekton.gateway.rsgi import HeaderList, HttpProtocol, Scope, SocketProtocol
 from tekton.gateway.sockets import SOCKET
 from tekton.gateway.sse import EventStream, send_stream
 from tekton.gateway.streams import Streams
@@ -43,7 +44,6 @@ __all__ = ["EventStream", "Gateway", "Request", "Response", "Route"]
 _logger = logging.getLogger("tekton.gateway")
 
 _NOTHING = [("cache-control", "no-store"), ("x-content-type-options", "nosniff")]
-_READS = frozenset({"GET", "HEAD"})
 _JSON = [("content-type", "application/json"), *_NOTHING]
 
 
@@ -55,8 +55,8 @@ class Gateway:
     *allowed_origins* web origins whose pages may change things and read the answers, *trusted_proxies* networks of
     reverse proxies that are believed in whom they pass on. *policy* decides who may use which route;
     without one, only the Unix socket may do everything. *admission* holds callers to their rates and shares; without it
-    nobody is. *keys* are the idempotency keys; without them the header means nothing. A body must arrive within
-    *body_timeout* seconds.
+    nobody is. *keys* are the idempotency keys; without them the header means nothing. *observers* are told of all
+    requests and sockets, and how long they took on *clock*. A body must arrive within *body_timeout* seconds.
     """
 
     def __init__(
@@ -72,6 +72,8 @@ class Gateway:
         websocket: SocketHandler | None = None,
         socket: Route = SOCKET,
         mounts: Sequence[Mount] = (),
+        observers: Sequence[Observer] = (),
+        clock: Clock = SYSTEM_CLOCK,
         body_timeout: float = 15.0,
         max_streams: int = 512,
     ) -> None:
@@ -86,7 +88,9 @@ class Gateway:
         self._websocket = websocket
         self._socket = socket
         self._mounts = Mounts(mounts) if mounts else None
-        self._bodies = BodyReader(body_timeout)
+        self._observers = tuple(observers)
+        self._monotonic = clock.monotonic
+        self._bodies = BodyReader(body_timeout, clock)
 
     @property
     def draining(self) -> bool:
@@ -108,100 +112,123 @@ class Gateway:
 
     async def _serve_request(self, scope: Scope, proto: HttpProtocol) -> None:
         method, path, query = scope.method, scope.path, scope.query_string
-        place: Place | None = None
-        request: Request | None = None
+        request = Request(scope, proto, scope.headers, method, path)
+        route: Route | None = None
+        place: Place = None
+        status, streamed = 0, False
+        started = self._monotonic() if self._observers else 0.0
         try:
-            scope, proto, headers = self._receive(scope, proto)
-            self._ingress.check(scope, headers, method, path, query)
+            scope, proto, request = self._receive(scope, proto, request)
+            self._check(scope, request, query)
             if self._mounts is not None and (mount := self._mounts.find(self.router, method, path)) is not None:
-                self._policy(Request(scope, proto, headers, method, path), mount.route)
-                await mount.serve(scope, proto, headers, self.streams)
+                route = mount.route
+                self._policy(request, route)
+                self._begin(request, route)
+                status = await mount.serve(scope, proto, request.headers, self.streams)
                 return
-            route, params = self.router.match(method, path)
-            request = Request(scope, proto, headers, method, path)
-            request.params = params
+            route, request.params = self.router.match(method, path)
             place = self._let_in(request, route)
-            if query or route.query is not None:
-                request.query = decode_query(route.query, query)
+            if self._observers:
+                self._begin(request, route)
+            request.query = decode_query(route.query, query) if query or route.query is not None else None
+            coming = self._bodies.read(proto, request.headers, route.max_body, route.takes)
+            body = b"" if coming is None else await coming
+            request.body = body or None
             if route.decoder is not None:
-                body = await self._bodies.read(proto, headers, route.max_body)
                 request.body = decode_body(route.decoder, body or route.no_body, unique_keys=route.unique_keys)
-            else:
-                body = b""
-                await self._bodies.discard(proto, headers, route.max_body)
             result = await _handle(request, route, body, self._keys)
             proto = _named(proto, request)
-            if isinstance(result, Struct):
-                proto.response_bytes(route.status, _JSON, encode(result))
-            elif isinstance(result, EventStream):
+            if isinstance(result, EventStream):
                 self._leave(place)
                 place = None  # a stream has a share of another kind
-                await self._stream(request, route, result, proto)
+                status = 200
+                streamed = await self._stream(request, route, result, proto)
             else:
-                _answer(route, result, proto)
+                status = _answer(route, result, proto)
         except asyncio.CancelledError:
             # The server ends and waits no longer. Without this the client would be told of a defect.
             unknown = UnavailableError("the server has stopped; whether this was done is not known")
-            _refuse(method, path, unknown, _named(proto, request))
+            status = _refuse(method, path, unknown, _named(proto, request))
             raise
         except Exception as error:
-            _refuse(method, path, error, _named(proto, request))
+            status = _refuse(method, path, error, _named(proto, request))
         finally:
             self._leave(place)
+            if self._observers:
+                self._end(Ended(method, path, request, route, status, self._monotonic() - started, streamed))
 
-    def _let_in(self, request: Request, route: Route) -> Place | None:
+    def _begin(self, request: Request, route: Route) -> None:
+        for observer in self._observers:
+            observer.began(request, route)
+
+    def _end(self, ended: Ended) -> None:
+        for observer in self._observers:
+            observer.ended(ended)
+
+    def _let_in(self, request: Request, route: Route) -> Place:
         """Say who makes the request, and let it in; what is returned goes to `_leave`. Raises the GatewayErrors."""
         admission = self._admission
-        if admission is None:
-            self._policy(request, route)
-            return None
-        if admission.load.pressure > 0:
+        if admission is not None and admission.load.pressure > 0:
             admission.shed(route.priority, request.client)
         self._policy(request, route)
-        return admission.enter(request, route)
+        return None if admission is None else admission.enter(request, route)
 
-    def _leave(self, place: Place | None) -> None:
+    def _leave(self, place: Place) -> None:
         if self._admission is not None and place is not None:
             self._admission.leave(place)
 
-    def _receive(self, scope: Scope, proto: HttpProtocol) -> tuple[Scope, HttpProtocol, Headers]:
+    def _receive(self, scope: Scope, proto: HttpProtocol, request: Request) -> tuple[Scope, HttpProtocol, Request]:
         """The exchange as a proxy that we trust has got it, answered as a page that we allow must be answered."""
-        headers = scope.headers
+        headers = request.headers
         if self._admission is not None:
             self._admission.load.arrive(scope)
         if self._cors is not None and "origin" in headers:
-            proto = self._cors.dress(proto, scope.method, headers)
+            proto = self._cors.dress(proto, request.method, headers)
         if HEADER in headers and (sent := sent_id(headers)) is not None:
             proto = Named(proto, sent)
         if self._proxies is not None:
             scope, headers = self._proxies.reveal(scope, headers)
-        if self._admission is not None:
-            self._admission.arrive(scope.client)
-        return scope, proto, headers
+            request = Request(scope, proto, headers, request.method, request.path)
+        return scope, proto, request
 
-    async def _stream(self, request: Request, route: Route, stream: EventStream, proto: HttpProtocol) -> None:
+    def _check(self, scope: Scope, request: Request, query: str) -> None:
+        if self._admission is not None:
+            self._admission.arrive(request.client)
+        self._ingress.check(scope, request, query)
+
+    async def _stream(self, request: Request, route: Route, stream: EventStream, proto: HttpProtocol) -> bool:
+        """Send *stream* to its end, or say that there is one; returns whether it was sent."""
         if request.method == "HEAD":
             proto.response_bytes(200, [("content-type", "text/event-stream")], b"")
-        else:
-            with self._streaming(request):
-                await send_stream(stream, proto, self.streams, partial(self._is_allowed, request, route))
+            return False
+        with self._streaming(request):
+            await send_stream(stream, proto, self.streams, partial(self._is_allowed, request, route))
+        return True
 
     def _streaming(self, request: Request) -> AbstractContextManager[None]:
         """Be one of the streams of who makes the request. Raises RateLimitedError."""
         return nullcontext() if self._admission is None else self._admission.streaming(request)
 
     async def _serve_socket(self, scope: Scope, proto: SocketProtocol) -> None:
-        with ExitStack() as stack:
-            try:
-                request, handler = self._admit_socket(scope)
-                stack.enter_context(self._streaming(request))
+        request = Request(scope, None, scope.headers, scope.method, scope.path)
+        route: Route | None = None
+        status = 101
+        started = self._monotonic()
+        try:
+            request, route, handler = self._admit_socket(scope, request)
+            with self._streaming(request):
+                self._begin(request, route)
                 if isinstance(handler, Mount):
                     await handler.serve_socket(scope, proto, request.headers, self.streams)
-                    return
-            except TektonError as error:
-                proto.close(status_of(error))
-                return
-            await self._converse(request, handler, proto)
+                else:
+                    await self._converse(request, handler, proto)
+        except TektonError as error:
+            status = status_of(error)
+            proto.close(status)
+        finally:
+            if self._observers:
+                seconds = self._monotonic() - started
+                self._end(Ended(request.method, request.path, request, route, status, seconds, status == 101))
 
     async def _converse(self, request: Request, handler: SocketHandler, proto: SocketProtocol) -> None:
         allowed = partial(self._is_allowed, request, self._socket)
@@ -217,9 +244,9 @@ class Gateway:
             finally:
                 connection.release()
 
-    def _permit(self, request: Request, route: Route, component_id: str) -> None:
+    def _permit(self, request: Request, route: Route, component_id: str | None) -> None:
         """What a socket may do is asked each time: since it was opened, the peer may have lost the right to."""
-        request.params = {"component_id": component_id}
+        request.params = {} if component_id is None else {"component_id": component_id}
         self._policy(request, route)
 
     def _is_allowed(self, request: Request, route: Route) -> bool:
@@ -229,33 +256,33 @@ class Gateway:
             return False
         return True
 
-    def _admit_socket(self, scope: Scope) -> tuple[Request, SocketHandler | Mount]:
-        headers, method, path, query = scope.headers, scope.method, scope.path, scope.query_string
+    def _admit_socket(self, scope: Scope, request: Request) -> tuple[Request, Route, SocketHandler | Mount]:
+        query = scope.query_string
         if self._proxies is not None:
-            scope, headers = self._proxies.reveal(scope, headers)
+            scope, headers = self._proxies.reveal(scope, request.headers)
+            request = Request(scope, None, headers, request.method, request.path)
         if self._admission is not None:
-            self._admission.arrive(scope.client)
-            self._admission.shed("look", scope.client)
-        self._ingress.check(scope, headers, method, path, query, upgrade=True)
-        request = Request(scope, None, headers, method, path)
+            self._admission.arrive(request.client)
+            self._admission.shed("look", request.client)
+        self._ingress.check(scope, request, query, upgrade=True)
         self.streams.check()
-        if self._websocket is None or path != self._socket.path:
-            mount = None if self._mounts is None else self._mounts.find(self.router, method, path)
+        if self._websocket is None or request.path != self._socket.path:
+            mount = None if self._mounts is None else self._mounts.find(self.router, request.method, request.path)
             if mount is None:
-                raise RouteNotFoundError(path)
+                raise RouteNotFoundError(request.path)
             self._policy(request, mount.route)
-            return request, mount
+            return request, mount.route, mount
         self._policy(request, self._socket)
         request.query = decode_query(self._socket.query, query)
-        return request, self._websocket
+        return request, self._socket, self._websocket
 
 
 def _handle(request: Request, route: Route, body: bytes, keys: IdempotencyKeys | None) -> Awaitable[Any]:
     """Call the handler, if the request has a key: once. What changes something is done on behalf of who asks for it."""
     if route.keyed and keys is not None and KEY in request.headers:
         return handle_once(keys, request, route, body)
-    if request.method not in _READS:
-        act_for(request.attribution)
+    if route.attributed:
+        request.act()
     return route.handler(request)
 
 
@@ -263,24 +290,35 @@ def _named(proto: HttpProtocol, request: Request | None) -> HttpProtocol:
     return proto if request is None or request.given_id is None else Named(proto, request.given_id)
 
 
-def _answer(route: Route, result: Any, proto: HttpProtocol) -> None:
-    if isinstance(result, Response):
-        proto.response_bytes(result.status, _headers(result), result.body)
+def _answer(route: Route, result: Any, proto: HttpProtocol) -> int:
+    """Answer with *result*; returns the status."""
+    status = route.status
+    if isinstance(result, Struct):
+        proto.response_bytes(status, _JSON, encode(result))
+    elif isinstance(result, Response):
+        status = result.status
+        proto.response_bytes(status, _headers(result), result.body)
     elif isinstance(result, bytes):
-        proto.response_bytes(route.status, _JSON, result)
+        proto.response_bytes(status, _JSON, result)
     elif result is None:
-        proto.response_bytes(204, _NOTHING, b"")
+        status = 204
+        proto.response_bytes(status, _NOTHING, b"")
     else:
-        proto.response_bytes(route.status, _JSON, encode(result))
+        proto.response_bytes(status, _JSON, encode(result))
+    return status
 
 
-def _refuse(method: str, path: str, error: Exception, proto: HttpProtocol) -> None:
+def _refuse(method: str, path: str, error: Exception, proto: HttpProtocol) -> int:
+    """Answer with the problem that *error* is; returns the status."""
     if not isinstance(error, TektonError):
         _logger.error("%s %s failed", method, path, exc_info=error)
     if method == "OPTIONS" and isinstance(error, MethodNotAllowedError):
-        proto.response_bytes(204, [("allow", ", ".join(error.allowed)), *_NOTHING], b"")
+        status = 204
+        proto.response_bytes(status, [("allow", ", ".join(error.allowed)), *_NOTHING], b"")
     else:
-        proto.response_bytes(status_of(error), headers_of(error), to_problem(error, path))
+        status = status_of(error)
+        proto.response_bytes(status, headers_of(error), to_problem(error, path))
+    return status
 
 
 def _headers(response: Response) -> HeaderList:

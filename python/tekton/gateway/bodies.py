@@ -2,10 +2,15 @@
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from typing import Any, Literal
 
+from tekton.clock import SYSTEM_CLOCK, Clock
 from tekton.gateway.errors import BodyTimeoutError, BodyTooLargeError, MalformedRequestError, UnsupportedMediaTypeError
 from tekton.gateway.rsgi import BodyFuture, Headers, HttpProtocol
+
+Takes = Literal["json", "anything", "nothing"]
+"""Of which media type a body must be that a route takes."""
 
 
 class BodyReader:
@@ -15,48 +20,40 @@ class BodyReader:
     (or `asyncio.timeout`) for each costs more than all other checks of a heartbeat.
     """
 
-    def __init__(self, timeout: float) -> None:
+    def __init__(self, timeout: float, clock: Clock = SYSTEM_CLOCK) -> None:
         self._timeout = timeout
+        self._monotonic = clock.monotonic
         self._waiting: dict[BodyFuture, float] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    async def read(self, proto: HttpProtocol, headers: Headers, limit: int) -> bytes:
-        """The whole body, at most *limit* bytes; empty when there is none.
+    def read(
+        self, proto: HttpProtocol, headers: Headers, limit: int, takes: Takes = "json"
+    ) -> Coroutine[Any, Any, bytes] | None:
+        """The whole body, at most *limit* bytes, to be awaited; None when there is none.
+
+        What a route takes nothing of is taken off the connection all the same, and then empty: the server closes a
+        connection on which it has answered before the body has come, and a client that still sends would learn of that
+        and not of the answer.
 
         Raises BodyTooLargeError (before anything is read when the length is announced, else at the first byte too
-        many), UnsupportedMediaTypeError for a body that is not said to be JSON in UTF-8, BodyTimeoutError, or
-        MalformedRequestError when the body breaks off.
+        many), UnsupportedMediaTypeError for a body that should be and is not said to be JSON in UTF-8,
+        BodyTimeoutError, or MalformedRequestError when the body breaks off.
         """
         length = headers.get("content-length")
         if length == "0" or (length is None and "transfer-encoding" not in headers):
-            return b""
-        media_types = headers.get_all("content-type")
-        if len(media_types) != 1 or media_types[0] != "application/json":
-            _check_json(media_types)
-        if "content-encoding" in headers and ",".join(headers.get_all("content-encoding")) != "identity":
-            raise UnsupportedMediaTypeError("a compressed body")
-        return await self._receive(proto, length, limit)
-
-    async def discard(self, proto: HttpProtocol, headers: Headers, limit: int) -> None:
-        """Take a body off the connection that the route has no use for. Raises as `read`, but for the media type.
-
-        The server closes a connection on which it has answered before the body has come, and a client that still
-        sends would learn of that and not of the answer.
-        """
-        length = headers.get("content-length")
-        if length != "0" and (length is not None or "transfer-encoding" in headers):
-            await self._receive(proto, length, limit)
-
-    async def _receive(self, proto: HttpProtocol, length: str | None, limit: int) -> bytes:
-        if length is None:
-            return await self._read_chunks(proto, limit)
-        if int(length) > limit:
+            return None
+        if takes == "json":
+            _check_headers(headers)
+        if length is not None and int(length) > limit:
             raise BodyTooLargeError(limit)
+        body = self._read_chunks(proto, limit) if length is None else self._read_whole(proto)
+        return body if takes != "nothing" else _dropped(body)
+
+    async def _read_whole(self, proto: HttpProtocol) -> bytes:
         body = proto()
-        loop = asyncio.get_running_loop()
-        self._waiting[body] = due = loop.time() + self._timeout
+        self._waiting[body] = self._monotonic() + self._timeout
         if self._timer is None:
-            self._timer = loop.call_at(due, self._cancel_due)
+            self._timer = asyncio.get_running_loop().call_later(self._timeout, self._cancel_due)
         try:
             return await body
         except asyncio.CancelledError:
@@ -86,11 +83,11 @@ class BodyReader:
         return b"".join(chunks)
 
     def _cancel_due(self) -> None:
-        loop = asyncio.get_running_loop()
         self._timer = None
+        now = self._monotonic()
         for body, due in self._waiting.items():
-            if due > loop.time():
-                self._timer = loop.call_at(due, self._cancel_due)
+            if due > now:
+                self._timer = asyncio.get_running_loop().call_later(due - now, self._cancel_due)
                 break
             body.cancel()
 
@@ -100,6 +97,19 @@ class BodyReader:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise asyncio.CancelledError
+
+
+async def _dropped(body: Coroutine[Any, Any, bytes]) -> bytes:
+    await body
+    return b""
+
+
+def _check_headers(headers: Headers) -> None:
+    media_types = headers.get_all("content-type")
+    if len(media_types) != 1 or media_types[0] != "application/json":
+        _check_json(media_types)
+    if "content-encoding" in headers and ",".join(headers.get_all("content-encoding")) != "identity":
+        raise UnsupportedMediaTypeError("a compressed body")
 
 
 _JSON = re.compile(r"application/(?:[\w.-]+\+)?json", re.IGNORECASE | re.ASCII)

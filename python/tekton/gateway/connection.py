@@ -8,8 +8,11 @@ from tekton.gateway.router import Route
 from tekton.gateway.rsgi import SocketTransport
 from tekton.gateway.streams import Allowed, always
 
-Permit = Callable[[Route, str], None]
-"""`(route, component_id)`: raises a GatewayError when the peer may not do that to the component, now."""
+Permit = Callable[[Route, str | None], None]
+"""`(route, component_id)`: raises a GatewayError when the peer may not do that to the component, now.
+
+Without a component: when it may not do that to any.
+"""
 
 
 class Connection:

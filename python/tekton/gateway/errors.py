@@ -126,13 +126,14 @@ class TargetTooLongError(GatewayError):
 
 
 class UnsupportedMediaTypeError(GatewayError):
-    """A body that is not JSON where JSON is expected."""
+    """A body that is not JSON where JSON is expected, or none of the *known* media types where those are."""
 
     code = "unsupported_media_type"
-    hint = "send content-type: application/json"
 
-    def __init__(self, found: str | None) -> None:
-        super().__init__(f"{found[:128]!r} is not JSON" if found else "the body has no content type")
+    def __init__(self, found: str | None, known: Sequence[str] = ("application/json",)) -> None:
+        self.hint = f"send content-type: {' or '.join(known)}"
+        what = "JSON" if len(known) == 1 else "understood here"
+        super().__init__(f"{found[:128]!r} is not {what}" if found else "the body has no content type")
 
 
 class MisdirectedRequestError(GatewayError):

@@ -17,7 +17,8 @@ from tekton.gateway.errors import (
     TargetTooLongError,
     TooManyHeadersError,
 )
-from tekton.gateway.rsgi import Headers, Scope
+from tekton.gateway.request import Request
+from tekton.gateway.rsgi import Scope
 
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 MAX_HEADERS = 64
@@ -43,24 +44,24 @@ class Ingress:
         self._origins = frozenset(map(normalised, origins))
         self._good_hosts: set[str] = set()
 
-    def check(
-        self, scope: Scope, headers: Headers, method: str, path: str, query: str, *, upgrade: bool = False
-    ) -> None:
-        """Raise the GatewayError for the first thing that is wrong with the request's frame.
+    def check(self, scope: Scope, request: Request, query: str, *, upgrade: bool = False) -> None:
+        """Raise the GatewayError for the first thing that is wrong with the frame of *request*, as *scope* has it.
 
         *upgrade*: a WebSocket, which a browser opens across origins without asking, so that Origin counts.
         """
+        headers = request.headers
         hosts = headers.get_all("host")
         if len(hosts) != 1 or hosts[0] not in self._good_hosts or scope.authority is not None:
-            self._check_host(hosts, scope.authority, path)
+            self._check_host(hosts, scope.authority, request.path)
         values = headers.values()
-        if len(values) > MAX_HEADERS or len(headers) > MAX_HEADERS:
+        count = len(headers)
+        if count > MAX_HEADERS or len(values) > MAX_HEADERS:
             raise TooManyHeadersError(MAX_HEADERS)
-        if len("".join(values)) + len("".join(headers.keys())) > MAX_HEADER_BYTES:
+        if len("".join(values)) + len(request.names) - (count - 1) > MAX_HEADER_BYTES:
             raise HeadersTooLargeError(MAX_HEADER_BYTES)
-        if len(path) + len(query) > MAX_TARGET:
+        if len(request.path) + len(query) > MAX_TARGET:
             raise TargetTooLongError(MAX_TARGET)
-        if "origin" in headers and (upgrade or method not in _SAFE):
+        if "origin" in headers and (upgrade or request.method not in _SAFE):
             self._check_origin(headers.get_all("origin"), scope.scheme, hosts)
 
     def _check_host(self, hosts: Sequence[str], authority: str | None, path: str) -> None:

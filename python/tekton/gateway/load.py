@@ -69,6 +69,11 @@ class Load:
         self._waited = 0.0
         self.pressure = _LEAST
 
+    @property
+    def waited(self) -> float:
+        """Seconds that the request which was asked last had waited for its turn."""
+        return max(self._waited, self._queued)
+
     def arrive(self, scope: Scope) -> None:
         """A request has come."""
         self._arrived += 1

@@ -29,6 +29,8 @@ class LoginThrottle:
     """Counts what has failed, and says when it is too much. Instants are seconds on a clock that never goes back."""
 
     def __init__(self, per_account: int = PER_ACCOUNT, per_address: int = PER_ADDRESS) -> None:
+        self.refused = 0
+        """Requests whose credentials nobody looked at."""
         self._accounts = TokenBuckets(per_account / 60, per_account, _REMEMBERED)
         self._addresses = TokenBuckets(per_address / 60, per_address, _REMEMBERED)
 
@@ -40,6 +42,7 @@ class LoginThrottle:
         if account is not None:
             wait = max(wait, self._accounts.wait(account, now))
         if wait:
+            self.refused += 1
             raise RateLimitedError("too many credentials that are not valid", wait)
 
     def failed(self, client: str, account: str | None, now: float) -> None:

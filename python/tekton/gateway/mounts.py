@@ -60,8 +60,8 @@ class Mount:
         """Let the application shut down."""
         await self._lifespan.stop()
 
-    async def serve(self, scope: Scope, proto: HttpProtocol, headers: Headers, streams: Streams) -> None:
-        """Answer one request. Raises what the application raises before it has begun to answer."""
+    async def serve(self, scope: Scope, proto: HttpProtocol, headers: Headers, streams: Streams) -> int:
+        """Answer one request; returns the status. Raises what the application raises before it has begun to answer."""
         exchange = _Exchange(scope, proto, headers, streams)
         asgi = {**self._scope("http", scope, headers), "method": scope.method}
         try:
@@ -75,6 +75,7 @@ class Mount:
             exchange.close()
         if not exchange.begun:
             raise RuntimeError(f"the application mounted at {self.prefix or '/'} did not answer")
+        return exchange.status
 
     async def serve_socket(self, scope: Scope, proto: SocketProtocol, headers: Headers, streams: Streams) -> None:
         """Serve one WebSocket. Raises UnavailableError when no more are taken."""
@@ -142,6 +143,12 @@ class _Exchange:
         self._early: asyncio.TimerHandle | None = None
         self.begun = False
         self.left = False
+
+    @property
+    def status(self) -> int:
+        """That of the answer, once it has `begun`."""
+        assert self._start is not None
+        return self._start[0]
 
     def is_stream(self) -> bool:
         return self._stream is not None

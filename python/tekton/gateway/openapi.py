@@ -72,6 +72,8 @@ def _operation(route: Route, schema_of: Mapping[Any, Json], *, keyed: bool) -> J
     }
     if route.body is not None:
         operation["requestBody"] = {"required": not route.no_body, "content": _json(schema_of[_key(route.body)])}
+    elif route.raw:
+        operation["requestBody"] = {"content": {media_type: {} for media_type in route.raw}}
     return operation
 
 
@@ -146,7 +148,7 @@ def _content(route: Route, schema_of: Mapping[Any, Json]) -> Json:
     if route.response is EventStream:
         return {"content": _STREAM}
     if route.response is bytes:
-        return {"content": {"application/octet-stream": {}}}
+        return {"content": {media_type: {} for media_type in route.media_types}}
     content = _json(schema_of[_key(route.response)])
     return {"content": content | (_STREAM if route.or_stream else {})}
 

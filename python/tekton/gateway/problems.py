@@ -44,10 +44,17 @@ STATUS: dict[type[TektonError], int] = {
     tekton.ComponentNotFoundError: 404,
     tekton.TooManyHeartbeatsError: 429,
     tekton.CursorExpiredError: 410,
+    tekton.HistoryUnknownError: 410,
     tekton.StorageError: 503,
     tekton.BackupError: 409,
     tekton.SupervisionError: 409,
     tekton.TransportError: 503,
+    tekton.DegradationError: 503,
+    tekton.CallTimeoutError: 504,
+    tekton.FallbackCycleError: 422,
+    tekton.MetricError: 409,
+    tekton.InvalidMetricError: 422,
+    tekton.MetricNotFoundError: 404,
     tekton.IdempotencyError: 409,
     tekton.InvalidIdempotencyKeyError: 422,
     tekton.IdempotencyKeyReusedError: 422,
@@ -56,6 +63,7 @@ STATUS: dict[type[TektonError], int] = {
     tekton.KeyLimitError: 409,
     tekton.KeyRotationError: 409,
     tekton.ApiKeyNotFoundError: 404,
+    tekton.TraceNotFoundError: 404,
 }
 """By class; a class that is not listed has the status of its nearest base."""
 
@@ -68,6 +76,8 @@ RETRY_AFTER: dict[type[TektonError], int] = {
     tekton.RequestRunningError: 1,
     tekton.TooManyIdempotencyKeysError: 60,
     tekton.TransportError: 2,
+    tekton.BulkheadFullError: 1,
+    tekton.NoFallbackAvailableError: 2,
 }
 """Seconds after which asking again makes sense."""
 
@@ -101,6 +111,8 @@ def _retry_after(error: BaseException) -> int | None:
     """Whole seconds, rounded up: what the error says itself, or what holds for its class."""
     if isinstance(error, gateway.RateLimitedError | gateway.OverloadedError):
         return math.ceil(error.retry_after)
+    if isinstance(error, tekton.CircuitOpenError):
+        return None if error.retry_after is None else max(1, math.ceil(error.retry_after))
     return next((RETRY_AFTER[kind] for kind in type(error).__mro__ if kind in RETRY_AFTER), None)
 
 

@@ -8,7 +8,8 @@ from typing import Any, Literal
 import msgspec
 
 from tekton.auth.principal import NOBODY, Principal
-from tekton.core.attribution import Attribution
+from tekton.core.attribution import Attribution, act_for
+from tekton.core.tracing.tracer import OpenSpan
 from tekton.gateway.request_ids import sent_id
 from tekton.gateway.rsgi import Headers, HttpProtocol, Scope
 from tekton.utils.random_uuid import random_uuid
@@ -27,18 +28,23 @@ encode = msgspec.json.Encoder().encode
 class Request:
     """One request, checked: `params` are the path's, `query` and `body` are decoded as the route says.
 
-    `principal` is who makes it, as the policy has found; for a public route that is nobody. `given_id` is the id that
-    was given to it here, if that was necessary.
+    `client` is `address:port` of the peer, empty when it came through a Unix socket; `names` are those of its headers,
+    one a line. `principal` is who makes it, as the policy has found; for a public route that is nobody. `given_id` is
+    the id that was given to it here, if that was necessary; `span` what is recorded of it in its trace, if anything is.
     """
 
     __slots__ = (
-        "_proto", "_scope", "body", "given_id", "headers", "method", "params", "path", "principal", "query",
+        "_proto", "_scope", "body", "client", "given_id", "headers", "method", "names", "params", "path", "principal",
+        "query", "span",
     )  # fmt: skip
 
     def __init__(self, scope: Scope, proto: HttpProtocol | None, headers: Headers, method: str, path: str) -> None:
         self._scope = scope
         self._proto = proto
+        # What the server makes anew each time it is asked for, and several ask.
+        self.client = scope.client
         self.headers = headers
+        self.names = "\n".join(headers.keys())
         self.given_id: str | None = None
         self.method = method
         self.path = path
@@ -46,6 +52,7 @@ class Request:
         self.params: dict[str, str] = {}
         self.query: Any = None
         self.body: Any = None
+        self.span: OpenSpan | None = None
 
     @property
     def query_string(self) -> str:
@@ -53,17 +60,11 @@ class Request:
         return self._scope.query_string
 
     @property
-    def client(self) -> str:
-        """`address:port` of the peer; empty when it came through a Unix socket."""
-        return self._scope.client
-
-    @property
     def peer(self) -> Peer:
         """Where the caller is. What a proxy passes on (`Forwarded`, `X-Forwarded-…`) is never local."""
-        client = self._scope.client
-        if (client and not client.startswith(LOOPBACK)) or "forwarded" in "\n".join(self.headers.keys()):
+        if (self.client and not self.client.startswith(LOOPBACK)) or "forwarded" in self.names:
             return "remote"
-        return "local" if client else "socket"
+        return "local" if self.client else "socket"
 
     @property
     def peer_is_local(self) -> bool:
@@ -82,7 +83,11 @@ class Request:
 
     def attribution(self, name: str | None = None) -> Attribution:
         """On whose behalf the request is made, for the audit log, which calls it *name*, or by its id."""
-        return Attribution(self.principal.subject, self.principal.via, self._scope.client, name or self.id)
+        return Attribution(self.principal.subject, self.principal.via, self.client, name or self.id)
+
+    def act(self) -> None:
+        """What the running task does from now on, it does on behalf of who makes the request."""
+        act_for(self.attribution)
 
     async def disconnected(self) -> None:
         """Return when the client has closed the connection. Only one caller may wait at a time."""

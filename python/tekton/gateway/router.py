@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from tekton.auth.roles import PERMISSIONS
+from tekton.gateway.bodies import Takes
 from tekton.gateway.errors import MalformedRequestError, MethodNotAllowedError, RouteNotFoundError
 from tekton.gateway.load import Priority
 from tekton.gateway.request import Request
@@ -52,16 +53,19 @@ class Route:
     `path` may have parameters, each a whole segment: `/api/components/{component_id}`. `permission` is what the
     authorisation policy is asked for: one of `PERMISSIONS`, `PUBLIC`, `AUTHENTICATED` or `CALLERS`. `body` and `query`
     are the types that JSON body and query string are decoded into (a query type is a `msgspec.Struct` of scalars);
-    `max_body` is in bytes. `status` is that of a plain result; `also` are further ones with the same kind of answer;
-    `or_stream` says that it may be an event stream instead. `errors` are those that the document mentions beside the
-    ones any route may give. `unique_keys` refuses objects that have a key twice; without it the last one counts, for
-    bodies that are too many to be looked at again. `decoder` and `no_body` (what stands for an absent body: an empty
-    object where all fields have defaults) follow from `body`. `repeats` says what becomes of a request with an
-    `Idempotency-Key` that comes again: it is `answered` as before; only that it was done is `known`, because the answer
-    has a secret; or it is `harmless`, and done again. `answer_of` makes the answer of the steps of the one command that
-    the handler gives, where that is all the answer is made of; then it is kept with the change. `keyed` follows:
-    whether the route heeds a key. What is `vital` is served whatever the load; `priority` follows: in which order
-    requests are refused (`load`).
+    `max_body` is in bytes. `media_types` are those of a `response` that is `bytes`. `status` is that of a plain
+    result; `also` are further ones with the same kind of answer; `or_stream` says that it may be an event stream
+    instead. `errors` are those that the document mentions beside the ones any route may give. `unique_keys` refuses
+    objects that have a key twice; without it the last one counts, for bodies that are too many to be looked at again.
+    A body that is not JSON is given to the handler as it was sent, `raw` being the media types that it knows. `takes`,
+    `decoder` and `no_body` (what stands for an absent body: an empty object where all fields have defaults) follow
+    from `body`. `repeats` says what becomes of a request with an `Idempotency-Key` that comes again: it is `answered`
+    as before; only that it was done is `known`, because the answer has a secret; or it is `harmless`, and done again.
+    `answer_of` makes the answer of the steps of the one command that the handler gives, where that is all the answer
+    is made of; then it is kept with the change. `keyed` follows: whether the route heeds a key. What an `attributed`
+    route changes is done on behalf of who asks for it; of others the handler sees to that when it changes something
+    (`Request.act`), which costs the rest nothing. What reads never is. What is `vital` is served whatever the load;
+    `priority` follows: in which order requests are refused (`load`).
     """
 
     method: str
@@ -72,18 +76,22 @@ class Route:
     body: type | None = None
     query: type[msgspec.Struct] | None = None
     response: Any = None
+    media_types: tuple[str, ...] = ("application/octet-stream",)
     status: int = 200
     also: tuple[int, ...] = ()
     max_body: int = 65536
     unique_keys: bool = True
+    raw: tuple[str, ...] = ()
     errors: tuple[type[TektonError], ...] = ()
     tags: tuple[str, ...] = ()
     or_stream: bool = False
     vital: bool = False
+    attributed: bool = True
     priority: Priority = field(init=False, repr=False, default="look")
     repeats: Repeats = "answered"
     answer_of: "Callable[[Sequence[Step]], Any] | None" = None
     keyed: bool = field(init=False, repr=False, default=False)
+    takes: Takes = field(init=False, repr=False, default="nothing")
     decoder: "msgspec.json.Decoder[Any] | None" = field(init=False, repr=False, default=None)
     no_body: bytes = field(init=False, repr=False, default=b"")
 
@@ -96,6 +104,9 @@ class Route:
             raise ValueError(f"{self.path} answers with a status that there is not")
         keyed = self.method in _WRITES and self.path.startswith("/api/") and self.repeats != "harmless"
         object.__setattr__(self, "keyed", keyed)
+        takes = "json" if self.body is not None else "anything" if self.raw else "nothing"
+        object.__setattr__(self, "takes", takes)
+        object.__setattr__(self, "attributed", self.attributed and self.method in _WRITES)
         object.__setattr__(self, "priority", "vital" if self.vital else "look" if self.method == "GET" else "change")
         if self.body is not None:
             decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(self.body)

@@ -27,19 +27,22 @@ from granian.server.embed import Server
 
 from tekton.background import BackgroundTask
 from tekton.gateway.app import Gateway
-from tekton.gateway.ops import OpsPort
+from tekton.gateway.ops import METRICS, OPS, PartialPort
 from tekton.gateway.tls import Tls, TlsPaths
 from tekton.utils.tekton_errors import AddressError, PortInUseError, SupervisionError
 
 _logger = logging.getLogger("tekton.gateway")
 
-_App = Gateway | OpsPort
+_App = Gateway | PartialPort
 
 MAX_CONNECTIONS = 1024
 """Per listening socket. The Unix socket has its own: a flood on the port leaves the owner a way in."""
 
 OPS_CONNECTIONS = 256
 """On the ops port: a flood on the main one does not reach it."""
+
+METRICS_CONNECTIONS = 32
+"""On the metrics port."""
 
 HEADER_TIMEOUT = 10.0
 """Seconds for the headers of a request to arrive, and for which an idle connection is kept.
@@ -65,8 +68,8 @@ class GatewayServer:
     """Serves *app* on *host*:*port* and, when *uds* is given, on a Unix socket.
 
     *host* is an address or a name (`localhost` is served on IPv4 and IPv6); several are given as a sequence. With
-    *tls* the ports speak TLS 1.3 and nothing else; the Unix socket never does. On *ops_port* only what `OpsPort` names
-    is served.
+    *tls* the ports speak TLS 1.3 and nothing else; the Unix socket never does. On *ops_port* and *metrics_port* only
+    what `ops` says is served.
     """
 
     def __init__(
@@ -78,10 +81,18 @@ class GatewayServer:
         *,
         tls: Tls | None = None,
         ops_port: int | None = None,
+        metrics_port: int | None = None,
     ) -> None:
         self._app = app
         self._tls = tls
-        self._ops_port = ops_port
+        self._parts = [
+            (port, PartialPort(app, served), connections)
+            for port, served, connections in (
+                (ops_port, OPS, OPS_CONNECTIONS),
+                (metrics_port, METRICS, METRICS_CONNECTIONS),
+            )
+            if port is not None
+        ]
         self._hosts = [host] if isinstance(host, str) else list(host)
         self._port = port
         self._uds = uds
@@ -98,11 +109,11 @@ class GatewayServer:
         Raises PortInUseError, naming the owner where it can be known, AddressError for an address that is not ours
         or not allowed, SupervisionError otherwise. In that case nothing is left open.
         """
-        main, ops, unix = await asyncio.to_thread(self._bind)
+        main, parts, unix = await asyncio.to_thread(self._bind)
         self._port = main[0].getsockname()[1]
         self._listeners = [
             *(_Listener(self._app, each, MAX_CONNECTIONS, self._tls) for each in main),
-            *(_Listener(OpsPort(self._app), each, OPS_CONNECTIONS, self._tls) for each in ops),
+            *(_Listener(part, each, connections, self._tls) for each, part, connections in parts),
             *(_Listener(self._app, each, MAX_CONNECTIONS) for each in unix),
         ]
         try:
@@ -126,13 +137,16 @@ class GatewayServer:
             self._listeners[place] = fresh
             await old.stop(_RENEWAL_PATIENCE)
 
-    def _bind(self) -> tuple[list[socket.socket], list[socket.socket], list[socket.socket]]:
-        """The sockets of the port, the ops port and the Unix socket."""
+    def _bind(self) -> tuple[list[socket.socket], list[tuple[socket.socket, PartialPort, int]], list[socket.socket]]:
+        """The sockets of the port, of the ports that serve a part, and of the Unix socket."""
         bound: list[socket.socket] = []
+        parts: list[tuple[socket.socket, PartialPort, int]] = []
         try:
             bound += (main := bind_port(self._hosts, self._port))
-            bound += (ops := bind_port(self._hosts, self._ops_port) if self._ops_port else [])
-            return main, ops, [bind_unix(self._uds)] if self._uds is not None else []
+            for port, part, connections in self._parts:
+                bound += (sockets := bind_port(self._hosts, port))
+                parts += [(each, part, connections) for each in sockets]
+            return main, parts, [bind_unix(self._uds)] if self._uds is not None else []
         except SupervisionError:
             _close(bound)
             raise

@@ -1,43 +1,40 @@
 """The one WebSocket: operations of the client, and the topics that it subscribes to.
 
-    → {"op":"sub","id":1,"topic":"components","since":N?}     ← {"id":1,"t":"snap","seq":N,"data":[record…]}
-                                                              ← {"id":1,"t":"delta","seq":N,"data":change}
+    → {"op":"sub","id":1,"topic":"components","since":N?,"query":…?}    ← {"id":1,"t":…}, frames of the topic
     → {"op":"unsub","id":1}
-    → {"op":"beat","component_id","instance_uuid",…} ← {"t":"beat","component_id","known","state",…}
-    → {"op":"ping"}                                           ← {"t":"pong"}
+    → {"op":"beat","component_id","instance_uuid",…}                     ← {"t":"beat","component_id","known","state",…}
+    → {"op":"ping"}                                                      ← {"t":"pong"}
 
-With a known `since` there is no snapshot, only the deltas after it; an unknown one is answered by `reset` and a
-snapshot, falling behind the feed by `lag`, `reset` and a snapshot. What cannot be done is answered by
-{"t":"error","code","detail"}. A quiet socket gets {"t":"ping"}. The last frame is {"op":"bye","reason","retry"},
-in place of the close codes that the server does not let us send.
+What cannot be done is answered by {"t":"error","code","detail"}. A quiet socket gets {"t":"ping"}. The last frame is
+{"op":"bye","reason","retry"}, in place of the close codes that the server does not let us send.
 
-`components`, above, is the topic of a control plane; what the frames of other topics are is said where they are made.
-
-Sending waits for the client to read, so a slow one is a cursor on the feed and costs no memory; one that reads
-nothing at all for half a minute is cut.
+What topics there are is for the `SocketTopics` that a socket is given, and the frames of each are said where they are
+made. A topic gives its next frame when the one before is on its way: sending waits for the client to read, so a slow
+one costs no memory; one that reads nothing at all for half a minute is cut.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Literal, Protocol
 
 import msgspec
 
 from tekton.background import BackgroundGroup
-from tekton.core.events import Subscription
-from tekton.core.lifecycle import Change
-from tekton.gateway.changes import ChangeSource
 from tekton.gateway.connection import Connection
 from tekton.gateway.decoding import decode_body
 from tekton.gateway.errors import BodyTooLargeError, InvalidInputError, UpgradeRequiredError
 from tekton.gateway.request import Request, encode
 from tekton.gateway.router import Route
 from tekton.gateway.sse import first_of, retry_delay
-from tekton.utils.tekton_errors import CursorExpiredError, TektonError
+from tekton.utils.tekton_errors import TektonError
 
 MAX_MESSAGE = 65536
 MAX_SUBSCRIPTIONS = 16
+MAX_QUERY = 1000
 PING_INTERVAL = 15.0
 STALL_TIMEOUT = 30.0
 
@@ -46,9 +43,10 @@ Beat = Callable[[str, str, Mapping[str, float], int | None], msgspec.Struct]
 
 
 class SocketQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The protocol version wanted."""
+    """The protocol version wanted, and the trace that it belongs to: browsers cannot send headers with it."""
 
     v: Literal[1] = 1
+    traceparent: str | None = None
 
 
 async def _needs_upgrade(request: Request) -> None:
@@ -59,7 +57,7 @@ SOCKET = Route(
     "GET",
     "/ws",
     _needs_upgrade,
-    "The WebSocket: component changes, heartbeats",
+    "The WebSocket: topics to subscribe to, heartbeats",
     "components:read",
     query=SocketQuery,
     errors=(UpgradeRequiredError,),
@@ -71,12 +69,17 @@ _BEAT = replace(SOCKET, permission="components:heartbeat")
 _Id = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 
+May = Callable[[str], bool]
+"""`(component_id)`: whether the peer may see what is about it, now."""
+
+
 class Sub(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="op", tag="sub"):
-    """Watch a topic, from the position *since* on or from a snapshot."""
+    """Watch a topic, from the position *since* on or from a snapshot; of what it has, only what matches *query*."""
 
     id: _Id
     topic: str
     since: _Id | None = None
+    query: Annotated[str, msgspec.Meta(max_length=MAX_QUERY)] = ""
 
 
 class Unsub(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="op", tag="unsub"):
@@ -113,8 +116,14 @@ class SocketTopics(Protocol):
         """What watching *topic* needs: one of `PERMISSIONS`, or `PUBLIC`."""
         ...
 
-    def open(self, operation: Sub) -> AsyncIterator[str]:
-        """The frames for *operation*, from this moment on. Raises InvalidInputError for what does not exist."""
+    def open(self, operation: Sub, may: May, /) -> AsyncGenerator[str, None]:
+        """The frames for *operation*, from this moment on. Raises InvalidInputError for what does not exist.
+
+        *may* tells, at any time, for which components the permission of the topic is granted to who watches.
+
+        The generator is closed when nobody wants them any more. A TektonError that it raises is told to the client
+        and ends the subscription.
+        """
         ...
 
 
@@ -122,25 +131,23 @@ class TopicSocket:
     """The handler of a `/ws` with *topics*. Without *beat* it takes no heartbeats."""
 
     def __init__(self, topics: SocketTopics, beat: Beat | None = None) -> None:
+        self.subscriptions: Counter[str] = Counter()
+        """How many subscriptions there are, by topic."""
         self._topics = topics
         self._beat = beat
 
     async def __call__(self, connection: Connection) -> None:
-        await _Session(connection, self._topics, self._beat).run()
-
-
-class ComponentSocket(TopicSocket):
-    """The handler of a control plane's `/ws`: what the components do, and their heartbeats."""
-
-    def __init__(self, source: ChangeSource, beat: Beat) -> None:
-        super().__init__(_ComponentTopics(source), beat)
+        await _Session(connection, self._topics, self._beat, self.subscriptions).run()
 
 
 class _Session:
     """One socket: a reader that obeys operations in order, and a task for each subscription."""
 
-    def __init__(self, connection: Connection, topics: SocketTopics, beat: Beat | None) -> None:
+    def __init__(
+        self, connection: Connection, topics: SocketTopics, beat: Beat | None, subscriptions: Counter[str]
+    ) -> None:
         self._connection = connection
+        self._subscriptions = subscriptions
         self._source = topics
         self._beat = beat
         self._group = BackgroundGroup("socket")
@@ -214,10 +221,18 @@ class _Session:
             raise InvalidInputError("/id", f"{operation.id} is in use")
         if len(self._topics) >= MAX_SUBSCRIPTIONS:
             raise InvalidInputError("/op", f"at most {MAX_SUBSCRIPTIONS} subscriptions on one socket")
-        self._connection.permit(replace(SOCKET, permission=self._source.permission(operation.topic)), "")
+        route = replace(SOCKET, permission=self._source.permission(operation.topic))
+        self._connection.permit(route, None)
         # Opened here and not in the task, so that nothing can be published in between.
-        frames = self._source.open(operation)
-        self._topics[operation.id] = self._group.spawn(self._pass_on(frames), f"topic {operation.id}")
+        frames = self._source.open(operation, partial(self._may, route))
+        self._topics[operation.id] = self._group.spawn(self._pass_on(operation, frames), f"topic {operation.id}")
+
+    def _may(self, route: Route, component_id: str) -> bool:
+        try:
+            self._connection.permit(route, component_id)
+        except TektonError:
+            return False
+        return True
 
     def _unsubscribe(self, topic_id: int) -> None:
         task = self._topics.pop(topic_id, None)
@@ -225,9 +240,17 @@ class _Session:
             raise InvalidInputError("/id", f"{topic_id} is not subscribed")
         task.cancel()
 
-    async def _pass_on(self, frames: AsyncIterator[str]) -> None:
-        async for frame in frames:
-            await self._send(frame)
+    async def _pass_on(self, operation: Sub, frames: AsyncGenerator[str, None]) -> None:
+        async with aclosing(frames):
+            self._subscriptions[operation.topic] += 1
+            try:
+                async for frame in frames:
+                    await self._send(frame)
+            except TektonError as error:
+                await self._send(_error(error, operation.id))
+                self._topics.pop(operation.id, None)
+            finally:
+                self._subscriptions[operation.topic] -= 1
 
     async def _bye(self, reason: str) -> None:
         await self._send(f'{{"op":"bye","reason":"{reason}","retry":{retry_delay()}}}')
@@ -236,47 +259,6 @@ class _Session:
         """Send and wait until it is on its way. The session ends when the client is gone or reads nothing."""
         if not await self._connection.send(frame, STALL_TIMEOUT):
             self._ended.set()
-
-
-class _ComponentTopics:
-    """The topic `components`."""
-
-    def __init__(self, source: ChangeSource) -> None:
-        self._source = source
-
-    def permission(self, topic: str) -> str:
-        del topic
-        return SOCKET.permission
-
-    def open(self, operation: Sub) -> AsyncIterator[str]:
-        if operation.topic != "components":
-            raise InvalidInputError("/topic", f"there is no topic {operation.topic[:64]!r}", "components")
-        subscription = self._source.resume(operation.since)
-        opening = [] if subscription else self._snapshot(operation.id, reset=operation.since is not None)
-        return self._frames(operation.id, subscription or self._source.feed.subscribe(), opening)
-
-    async def _frames(self, topic_id: int, subscription: Subscription, opening: list[str]) -> AsyncIterator[str]:
-        while True:
-            for frame in opening:
-                yield frame
-            try:
-                async for batch in subscription:
-                    for change in batch:
-                        yield self._delta(topic_id, change)
-                return
-            except CursorExpiredError:
-                subscription = self._source.feed.subscribe()
-                lag = f'{{"id":{topic_id},"t":"lag","resume":{self._source.feed.revision}}}'
-                opening = [lag, *self._snapshot(topic_id, reset=True)]
-
-    def _delta(self, topic_id: int, change: Change) -> str:
-        data = self._source.feed.encoded(change).decode()
-        return f'{{"id":{topic_id},"t":"delta","seq":{change.revision},"data":{data}}}'
-
-    def _snapshot(self, topic_id: int, *, reset: bool) -> list[str]:
-        revision, records = self._source.snapshot()
-        snapshot = f'{{"id":{topic_id},"t":"snap","seq":{revision},"data":{records.decode()}}}'
-        return [f'{{"id":{topic_id},"t":"reset","seq":{revision}}}', snapshot] if reset else [snapshot]
 
 
 def _error(error: TektonError, topic_id: int | None = None) -> str:

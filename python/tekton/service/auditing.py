@@ -32,12 +32,12 @@ class Auditing:
     ) -> None:
         self.log = log
         self.failed_logins = failed_logins
-        self._heads = HeadKeeper(log, HeadFile(config.audit_heads or config.data_dir / FILE_NAME), sign, clock)
+        self.heads = HeadKeeper(log, HeadFile(config.audit_heads or config.data_dir / FILE_NAME), sign, clock)
         self._stop: Effect | None = None
 
     def start(self) -> None:
         """Begin to sign heads, and to enter refused credentials."""
-        self._heads.start()
+        self.heads.start()
         self.failed_logins.start()
 
     async def stop(self) -> None:
@@ -45,7 +45,7 @@ class Auditing:
         if self._stop is not None:
             self._stop.conclude()
         await self.failed_logins.stop()
-        await self._heads.stop()
+        await self.heads.stop()
 
     async def intend_to_stop(self) -> None:
         """Enter that the whole system is about to stop.

@@ -8,6 +8,7 @@ import msgspec
 
 from tekton.core.component_lifecycle.healthcheck import Health
 from tekton.core.component_lifecycle.store import HistoryEntry
+from tekton.core.fallbacks import Service
 from tekton.core.lifecycle import ComponentState
 from tekton.core.startup_coordinator import Why
 
@@ -16,16 +17,22 @@ MOST_CAUSES = 32
 
 
 class RestartPlan(msgspec.Struct, frozen=True):
-    """Automatic restarts: the attempt, how many are allowed, seconds until the next, whether they have ended."""
+    """Automatic restarts: the attempt, how many are allowed, seconds until the next, whether they have ended.
+
+    `held`: somebody has killed it and wants it to stay down until it is started.
+    """
 
     attempt: int
     max: int
     next_in: float | None
     gave_up: bool
+    held: bool = False
 
     @property
     def note(self) -> str | None:
-        """What is to come, for a list: `retry in 8 s`, `gave up after 5 restarts`."""
+        """What is to come, for a list: `retry in 8 s`, `gave up after 5 restarts`, `held`."""
+        if self.held:
+            return "held"
         if self.gave_up:
             return f"gave up after {self.attempt} restart{'' if self.attempt == 1 else 's'}"
         return None if self.next_in is None else f"retry in {math.ceil(self.next_in)} s"
@@ -72,6 +79,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     nearest first; `awaited_by` waits for it now. `health` is what its health checks say, `leaked` what was abandoned of
     it in the control plane and still runs there. `forced_past` are the dependencies that its last start was forced
     past, until it is stopped or started anew. In `forget_in` seconds it is forgotten; null: it is not going to be.
+    `served` tells who serves those capabilities with fallbacks that it offers, is a fallback for, or has to do without.
     """
 
     component_id: str
@@ -93,6 +101,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     awaited_by: Sequence[str] = ()
     forced_past: Sequence[str] = ()
     forget_in: float | None = None
+    served: Sequence[Service] = ()
 
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
@@ -109,6 +118,7 @@ def explain(
     affected: Sequence[Affected] = (),
     awaited_by: Sequence[str] = (),
     forget_in: float | None = None,
+    served: Sequence[Service] = (),
 ) -> Explanation:
     """Put together what is known; *note* is the reason where there is no other."""
     return Explanation(
@@ -131,6 +141,7 @@ def explain(
         awaited_by=awaited_by,
         forced_past=why.forced_past,
         forget_in=forget_in,
+        served=served,
     )
 
 

@@ -28,29 +28,33 @@ from tekton.core.component_lifecycle.sqlite_store import SqliteStore
 from tekton.gateway.admission import Admission
 from tekton.gateway.app import Gateway
 from tekton.gateway.server import GatewayServer, bind_port
-from tekton.gateway.sockets import ComponentSocket
+from tekton.gateway.sockets import TopicSocket
 from tekton.gateway.tls import Tls
+from tekton.gateway.tracing import RequestSpans
 from tekton.process_exit import leave
 from tekton.service.adhoc import AdHoc, AdHocFile
 from tekton.service.api import all_routes
-from tekton.service.api.events import change_source
+from tekton.service.api.traces import QUIET
 from tekton.service.auditing import SIGNALLED, Auditing
 from tekton.service.exposure import exposure_warnings
 from tekton.service.file_system import doubt
 from tekton.service.last_config import LastConfig
 from tekton.service.limits import limits_of
 from tekton.service.lineup import LineUp
+from tekton.service.readings.gateway import refusals, subscriptions
 from tekton.service.reload import refuse_lost_components
 from tekton.service.rundir import ControlFile, RunDirectory
 from tekton.service.security import Security, open_security
 from tekton.service.signing_keys import SigningKeys
 from tekton.service.system import System
 from tekton.service.tls import configured_tls
+from tekton.service.topics import socket_topics
 from tekton.supervisor.guard_client import GuardClient
 from tekton.supervisor.supervisor import ControlPlaneAddress
+from tekton.supervisor.telemetry import TelemetryEnvironment
 from tekton.utils.config_selection import Selection
 from tekton.utils.mdns import announce
-from tekton.utils.tekton_config import TektonConfig, armed_failpoints, guard_descriptor
+from tekton.utils.tekton_config import TektonConfig, armed_failpoints, guard_descriptor, telemetry_variables
 from tekton.utils.tekton_errors import (
     AddressError,
     ConfigurationError,
@@ -63,7 +67,7 @@ from tekton.utils.tekton_errors import (
     SupervisionError,
     TektonError,
 )
-from tekton.utils.tekton_logging import configure_logging
+from tekton.utils.tekton_logging import configure_logging, flush_logging
 
 _logger = logging.getLogger("tekton.service")
 
@@ -111,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stderr.write(f"{error}\n")
             return EXIT_CONFIGURATION
         config, mistakes = last, error
-    configure_logging(config.log_level, json=config.log_format == "json")
+    configure_logging(config.log_level, json=config.log_format == "json", everything=True)
     if mistakes is not None:
         _logger.error("the configuration is wrong, the one that held before the crash holds on: %s", mistakes)
     # The store's writer thread must get its turn beside a busy event loop: at CPython's 5 ms every commit would wait
@@ -272,19 +276,31 @@ class ControlPlane:
             _logger.error("the certificate was not read anew, the old one goes on to be shown: %s", error)
 
     def _make_server(self, system: System, run_directory: RunDirectory, port: int, tls: Tls | None) -> GatewayServer:
+        topics = socket_topics(system)
+        socket = TopicSocket(topics, system.monitor.beat)
+        admission = Admission(limits_of(self._config))
         gateway = Gateway(
             all_routes(system),
             allowed_hosts=[self._config.host, *self._config.allowed_hosts],
             allowed_origins=self._config.allowed_origins,
             trusted_proxies=self._config.trusted_proxies,
             policy=system.security.policy,
-            admission=Admission(limits_of(self._config)),
+            admission=admission,
             keys=system.registry.idempotency_keys,
-            websocket=ComponentSocket(change_source(system), system.monitor.beat),
+            websocket=socket,
+            observers=[RequestSpans(system.tracing.tracer, quiet=QUIET, reads=False), *system.metering.observers],
         )
+        system.metering.read_streams(gateway.streams)
+        system.metering.read(partial(refusals, admission), partial(subscriptions, socket, topics.names))
         system.security.on_loss(gateway.review)
         return GatewayServer(
-            gateway, self._config.host, port, uds=run_directory.socket, tls=tls, ops_port=self._config.ops_port
+            gateway,
+            self._config.host,
+            port,
+            uds=run_directory.socket,
+            tls=tls,
+            ops_port=self._config.ops_port,
+            metrics_port=self._config.metrics_port if self._config.enable_metrics else None,
         )
 
     def _url(self, port: int) -> str:
@@ -296,7 +312,9 @@ class ControlPlane:
         return ControlFile(os.getpid(), self._url(port), str(run_directory.socket), started_at)
 
     def _address(self, run_directory: RunDirectory, security: Security, port: int) -> ControlPlaneAddress:
-        return ControlPlaneAddress(self._url(port), run_directory.socket, security.components)
+        url = self._url(port)
+        telemetry = TelemetryEnvironment(url, self._config.trace_ratio, telemetry_variables())
+        return ControlPlaneAddress(url, run_directory.socket, security.components, telemetry)
 
     def _listen_for_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -307,6 +325,7 @@ class ControlPlane:
     def _on_signal(self, signum: int) -> None:
         if self._stopping.is_set():
             # The second one: the guard kills what is left.
+            flush_logging(_LAST_MOMENT)
             os._exit(128 + signum)
         if self._system is not None:
             self._system.auditing.signalled_to_stop(signal.Signals(signum).name)
@@ -370,5 +389,12 @@ def _loop_factory() -> "type[asyncio.AbstractEventLoop] | None":
     return uvloop.Loop
 
 
+def _main() -> int:
+    try:
+        return main()
+    finally:
+        flush_logging()
+
+
 if __name__ == "__main__":
-    leave(main())
+    leave(_main())

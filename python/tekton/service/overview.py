@@ -16,6 +16,7 @@ from tekton.core.lifecycle import ENDED, ComponentRecord, ComponentState
 from tekton.core.recovery import Recovery
 from tekton.core.startup_coordinator import EnhancedStartUpCoordinator, Why
 from tekton.core.uptime import Uptime
+from tekton.service.degradation import Degradation
 from tekton.service.explain import (
     Cause,
     Explanation,
@@ -57,6 +58,7 @@ class Overview:
     forgetting: Forgetting
     supervisor: Supervisor
     usage: Usage
+    degradation: Degradation
     clock: Clock
 
     async def refresh(self) -> None:
@@ -75,6 +77,7 @@ class Overview:
         uptime = None if since is None else max(0.0, self.clock.time() - since)
         doubt = self._doubt(record)
         note = self._with_plan(record, record.reason or self._note(record, doubt))
+        note = "; ".join(filter(None, (note, self.degradation.note(component_id)))) or None
         instances = self.registry.instances(component_id)
         ready = sum(instance.usable for instance in instances)
         health = health_mark(record, doubt)
@@ -147,6 +150,7 @@ class Overview:
             affected=affected,
             awaited_by=[name for name in self._direct_dependents(component_id) if self._waits_for(name, component_id)],
             forget_in=None if record is None else self.forgetting.due_in(record),
+            served=self.degradation.services(component_id),
         )
 
     def graph(self) -> dict[str, list[str]]:
@@ -190,12 +194,13 @@ class Overview:
         # Of several replicas, the one that is worst off.
         units = self.coordinator.units.of(component_id)
         status = max(
-            map(self.recovery.status, units), key=lambda one: (one.gave_up, one.next_at is not None, one.attempt)
+            map(self.recovery.status, units),
+            key=lambda one: (one.held, one.gave_up, one.next_at is not None, one.attempt),
         )
-        if not status.attempt and status.next_at is None and not status.gave_up:
+        if not (status.attempt or status.gave_up or status.held) and status.next_at is None:
             return None
         next_in = None if status.next_at is None else max(0.0, status.next_at - self.clock.monotonic())
-        return RestartPlan(status.attempt, status.max, next_in, status.gave_up)
+        return RestartPlan(status.attempt, status.max, next_in, status.gave_up, status.held)
 
     def _with_plan(self, record: ComponentRecord, note: str | None) -> str | None:
         """*note*, and when a component that has failed is restarted."""

@@ -15,6 +15,11 @@ AT_ONCE: Final = frozenset(
         "log_format",
         "profiles",
         "stall_threshold",
+        "collection_interval",
+        "thresholds_cpu_percent",
+        "thresholds_memory_percent",
+        "thresholds_disk_percent",
+        "thresholds_gpu_memory_percent",
         "startup_timeout",
         "heartbeat_interval",
         "heartbeat_timeout",
@@ -26,8 +31,8 @@ AT_ONCE: Final = frozenset(
 )
 """The settings (their attributes) that can change while the system runs. The others hold from the next start on."""
 
-POLICY: Final = ("roles", "principals")
-"""The tables of security.json. They can change while the system runs."""
+TABLES: Final = ("roles", "principals", "fallbacks")
+"""The tables beside the components. They can change while the system runs."""
 
 
 class ReloadReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,7 +74,7 @@ def compare_settings(old: TektonConfig, new: TektonConfig) -> tuple[list[str], l
     """The names of the settings that differ: those that can change while the system runs, and the others."""
     changed = [one for one in SETTINGS if getattr(old, one.attribute) != getattr(new, one.attribute)]
     at_once = [setting.name for setting in changed if setting.attribute in AT_ONCE]
-    at_once += [table for table in POLICY if getattr(old, table) != getattr(new, table)]
+    at_once += [table for table in TABLES if getattr(old, table) != getattr(new, table)]
     return at_once, [setting.name for setting in changed if setting.attribute not in AT_ONCE]
 
 

@@ -85,6 +85,10 @@ class Security:
         clock: Clock,
         report: Callable[[str, str], None],
     ) -> None:
+        self.issued = 0
+        """Tokens that were given out."""
+        self.revoked = 0
+        """How often a token, all tokens of a subject, a subject or a key was taken back."""
         self.ring = ring
         self.revocations = Revocations(documents)
         self.api_keys = ApiKeys(documents)
@@ -104,12 +108,13 @@ class Security:
         self._adopted = 0
         self._bindings: Mapping[str, Sequence[str]] = {}
         self.table = RoleTable()
+        self.logins = LoginThrottle()
         self.policy = AccessPolicy(
             self.identify,
             epoch=self._epoch,
             guarded=self.is_guarded,
             report=report,
-            logins=LoginThrottle(),
+            logins=self.logins,
             clock=clock,
         )
         self.adopt(config)
@@ -156,7 +161,11 @@ class Security:
 
     def is_guarded(self, component_id: str) -> bool:
         """True for a component that can prove who it is, so that anonymous callers must not speak for it."""
-        return self._runs(component_id) or not _SPEAK.isdisjoint(_permissions(self.table, self.bound(component_id)))
+        if self._runs(component_id):
+            return True
+        # Most have no roles, and every heartbeat asks.
+        roles = self.bound(component_id)
+        return bool(roles) and not _SPEAK.isdisjoint(_permissions(self.table, roles))
 
     def now(self) -> float:
         """The time, in seconds since the epoch."""
@@ -271,6 +280,7 @@ class Security:
         is not given out before that second is over.
         """
         issued = self._issue(subject, roles, expires_in, claims, audience)
+        self.issued += 1
         if not self._is_revoked(issued.claims):
             return issued
         await asyncio.sleep(1.0 - self._clock.time() % 1.0 + _TIMER_ERROR)
@@ -291,22 +301,22 @@ class Security:
     async def revoke(self, claims: Claims, reason: str) -> None:
         """Accept that token no more. Raises StorageError; then nothing has changed."""
         await self.revocations.revoke_token(claims.token_id, claims.expires_at, reason=reason)
-        self._take_back()
+        self._has_revoked()
 
     async def revoke_id(self, token_id: str, reason: str) -> None:
         """Accept no token with that id, whichever it is. Raises StorageError; then nothing has changed."""
         await self.revocations.revoke_token(token_id, self._clock.time() + self.ring.max_life, reason=reason)
-        self._take_back()
+        self._has_revoked()
 
     async def revoke_issued(self, subject: str, reason: str) -> None:
         """Accept none of the tokens that *subject* has. Raises StorageError; then nothing has changed."""
         await self.revocations.revoke_issued(subject, self._clock.time(), reason=reason)
-        self._take_back()
+        self._has_revoked()
 
     async def bar(self, subject: str, reason: str) -> None:
         """Accept nothing from *subject* until `restore`. Raises StorageError; then nothing has changed."""
         await self.revocations.bar(subject, reason=reason)
-        self._take_back()
+        self._has_revoked()
 
     async def restore(self, subject: str) -> None:
         """Accept again what *subject* is given from now on. Raises StorageError; then nothing has changed."""
@@ -316,8 +326,12 @@ class Security:
     async def revoke_key(self, key_id: str) -> bool:
         """Remove an API key; False: there is none. Raises StorageError; then nothing has changed."""
         removed = await self.api_keys.revoke(key_id)
-        self._take_back()
+        self._has_revoked()
         return removed
+
+    def _has_revoked(self) -> None:
+        self.revoked += 1
+        self._take_back()
 
     async def _keep_up(self) -> None:
         while True:

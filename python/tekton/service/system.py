@@ -31,11 +31,21 @@ from tekton.failpoints import reach
 from tekton.service.auditing import Auditing, concluded
 from tekton.service.backups import Backups
 from tekton.service.changes import Changes
+from tekton.service.degradation import Degradation
+from tekton.service.history import History, open_telemetry
 from tekton.service.last_config import LastConfig
 from tekton.service.lineup import LineUp
+from tekton.service.log_levels import LogLevels
+from tekton.service.logs import SystemLogs
+from tekton.service.metering import Metering
 from tekton.service.overview import Overview
+from tekton.service.readings.system import measure_system, read_system
+from tekton.service.resources import SystemResources
+from tekton.service.samples import component_samples, machine_samples, metric_samples
 from tekton.service.security import Security
 from tekton.service.signing_keys import SigningKeys
+from tekton.service.span_export import span_export
+from tekton.service.tracing import Tracing
 from tekton.service.watchdog import Watchdog
 from tekton.supervisor.guard_client import GuardClient
 from tekton.supervisor.supervisor import ControlPlaneAddress, Supervisor
@@ -78,12 +88,26 @@ class System:
         self.monitor = HeartbeatMonitor(
             registry, clock=clock, interval=config.heartbeat_interval, startup_timeout=config.startup_timeout
         )
-        self.coordinator = EnhancedStartUpCoordinator(registry, clock=clock, default_timeout=config.startup_timeout)
+        telemetry = open_telemetry(config, clock)
+        self.tracing = Tracing(
+            telemetry,
+            ratio=config.trace_ratio,
+            redact=lineup.redact,
+            exporter=span_export(config),
+            clock=clock,
+        )
+        self.coordinator = EnhancedStartUpCoordinator(
+            registry, clock=clock, default_timeout=config.startup_timeout, tracer=self.tracing.tracer
+        )
         self.watchdog = Watchdog(config.stall_threshold, clock=clock)
         self.flapping = Flapping(registry, clock)
         self.uptime = Uptime(registry)
         self.forgetting = Forgetting(registry, clock=clock, startable=self.coordinator.has_handler)
         self.recovery = Recovery(registry, self.coordinator, clock=clock, rng=random.Random(), flapping=self.flapping)
+        self.degradation = Degradation(
+            registry, config=lambda: lineup.config, specs=lambda: self.supervisor.specs, clock=clock
+        )
+        self.resources = SystemResources(config, guard, clock)
         self.supervisor = Supervisor(
             config=dataclasses.replace(config, components=dict(lineup.specs)),
             registry=registry,
@@ -92,6 +116,8 @@ class System:
             guard=guard,
             clock=clock,
             redact=lineup.redact,
+            changed=self.degradation.publish,
+            admission=self.resources.admission,
         )
         security.know_components(self.runs, lambda: self.supervisor.line_up, lambda: self.supervisor.specs)
         self.last_config = LastConfig(config.data_dir / "run")
@@ -116,8 +142,27 @@ class System:
             forgetting=self.forgetting,
             supervisor=self.supervisor,
             usage=Usage(self.supervisor.all_pids, clock=clock),
+            degradation=self.degradation,
             clock=clock,
         )
+        self.log_levels = LogLevels(clock)
+        self.logs = SystemLogs(self.supervisor, config.data_dir / "logs", clock)
+        self.history = History(
+            telemetry,
+            registry,
+            lineup,
+            self.supervisor,
+            self.uptime,
+            sources=[
+                partial(machine_samples, self.resources.monitor, clock),
+                partial(component_samples, self.supervisor, self.resources.monitor, clock),
+                lambda: metric_samples(self.metering.metrics),
+            ],
+            clock=clock,
+        )
+        self.metering = Metering(clock, config.collection_interval, enabled=config.enable_metrics)
+        self.metering.read(*read_system(self))
+        self.metering.measure(*measure_system(self))
         self.backups = Backups(config.data_dir, clock)
         self._clock = clock
         self._on_stop = on_stop
@@ -137,10 +182,14 @@ class System:
         self.security.start()
         self.signing_keys.start()
         self.auditing.start()
+        self.tracing.start()
         await self.coordinator.initialize()
         self.watchdog.start()
         self.flapping.start()
         self.uptime.start()
+        self.history.start()
+        self.metering.start()
+        self.degradation.start()
         await self.monitor.start_monitoring(self.config.heartbeat_timeout)
 
     async def start_components(self, address: ControlPlaneAddress) -> None:
@@ -149,6 +198,8 @@ class System:
         *address* is what they are told about us.
         """
         await self.supervisor.prepare(address)
+        # Not before: what still runs is adopted first, and what loads for the first sample does not delay it.
+        self.resources.start()
         # Not before: what is configured by now is not forgotten.
         self.forgetting.start()
         if self.config.auto_recover:
@@ -160,9 +211,7 @@ class System:
         self._stopping = True
         self.backups.stop()
         background = (self.recovery.stop, self._startup.stop, self.changes.stop, self._operations.stop)
-        for step in (*background, self._stop_supervised):
-            reach("drain.each_step")
-            await step()
+        await _each(*background, self._stop_supervised)
 
     async def _stop_supervised(self) -> None:
         await self.supervisor.stop()
@@ -173,17 +222,25 @@ class System:
 
     async def stop(self) -> None:
         """Stop the rest, after the port is closed."""
-        reach("drain.each_step")
-        await self.signing_keys.stop()
-        await self.security.stop()
-        self.backups.stop()
-        await self.forgetting.stop()
-        await self.monitor.stop_monitoring()
-        self.flapping.stop()
-        self.uptime.stop()
-        self.watchdog.stop()
-        await self.auditing.stop()
-        await self.registry.close()
+        await _each(
+            self.signing_keys.stop,
+            self.security.stop,
+            self.backups.stop,
+            self.forgetting.stop,
+            self.monitor.stop_monitoring,
+            self.flapping.stop,
+            self.uptime.stop,
+            self.metering.stop,
+            self.tracing.stop,
+            self.history.stop,
+            self.degradation.stop,
+            self.watchdog.stop,
+            self.resources.stop,
+            self.logs.feed.stop,
+            self.log_levels.stop,
+            self.auditing.stop,
+            self.registry.close,
+        )
 
     def request_stop(self) -> None:
         """Begin the ordered shutdown."""
@@ -194,7 +251,9 @@ class System:
         """Let the settings of *config* hold that can change while the system runs."""
         self.security.adopt(config)
         self.signing_keys.life = config.key_life
-        configure_logging(config.log_level, json=config.log_format == "json")
+        self.degradation.adopt(config.fallbacks)
+        configure_logging(config.log_level, json=config.log_format == "json", everything=True)
+        self.log_levels.configured()
         await self.monitor.adjust(
             interval=config.heartbeat_interval,
             timeout=config.heartbeat_timeout,
@@ -203,6 +262,7 @@ class System:
         self.watchdog.stop()
         self.watchdog = Watchdog(config.stall_threshold, clock=self._clock)
         self.watchdog.start()
+        await self.resources.adopt(config)
         await (self.recovery.start() if config.auto_recover else self.recovery.stop())
 
     def unready_reason(self) -> str | None:
@@ -251,6 +311,11 @@ class System:
         }
         return await self._verdict(operations[operation](component_id), f"{operation} of {component_id}")
 
+    def hold(self, component_id: str, *, held: bool) -> None:
+        """Whether what fails of the component stays down until somebody starts it."""
+        for unit in self.coordinator.units.of(component_id):
+            self.recovery.hold(unit, held=held)
+
     async def scale(self, component_id: str, replicas: int) -> "asyncio.Task[TektonError | None]":
         """Have another number of replicas, as `operate`. It holds until the specification is changed."""
         effect = await self.registry.audit.intend("component.scale", component_id, str(replicas))
@@ -271,7 +336,8 @@ class System:
         startable = {name: one for name, one in self.supervisor.startable().items() if self._is_to_start(name)}
         self.recorder.begin(self._needs(startable))
         try:
-            results = await self.coordinator.start_components(startable)
+            with self.tracing.tracer.begin_here("start the system", components=len(startable)):
+                results = await self.coordinator.start_components(startable)
         finally:
             self.recorder.finish()
         for component_id, result in results.items():
@@ -296,3 +362,18 @@ class System:
     def _storage_failed(self, failure: StorageError) -> None:
         _logger.critical("the store has stopped: %s", failure)
         self._on_storage_failure()
+
+
+async def _each(*steps: Callable[[], Awaitable[None] | None]) -> None:
+    """Take all *steps* in their order, also after one that fails. Raises what the first one failed with."""
+    failures: list[Exception] = []
+    for step in steps:
+        reach("drain.each_step")
+        try:
+            if (under_way := step()) is not None:
+                await under_way
+        except Exception as error:
+            _logger.exception("a step of the stop failed")
+            failures.append(error)
+    if failures:
+        raise failures[0]

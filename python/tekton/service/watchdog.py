@@ -18,6 +18,10 @@ from pathlib import Path
 from types import FrameType
 
 from tekton.clock import SYSTEM_CLOCK, Clock
+from tekton.core.metrics.tally import Tally
+
+LAGS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+"""Seconds: the bounds between which the delays of the loop are counted."""
 
 _DEEPEST = 12
 _RUN = asyncio.Runner.run.__code__
@@ -29,6 +33,10 @@ class Watchdog:
     """Watches the running loop from `start` to `stop`. *threshold*: seconds, 0.25 by default."""
 
     def __init__(self, threshold: float = 0.25, *, clock: Clock = SYSTEM_CLOCK) -> None:
+        self.lags = Tally(LAGS)
+        """How long the loop took to give a sign of life, each time that it was asked for one."""
+        self.blocks = 0
+        """How often it was found blocked."""
         self._half = threshold / 2
         self._clock = clock
         self._stopping = threading.Event()
@@ -62,17 +70,22 @@ class Watchdog:
                 loop.call_soon_threadsafe(self._alive.set)
             except RuntimeError:  # the loop is closed
                 return
-            if self._alive.wait(self._half) or self._clock.monotonic() - asked > 2 * self._half:
+            if self._alive.wait(self._half):
+                self.lags.observe(self._clock.monotonic() - asked)
+                continue
+            if self._clock.monotonic() - asked > 2 * self._half:
                 continue
             if self._stopping.is_set():  # the loop waits for us
                 return
             self._report(sys._current_frames().get(thread), asked)
 
     def _report(self, frame: FrameType | None, asked: float) -> None:
+        self.blocks += 1
         _logger.warning("the event loop is blocked; it is in %s", _describe(frame))
         while not self._alive.wait(self._half):
             if self._stopping.is_set():
                 return
+        self.lags.observe(self._clock.monotonic() - asked)
         _logger.warning("the event loop was blocked for %.2f s", self._clock.monotonic() - asked + self._half)
 
 

@@ -2,9 +2,12 @@
 
 import os
 import signal
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 _MIB: Final = 1024 * 1024
+
+
+ExitKind = Literal["clean", "error", "signal", "memory"]
 
 
 class Exit(NamedTuple):
@@ -27,6 +30,13 @@ class Exit(NamedTuple):
     def clean(self) -> bool:
         """True for exit code 0."""
         return self.code == 0
+
+    @property
+    def kind(self) -> ExitKind:
+        """Exit code 0, another one, a signal, or the kernel for want of memory."""
+        if self.memory_limit is not None:
+            return "memory"
+        return "signal" if self.signal is not None else "clean" if self.clean else "error"
 
     def __str__(self) -> str:
         if self.memory_limit is not None:

@@ -87,6 +87,10 @@ class Members:
         spec = self._specs.get(component_id)
         return [] if spec is None else [self._units[unit] for unit in _unit_names(spec) if unit in self._units]
 
+    def wanted(self, component_id: str) -> int:
+        """How many replicas are up, on their way or were to be: all but those that are stopped, or never started."""
+        return sum(self._is_wanted(member.unit) for member in self.of(component_id))
+
     async def introduce_all(self, address: ControlPlaneAddress) -> None:
         """Make all known to the coordinator; *address* is what they are told about us."""
         self._address = address

@@ -7,10 +7,11 @@ said to the registry here is what nobody asked for: that the process has ended.
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable, Container, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
 import msgspec
 
@@ -20,16 +21,19 @@ from tekton.core.component_lifecycle.healthcheck import Health, HealthCheck
 from tekton.core.component_lifecycle.readiness import CheckFailedError, ReadinessCondition
 from tekton.core.lifecycle import ENDED, ComponentRecord, ComponentRegistration, ComponentState, new_instance_uuid
 from tekton.core.startup.start_plan import COMPLETED
+from tekton.core.tracing.tracer import span
 from tekton.core.units import unit_name
 from tekton.failpoints import reach
-from tekton.supervisor.admission import Resources, read_resources, unmet
+from tekton.supervisor.admission import Admission
 from tekton.supervisor.component_probes import ComponentProbes
+from tekton.supervisor.exits import ExitKind
 from tekton.supervisor.guard_client import ChildProcess
 from tekton.supervisor.log_rotation import Rotation
 from tekton.supervisor.logs import evidence
 from tekton.supervisor.ports import check_port, describe_owner
 from tekton.supervisor.privileges import Limits
 from tekton.supervisor.probes import ProbeTarget
+from tekton.supervisor.telemetry import TelemetryEnvironment, trace_variables
 from tekton.utils.redaction import scrub
 from tekton.utils.tekton_config import ComponentSpec
 from tekton.utils.tekton_errors import ComponentError
@@ -88,6 +92,7 @@ class ControlPlaneAddress:
     url: str
     socket: Path | None = None
     credentials: Credentials | None = None
+    telemetry: TelemetryEnvironment | None = None
 
     def environment(self, component_id: str, *, private: bool = True) -> dict[str, str]:
         """The variables that tell it. *private*: with what only our own user can use."""
@@ -108,7 +113,8 @@ class Surroundings:
     """What all supervised components share.
 
     `redact` removes secrets from text; `restarts` tells how often a unit was restarted automatically, `instances` which
-    ones in the registry belong to it, best first.
+    ones in the registry belong to it, best first. `exits` counts by component how processes ended; those asked to
+    are `stopped`.
     """
 
     registry: ComponentRegistry
@@ -118,7 +124,8 @@ class Surroundings:
     redact: Callable[[str], str]
     restarts: Callable[[str], int]
     instances: Callable[[str], list[ComponentRecord]]
-    resources: Callable[[Container[str], str], Resources] = read_resources
+    admission: Admission
+    exits: dict[str, Counter[ExitKind | Literal["stopped"]]] = field(default_factory=dict)
 
 
 class ProcessView(msgspec.Struct, frozen=True, kw_only=True):
@@ -158,6 +165,7 @@ class SupervisedComponent:
         self._log_offset = 0
         self._announced: str | None = None
         self._stopping: ChildProcess | None = None
+        self._counted: ChildProcess | None = None
         self._has_completed = False
         self._unmet: list[str] = []
 
@@ -248,7 +256,8 @@ class SupervisedComponent:
             self.on_exit(child)
 
     def on_exit(self, child: ChildProcess) -> None:
-        """A process has ended: tell the registry, unless it was meant to."""
+        """A process has ended: tell the registry, unless it was meant to. Of one end this may be called twice."""
+        self._count(child)
         if child is not self.child or child is self._stopping:
             return
         _logger.info("%s ended: %s", self.unit, child.exit, extra={"component": self.spec.name, "pid": child.pid})
@@ -308,6 +317,12 @@ class SupervisedComponent:
             replica=self.replica,
         )
 
+    @property
+    def unmet(self) -> list[str]:
+        """What the machine has no room for, while the start waits for it."""
+        record = self._live() if self._unmet and not self.running else None
+        return self._unmet if record is not None and record.state is ComponentState.STARTING else []
+
     def probing(self) -> list[Health]:
         """How far the probes of a process that is starting have got: those that have had an answer."""
         return self._probes.health()
@@ -330,17 +345,19 @@ class SupervisedComponent:
             "restarts": str(self._restarts),
         }
         reach("start.before_spawn")
-        child = await self._around.guard.spawn(
-            self.unit,
-            self.spec.command,
-            cwd=self.spec.cwd,
-            log=self.log,
-            env=self._environment(instance_uuid),
-            meta=meta,
-            user=self.spec.user,
-            limits=Limits(**msgspec.structs.asdict(self.spec.limits)),
-            rotation=Rotation(self.spec.log.max_size, self.spec.log.keep),
-        )
+        with span("spawn") as made:
+            child = await self._around.guard.spawn(
+                self.unit,
+                self.spec.command,
+                cwd=self.spec.cwd,
+                log=self.log,
+                env={**trace_variables(), **self._environment(instance_uuid)},
+                meta=meta,
+                user=self.spec.user,
+                limits=Limits(**msgspec.structs.asdict(self.spec.limits)),
+                rotation=Rotation(self.spec.log.max_size, self.spec.log.keep),
+            )
+            made.set(pid=child.pid)
         reach("start.after_spawn")
         self._take(child)
         if child.exit is not None:
@@ -351,6 +368,12 @@ class SupervisedComponent:
         self._log_offset = child.log_offset
         self._probes.begin()
 
+    def _count(self, child: ChildProcess) -> None:
+        if child.exit is not None and child is not self._counted:
+            self._counted = child
+            how = "stopped" if child is self._stopping else child.exit.kind
+            self._around.exits.setdefault(self.spec.name, Counter())[how] += 1
+
     def _environment(self, instance_uuid: str) -> dict[str, str]:
         own_user = self.spec.user is None
         address = self.address.environment(self.spec.name, private=own_user) if self.address else {}
@@ -360,12 +383,20 @@ class SupervisedComponent:
             "TEKTON_INSTANCE_UUID": instance_uuid,
             "TEKTON_REPLICA": str(self.replica),
         }
+        telemetry = self._telemetry(instance_uuid)
         # A log is a file, and Python would keep what is written to a file back until there is a lot of it.
-        return {"PYTHONUNBUFFERED": "1", **self.spec.env, **port, **address, **identity}
+        return {"PYTHONUNBUFFERED": "1", **telemetry, **self.spec.env, **port, **address, **identity}
+
+    def _telemetry(self, instance_uuid: str) -> dict[str, str]:
+        if self.address is None or self.address.telemetry is None:
+            return {}
+        return self.address.telemetry.variables(self.spec.name, instance_uuid, self.spec.env)
 
     def _is_admitted(self) -> bool:
         # In a thread: to measure takes its time.
-        self._unmet = unmet(self.spec.constraints, self._around.resources(self.spec.constraints, self.spec.cwd))
+        spec = self.spec
+        verdict = self._around.admission.admit(self._announced or self.unit, spec.constraints, spec.cwd)
+        self._unmet = list(verdict.reasons)
         if self._unmet:
             raise CheckFailedError("; ".join(self._unmet))
         return True
@@ -410,9 +441,7 @@ class SupervisedComponent:
 
     def _note(self, child: ChildProcess | None) -> str | None:
         if child is None:
-            record = self._live()
-            waits = self._unmet and record is not None and record.state is ComponentState.STARTING
-            return f"waiting for {'; '.join(self._unmet)}" if waits else None
+            return f"waiting for {'; '.join(unmet)}" if (unmet := self.unmet) else None
         record = self._registry.instance(self.spec.name, child.meta["instance_uuid"])
         if note := self._probes.note(usable=record is not None and record.usable):
             return note
@@ -423,7 +452,7 @@ class SupervisedComponent:
 
 _NOT_FOR_THE_PROCESS: Final = frozenset(
     {"replicas", "drain", "restart", "start_timeout", "stop_timeout", "constraints", "profiles", "groups"}
-    | {"liveness", "on_dependency_failure"}
+    | {"liveness", "on_dependency_failure", "breaker"}
 )
 """What holds without a new process when it has changed."""
 

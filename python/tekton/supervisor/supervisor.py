@@ -12,7 +12,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -22,9 +22,11 @@ from tekton.core.component_lifecycle import ComponentRegistry
 from tekton.core.component_lifecycle.healthcheck import Health
 from tekton.core.lifecycle import ENDED, Change, ComponentRecord, ComponentState
 from tekton.core.recovery import Recovery
+from tekton.core.resource_monitor import ResourceMonitor
 from tekton.core.startup.start_plan import RESTARTING, ComponentConfig
 from tekton.core.startup_coordinator import EnhancedStartUpCoordinator, StartResult
 from tekton.core.units import unit_name
+from tekton.supervisor.admission import Admission
 from tekton.supervisor.component_probes import LIVENESS
 from tekton.supervisor.guard_client import ChildProcess, GuardClient
 from tekton.supervisor.members import Members, stop_time
@@ -43,6 +45,7 @@ __all__ = ["ControlPlaneAddress", "ProcessView", "Supervisor"]
 LOST: Final = "its process is gone, with the guard that ran it"
 """The reason of a supervised component whose process has vanished together with an earlier guard."""
 
+_STARTING: Final = frozenset({ComponentState.REGISTERING, ComponentState.INITIALIZING, ComponentState.STARTING})
 _STRAY_GRACE: Final = 5.0
 _LAST_STEPS: Final = 10.0
 """Seconds for what a control plane does after its components have stopped."""
@@ -50,11 +53,20 @@ _LAST_STEPS: Final = 10.0
 _logger = logging.getLogger("tekton.supervisor")
 
 
+class ReplicaCount(NamedTuple):
+    """Replicas that are to be up, that can be used, and whose start waits for room on the machine."""
+
+    wanted: int
+    ready: int
+    waiting: int
+
+
 class Supervisor:
     """Supervises the components of *config*; `prepare()` first.
 
     Logs are in `<data dir>/logs/<component>.log`. *redact* removes secrets from what they say (default: those that
-    *config* holds).
+    *config* holds). *changed* is called when `specs` has changed. *admission* is asked before
+    starts; by default it looks at this machine.
     """
 
     def __init__(
@@ -67,12 +79,16 @@ class Supervisor:
         guard: GuardClient,
         clock: Clock = SYSTEM_CLOCK,
         redact: Callable[[str], str] | None = None,
+        changed: Callable[[], None] = lambda: None,
+        admission: Admission | None = None,
     ) -> None:
+        self._changed = changed
         self._registry = registry
         self._coordinator = coordinator
         self._recovery = recovery
         self._guard = guard
         self._units = coordinator.units
+        self._admission = admission or Admission(ResourceMonitor(clock=clock).readings, clock=clock)
         around = Surroundings(
             registry,
             guard,
@@ -81,12 +97,20 @@ class Supervisor:
             redact or config.redact,
             recovery.restarts,
             self._units.instances,
+            self._admission,
         )
         self.replicas = Replicas(coordinator)
         """Starts, stops and restarts components whole."""
         self._members = Members(
-            config.components.values(), around, coordinator, recovery, self.replicas, changed=self._line_up_changed
+            config.components.values(),
+            around,
+            coordinator,
+            recovery,
+            self.replicas,
+            changed=self._line_up_changed,
         )
+        self.exits = around.exits
+        """By component, how its processes ended; those that were asked to are `stopped`."""
         self.line_up = 0
         """A number that grows when it has changed who is supervised."""
         self._background = BackgroundGroup("supervisor")
@@ -148,6 +172,7 @@ class Supervisor:
         Raises ComponentNotFoundError. When its process cannot be stopped, that is logged, and it goes when it ends.
         """
         await self._members.remove(component_id)
+        self.exits.pop(component_id, None)
 
     async def replace(self, spec: ComponentSpec) -> None:
         """Let another specification hold for a component, and return when it is up with that.
@@ -163,6 +188,20 @@ class Supervisor:
         return any(member.outdated for member in self._members.of(component_id))
 
     # What is known of the processes
+
+    def replica_count(self, component_id: str) -> ReplicaCount:
+        """How many replicas a component is to have, and has."""
+        members = self._members.of(component_id)
+        return ReplicaCount(
+            self._members.wanted(component_id),
+            sum(self._is_usable(member.unit) for member in members),
+            sum(bool(member.unmet) for member in members),
+        )
+
+    @property
+    def unkept_logs(self) -> int:
+        """How many processes run whose output is not kept."""
+        return sum(child.exit is None and child.log_problem is not None for child in self._guard.children)
 
     def view(self, component_id: str) -> ProcessView | None:
         """The process of a component; None for one that is not supervised.
@@ -229,6 +268,7 @@ class Supervisor:
     def _line_up_changed(self) -> None:
         self.line_up += 1
         self._tell_guard()
+        self._changed()
 
     def _tell_guard(self) -> None:
         """It may be asked to stop everything, and must not lose its patience before everything can have stopped."""
@@ -299,6 +339,8 @@ class Supervisor:
             component.on_exit(child)
 
     def _on_change(self, change: Change) -> None:
+        if change.kind == "deregistered" or change.state not in _STARTING:
+            self._admission.release(change.instance_uuid)
         component = self._members.get(self._units.unit_of(change.component_id, change.instance_uuid))
         if component is not None and change.state is ComponentState.FAILED and component.runs(change.instance_uuid):
             # It hangs. One that we have adopted has not been started by this coordinator.

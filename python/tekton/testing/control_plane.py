@@ -8,7 +8,7 @@ It supervises nothing, and what it knows is gone when it ends.
 """
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace, TracebackType
 from typing import Self, cast
@@ -19,26 +19,31 @@ from tekton.clock import SYSTEM_CLOCK
 from tekton.core.component_lifecycle import ComponentRegistry
 from tekton.core.forgetting import Forgetting
 from tekton.core.heartbeat_monitor import HeartbeatMonitor
+from tekton.core.history.store import MemoryTelemetryStore
 from tekton.core.lifecycle import ComponentRecord
 from tekton.gateway.app import Gateway
+from tekton.gateway.component_topic import component_topic
 from tekton.gateway.server import GatewayServer
-from tekton.gateway.sockets import ComponentSocket
-from tekton.service.api import auth, capabilities, components, events, heartbeats, policy
+from tekton.gateway.sockets import TopicSocket
+from tekton.gateway.topics import Topic, TopicTable
+from tekton.service.api import auth, capabilities, components, degradation, events, heartbeats, policy, traces
 from tekton.service.component_credentials import ComponentCredentials
+from tekton.service.degradation import Degradation
 from tekton.service.security import Security
 from tekton.service.system import System
+from tekton.service.tracing import Tracing
 from tekton.service.views import ComponentView, InstanceView, show, show_instance
 from tekton.utils.component_client import ControlPlane
-from tekton.utils.tekton_config import RoleSpec, TektonConfig
+from tekton.utils.tekton_config import FallbackSpec, RoleSpec, TektonConfig
 from tekton.utils.tekton_errors import ComponentNotFoundError
 
 
 class InMemoryControlPlane:
-    """What components talk to: registration, discovery, heartbeats and the socket, tokens and who may do what.
+    """What components talk to: registration, discovery, heartbeats and the socket, tokens and who may do what, spans.
 
     It asks for a heartbeat every *interval* seconds; after *timeout* seconds without one a component has failed.
-    *roles* are those beside the ones that are built in, as `security.json` has them. Keys sign its tokens, or the
-    *jwt_secret*.
+    *roles* are those beside the ones that are built in, as `security.json` has them, *fallbacks* those of
+    `components.json`. Keys sign its tokens, or the *jwt_secret*.
     """
 
     def __init__(
@@ -49,17 +54,24 @@ class InMemoryControlPlane:
         timeout: float = 30.0,
         roles: Mapping[str, RoleSpec] | None = None,
         jwt_secret: str | None = None,
+        fallbacks: Mapping[str, Sequence[FallbackSpec]] | None = None,
     ) -> None:
         self.registry = ComponentRegistry()
         self.monitor = HeartbeatMonitor(self.registry, interval=interval, startup_timeout=timeout)
         self.forgetting = Forgetting(self.registry)
+        self.degradation = _degradation(self.registry, fallbacks or {})
+        self.tracing = Tracing(MemoryTelemetryStore())
         self.overview = _Overview(self)
         self.security = _security(self.registry, roles or {}, jwt_secret)
         self._timeout = timeout
         # The routes ask of a system no more than what is here.
         system = cast(System, self)
         routes = [route for api in _APIS for route in api.routes(system)]
-        socket = ComponentSocket(events.change_source(system), self.monitor.beat)
+        topics = {
+            "components": component_topic(events.change_source(system)),
+            "call_settings": Topic("components:read", self.degradation.topic.open),
+        }
+        socket = TopicSocket(TopicTable(topics), self.monitor.beat)
         gateway = Gateway(routes, websocket=socket, policy=self.security.policy, keys=self.registry.idempotency_keys)
         self.security.on_loss(gateway.review)
         self._server = GatewayServer(gateway, "127.0.0.1", port)
@@ -108,6 +120,8 @@ class InMemoryControlPlane:
     async def __aenter__(self) -> Self:
         await self.monitor.start_monitoring(self._timeout)
         self.forgetting.start()
+        self.degradation.start()
+        self.tracing.start()
         await self._server.start()
         return self
 
@@ -115,12 +129,20 @@ class InMemoryControlPlane:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._server.stop()
+        await self.tracing.stop()
+        self.degradation.stop()
         await self.forgetting.stop()
         await self.monitor.stop_monitoring()
         await self.registry.close()
 
 
-_APIS = (components, heartbeats, capabilities, events, auth, policy)
+_APIS = (components, heartbeats, capabilities, degradation, events, auth, policy, traces)
+
+
+def _degradation(registry: ComponentRegistry, fallbacks: Mapping[str, Sequence[FallbackSpec]]) -> Degradation:
+    # It asks of a configuration no more than what is here.
+    config = SimpleNamespace(fallbacks=fallbacks, auto_recover=False)
+    return Degradation(registry, config=lambda: cast(TektonConfig, config), specs=dict)
 
 
 def _security(registry: ComponentRegistry, roles: Mapping[str, RoleSpec], jwt_secret: str | None) -> Security:

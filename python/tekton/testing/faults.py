@@ -34,6 +34,7 @@ class FaultyStore:
         self.full = False
         self.fail_next: str | None = None
         self.refused = 0
+        self.unwitnessed = 0
         self._store = store
         self._stopped = False
 

@@ -4,49 +4,61 @@ A call has one deadline for all that it tries. It is tried again when an instanc
 certainly not seen the request; and when it failed in any other way, or answered 502, 503 or 504, if the request is
 idempotent. What is not idempotent and may have arrived is never sent twice. Another instance is tried at once; when
 all have been, a jittered delay comes first. The instances are looked up anew each time: one that has come up in the
-meantime is called.
+meantime is called. What comes back as the failure of a call further down is not tried again: whoever made that call has
+tried as often as makes sense, and each layer that tried again would multiply the load of the last one.
 """
 
 import asyncio
+import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from types import TracebackType
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Protocol
 
-from tekton.core.lifecycle import ComponentRecord, ComponentState
+from tekton.core.degradation.deadline import time_left
+from tekton.core.lifecycle import ComponentRecord
+from tekton.core.tracing.tracer import span
 from tekton.utils.balancing import Balancer
 from tekton.utils.call_tokens import CallTokens
 from tekton.utils.http_problems import error_from_answer
 from tekton.utils.retries import PASSING, Retries, is_harmless
 from tekton.utils.tekton_errors import (
     AllInstancesFailedError,
+    CallTimeoutError,
+    DegradationError,
     NoUsableInstanceError,
     TektonError,
     TransportError,
 )
 from tekton.utils.tekton_http import Answer, HttpClient, NotConnectedError, decoded
 
-__all__ = ["CallHook", "Caller", "ComponentClient"]
+__all__ = ["TIMEOUT_HEADER", "Call", "CallHook", "Caller", "described", "patience"]
 
 _REFUSED = 401
+_SERVER_ERROR = 500
+
+_RELAYED = (TransportError, DegradationError)
+"""What an instance answers when it is a call of its own that has failed."""
 
 CALL_TIMEOUT = 10.0
 """Seconds for a call, unless it has a timeout of its own."""
+
+TIMEOUT_HEADER = "Tekton-Timeout"
+"""Seconds for which the caller will wait for the answer: what is called for it on the way need not take longer."""
 
 Instances = Callable[[], Sequence[ComponentRecord]]
 """All instances of a component as they are known at the moment, also those that cannot be called."""
 
 
 class CallHook(Protocol):
-    """What is asked before each attempt and told after it: the place for a circuit breaker."""
+    """What is asked before each attempt and told after it, in the same task: the place for a circuit breaker."""
 
     def before(self, instance: ComponentRecord) -> None:
         """Raise a TektonError to keep the attempt from being made; another instance is tried then."""
         ...
 
     def after(self, instance: ComponentRecord, error: BaseException | None) -> None:
-        """The attempt is over. *error* is None when the instance answered with anything but 502, 503 or 504."""
+        """The attempt is over. *error* is None when the instance answered with a status below 500."""
         ...
 
 
@@ -68,6 +80,8 @@ class _Failure(NamedTuple):
     error: TektonError
     again: bool
     """True when the call may be tried again."""
+    refused: bool = False
+    """True when the hook has kept the attempt from being made."""
 
     def __str__(self) -> str:
         return f"{self.instance.endpoint} ({self.instance.instance_uuid[:8]}): {_cause(self.error)}"
@@ -101,10 +115,16 @@ class Caller:
     async def call(self, component_id: str, instances: Instances, call: Call, timeout: float | None = None) -> Any:
         """The decoded answer to *call*.
 
-        Raises NoUsableInstanceError, AllInstancesFailedError (after several attempts), the TransportError of the only
-        attempt, and what the component reports.
+        It takes no longer than what is left to the call that it is a part of. Raises NoUsableInstanceError,
+        AllInstancesFailedError (after several attempts), the TransportError or CircuitOpenError of the only attempt,
+        CallTimeoutError when nothing is left, and what the component reports.
         """
-        return await _Attempts(self, component_id, instances, call, timeout or CALL_TIMEOUT).run()
+        limit = timeout or CALL_TIMEOUT
+        if (left := time_left()) is not None:
+            if left <= 0:
+                raise CallTimeoutError(component_id, limit)
+            limit = min(limit, left)
+        return await _Attempts(self, component_id, instances, call, limit).run()
 
     async def close(self) -> None:
         """Close the connections."""
@@ -123,7 +143,7 @@ class Caller:
             try:
                 self._hook.before(instance)
             except TektonError as error:
-                return _Failure(instance, error, again=True)
+                return _Failure(instance, error, again=True, refused=True)
         self.balancer.begin(instance)
         try:
             outcome = await self._send(instance, call, timeout)
@@ -133,7 +153,7 @@ class Caller:
             raise
         failed = isinstance(outcome, _Failure)
         self.balancer.end(instance, failed=failed)
-        self._tell(instance, outcome.error if isinstance(outcome, _Failure) else None)
+        self._tell(instance, outcome.error if isinstance(outcome, _Failure) else _server_error(outcome))
         return outcome
 
     async def _send(self, instance: ComponentRecord, call: Call, timeout: float) -> Answer | _Failure:
@@ -145,7 +165,10 @@ class Caller:
             return _Failure(instance, error, again=call.harmless or isinstance(error, NotConnectedError))
         if answer.status not in PASSING:
             return answer
-        return _Failure(instance, error_from_answer(answer.status, answer.body), again=call.harmless)
+        reported = error_from_answer(answer.status, answer.body)
+        again = call.harmless and not (reported.relayed or isinstance(reported, _RELAYED))
+        reported.relayed = True
+        return _Failure(instance, reported, again)
 
     async def _show(self, instance: ComponentRecord, call: Call, deadline: float) -> Answer:
         """Send *call*, with a token if the component asks for one and the call has none of its own."""
@@ -164,7 +187,8 @@ class Caller:
     async def _send_by(self, instance: ComponentRecord, call: Call, deadline: float) -> Answer:
         client = self._http.at(instance.endpoint or "")
         timeout = deadline - asyncio.get_running_loop().time()
-        return await client.send(call.method, call.path, call.data, call.headers, timeout, query=call.query)
+        headers = {TIMEOUT_HEADER: f"{timeout:.3f}", **(call.headers or {})}
+        return await client.send(call.method, call.path, call.data, headers, timeout, query=call.query)
 
     def _may_show(self, name: str, text: str) -> bool:
         return name.lower() != "authorization" or not self._withheld(text)
@@ -202,9 +226,16 @@ class _Attempts:
         self._now = asyncio.get_running_loop().time
         self._deadline = self._now() + timeout
         self._failures: list[_Failure] = []
+        self._sent = 0
         self._tried: set[str] = set()
+        self._all_refused = True
 
     async def run(self) -> Any:
+        with span(f"call {self._component_id}") as made:
+            made.put({"tekton.component": self._component_id, "url.path": self._call.path})
+            return await self._run()
+
+    async def _run(self) -> Any:
         self._caller.earn()
         while True:
             instance = await self._next()
@@ -213,18 +244,25 @@ class _Attempts:
             if isinstance(outcome, Answer):
                 return decoded(outcome, f"{instance.endpoint}{self._call.path}")
             self._failures.append(outcome)
-            if not (outcome.again and len(self._failures) < self._caller.most_attempts and self._caller.may_retry()):
+            if outcome.refused:
+                continue  # nothing was sent: that another one is asked is no retry
+            self._all_refused = False
+            self._sent += 1
+            if not (outcome.again and self._sent < self._caller.most_attempts and self._caller.may_retry()):
                 raise self._error() from outcome.error
 
     async def _next(self) -> ComponentRecord:
         """The instance to try now. Raises when there is none, or no time."""
         found = self._choose()
         if found is None and self._failures:
+            if self._all_refused:
+                raise self._error()
             delay = self._caller.delay(len(self._failures))
             if self._now() + delay >= self._deadline:
                 raise self._error()
             await asyncio.sleep(delay)
             self._tried.clear()
+            self._all_refused = True
             found = self._choose()
         if found is None or self._now() >= self._deadline:
             raise self._error()
@@ -241,6 +279,10 @@ class _Attempts:
             case [failure]:
                 return failure.error
         return AllInstancesFailedError(self._component_id, [str(failure) for failure in self._failures])
+
+
+def _server_error(answer: Answer) -> TektonError | None:
+    return error_from_answer(answer.status, answer.body) if answer.status >= _SERVER_ERROR else None
 
 
 def _with_token(call: Call, token: str | None) -> Call:
@@ -260,96 +302,24 @@ def _why_not(record: ComponentRecord) -> str:
     return f"{name} takes no traffic" if not record.serving else f"{name} has registered without an endpoint"
 
 
-class ComponentClient:
-    """A component that was found: what is known about it, and its API.
-
-    Calls go to any of its instances. Found through a `Discovery`, the client follows the changes of the instances and
-    shares connections; else it calls those that it was found with, and each call opens a connection of its own unless
-    it is made inside `async with`.
-    """
-
-    __slots__ = ("_caller", "_instances", "_shared", "record")
-
-    def __init__(
-        self, record: ComponentRecord, instances: Instances | None = None, shared: Caller | None = None
-    ) -> None:
-        self.record = record
-        self._instances = instances or (lambda: (record,))
-        self._shared = shared
-        self._caller: Caller | None = None
-
-    def __repr__(self) -> str:
-        return f"ComponentClient({self.component_id!r}, {self.endpoint!r}, {self.state.value})"
-
-    @property
-    def component_id(self) -> str:
-        """The id of the component."""
-        return self.record.component_id
-
-    @property
-    def capabilities(self) -> tuple[str, ...]:
-        """What it can do."""
-        return self.record.capabilities
-
-    @property
-    def state(self) -> ComponentState:
-        """The state in which it was found."""
-        return self.record.state
-
-    @property
-    def endpoint(self) -> str | None:
-        """The base URL of the API of its best instance when it was found; None when it gave none."""
-        return self.record.endpoint
-
-    @property
-    def instances(self) -> tuple[ComponentRecord, ...]:
-        """The instances that calls go to."""
-        return tuple(record for record in self._instances() if record.discoverable)
-
-    async def call_api(
-        self,
-        path: str,
-        method: str = "GET",
-        data: object = None,
-        *,
-        query: Mapping[str, str | int | float] | None = None,
-        headers: Mapping[str, str] | None = None,
-        timeout: float | None = None,
-        idempotent: bool | None = None,
-    ) -> Any:
-        """Send *data* (a JSON value or a struct; None: no body) to *path* and return the decoded answer.
-
-        *timeout* (10 seconds unless given) holds for all attempts together. *idempotent* says whether the request may
-        arrive twice, where neither the method does (GET, PUT and DELETE may, POST and PATCH may not) nor an
-        `Idempotency-Key` among the *headers*, for a component that heeds it. Raises
-        NoUsableInstanceError, AllInstancesFailedError or another TransportError when no instance could be reached in
-        time, the error that the component reports, or ProblemError with the status when that is none of Tekton's.
-        """
-        harmless = is_harmless(method, headers) if idempotent is None else idempotent
-        call = Call(method, f"/{path.lstrip('/')}", data, query, headers, harmless)
-        caller = self._shared or self._caller
-        if caller is not None:
-            return await caller.call(self.component_id, self._instances, call, timeout)
-        caller = Caller()
-        try:
-            return await caller.call(self.component_id, self._instances, call, timeout)
-        finally:
-            await caller.close()
-
-    async def __aenter__(self) -> Self:
-        if self._shared is None:
-            self._caller = Caller()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        caller, self._caller = self._caller, None
-        if caller is not None:
-            await caller.close()
+def described(
+    path: str,
+    method: str = "GET",
+    data: object = None,
+    *,
+    query: Mapping[str, str | int | float] | None = None,
+    headers: Mapping[str, str] | None = None,
+    idempotent: bool | None = None,
+) -> Call:
+    """The call that is described as `ComponentClient.call_api` takes it."""
+    harmless = is_harmless(method, headers) if idempotent is None else idempotent
+    return Call(method, f"/{path.lstrip('/')}", data, query, headers, harmless)
 
 
-def best_of(instances: Sequence[ComponentRecord]) -> ComponentRecord | None:
-    """The first READY instance that takes traffic, else the first DEGRADED one, else None."""
-    usable = [record for record in instances if record.discoverable]
-    return next((record for record in usable if record.state is ComponentState.READY), usable[0] if usable else None)
+def patience(text: str | None) -> float | None:
+    """The seconds that a `TIMEOUT_HEADER` tells; None for no header, and for what is no number of seconds."""
+    try:
+        seconds = float(text or "")
+    except ValueError:
+        return None
+    return seconds if 0 < seconds < math.inf else None

@@ -11,9 +11,10 @@ control plane is asked each time, and what it answers is true at that moment.
 
 from typing import Any
 
-from tekton.utils.calls import CallHook, ComponentClient, best_of
+from tekton.utils.calls import CallHook
 from tekton.utils.control_plane import ControlPlane
-from tekton.utils.discovery import Discovery, ask_capability, ask_instances, grouped, open_discovery
+from tekton.utils.discovery import Discovery, open_discovery
+from tekton.utils.found_components import ComponentClient, ask_instances, ask_serving, best_of
 from tekton.utils.tekton_errors import ComponentNotFoundError
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "ControlPlane",
     "Discovery",
     "call_api",
+    "call_capability",
     "find_component",
     "find_components_by_capability",
 ]
@@ -44,11 +46,14 @@ async def find_component(component_id: str, *, control_plane: ControlPlane | Non
 async def find_components_by_capability(
     capability: str, *, control_plane: ControlPlane | None = None
 ) -> list[ComponentClient]:
-    """All components that can be used and offer *capability*, READY ones first; see `find_component`."""
+    """All components that can be used and offer *capability*, READY ones first; see `find_component`.
+
+    While there are none, the fallback that stands in for them.
+    """
     if control_plane is None and (discovery := open_discovery()) is not None:
         return await discovery.find_components_by_capability(capability)
     async with (control_plane or await ControlPlane.locate()).client() as client:
-        return grouped(await ask_capability(client, capability))
+        return (await ask_serving(client, capability)).clients()
 
 
 async def call_api(
@@ -72,3 +77,27 @@ async def call_api(
         raise ComponentNotFoundError(component_id)
     # Without a usable one the call itself says what keeps each from being called.
     return await ComponentClient(best_of(records) or records[0], lambda: records).call_api(path, method, data, **how)
+
+
+async def call_capability(
+    capability: str,
+    path: str,
+    method: str = "GET",
+    data: object = None,
+    *,
+    control_plane: ControlPlane | None = None,
+    **how: Any,
+) -> Any:
+    """Call whoever serves *capability*, and when that fails those who stand in, each with its parameters in *data*.
+
+    *how* is what `ComponentClient.call_api` takes. Raises NoFallbackAvailableError, which tells of each why not, and
+    what is reported about the request. Without an open `Discovery` one is opened for this call, which takes a moment.
+    """
+    if control_plane is None and (discovery := open_discovery()) is not None:
+        return await discovery.call_capability(capability, path, method, data, **how)
+    discovery = Discovery(control_plane or await ControlPlane.locate())
+    try:
+        # It begins to watch with this call, and within its time.
+        return await discovery.call_capability(capability, path, method, data, **how)
+    finally:
+        await discovery.stop()

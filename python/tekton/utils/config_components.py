@@ -16,6 +16,7 @@ from tekton.utils.config_schema import (
     CONTROL_PLANE,
     PROBES,
     REPEATABLE_PROBES,
+    BreakerSpec,
     ComponentEntry,
     ConstraintSpec,
     DependencySpec,
@@ -71,6 +72,7 @@ class ComponentSpec(msgspec.Struct, frozen=True, kw_only=True):
     drain: float = 0.0
     replicas: int = 1
     restart: RestartSpec = RestartSpec()
+    breaker: BreakerSpec = BreakerSpec()
     constraints: dict[str, float] = {}
     profiles: list[str] = []
     groups: list[str] = []
@@ -112,6 +114,7 @@ class ComponentBuilder:
         self._check_probe(f"{pointer}/startup", entry.startup, port, _STARTUP_PROBES)
         self._check_probe(f"{pointer}/ready", entry.ready, port, PROBES)
         self._check_probe(f"{pointer}/liveness", entry.liveness, port, REPEATABLE_PROBES)
+        self._check_breaker(f"{pointer}/breaker", entry.breaker)
         return ComponentSpec(
             name=name,
             command=self._command(pointer, entry.command),
@@ -132,6 +135,7 @@ class ComponentBuilder:
             drain=entry.drain,
             replicas=entry.replicas,
             restart=entry.restart,
+            breaker=entry.breaker,
             constraints=_given_limits(entry.constraints),
             profiles=entry.profiles,
             groups=entry.groups,
@@ -154,6 +158,11 @@ class ComponentBuilder:
             self._report(where, f"{dotted(where)}: {_UNFIT[given[0]]}", f"use one of {', '.join(allowed)}", at_key=True)
         elif port is None and (probe.tcp is True or (probe.http or "").startswith("/")):
             self._report(where, f"{dotted(where)}: the component has no port", "give it a 'port'")
+
+    def _check_breaker(self, pointer: str, breaker: BreakerSpec) -> None:
+        too_small = breaker.window_seconds is None and breaker.window_calls < breaker.minimum_calls
+        if too_small and self.checker.document.find(pointer) is not None and self.checker.clean(pointer):
+            self._report(pointer, f"{dotted(pointer)}: window_calls is less than minimum_calls, so no share counts")
 
     def _command(self, pointer: str, command: str | list[str]) -> list[str]:
         where = f"{pointer}/command"

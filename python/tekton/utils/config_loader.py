@@ -19,6 +19,7 @@ from tekton.utils.config_components import (
     merge_dependencies,
     secrets_in,
 )
+from tekton.utils.config_fallbacks import checked_fallbacks
 from tekton.utils.config_files import Expander, read_document, readable_by_all
 from tekton.utils.config_origin import COMMAND_LINE, DEFAULT, Origin, in_environment, in_file
 from tekton.utils.config_places import ConfigFiles, absolute_path, configured_files, environment_text
@@ -35,6 +36,7 @@ from tekton.utils.config_schema import (
     ComponentsFile,
     DependenciesFile,
     DependencySpec,
+    FallbackSpec,
     MainFile,
     PortsFile,
     RoleSpec,
@@ -66,6 +68,7 @@ class LoadedConfig:
     ports: dict[str, int]
     components: dict[str, ComponentSpec]
     dependencies: dict[str, tuple[DependencySpec, ...]]
+    fallbacks: dict[str, tuple[FallbackSpec, ...]]
     roles: dict[str, RoleSpec]
     principals: dict[str, tuple[str, ...]]
     sources: dict[str, str]
@@ -123,7 +126,8 @@ class ConfigLoader:
         self._resolve_ports(settings, components, ports)
         components.plain = components.checker.check(ComponentsFile)
         _refuse_without_components(components.checker)
-        entries = msgspec.convert(components.plain, ComponentsFile).components
+        written = msgspec.convert(components.plain, ComponentsFile)
+        entries = written.components
         merged = merge_dependencies(
             {name: entry.dependencies for name, entry in entries.items()},
             components.checker,
@@ -133,6 +137,7 @@ class ConfigLoader:
         startup_timeout = settings["tekton.components.startup_timeout"].value
         builder = ComponentBuilder(components.checker, files.directory, self._home, startup_timeout, self._mistakes)
         specs = {name: builder.build(name, entry, self._port(name), merged[name]) for name, entry in entries.items()}
+        fallbacks = checked_fallbacks(written.fallbacks, specs, components.checker)
         replicas = {name: entry.replicas for name, entry in entries.items() if entry.replicas > 1}
         policy = msgspec.convert(security.plain, SecurityFile)
         _refuse_unknown_roles(security.checker, policy)
@@ -145,6 +150,7 @@ class ConfigLoader:
             ports={name: assigned.port for name, assigned in self._ports.items()},
             components=specs,
             dependencies={name: tuple(specs) for name, specs in merged.items()},
+            fallbacks=fallbacks,
             roles=policy.roles,
             principals={subject: tuple(roles) for subject, roles in policy.principals.items()},
             sources=self._sources(settings, components, specs),

@@ -4,6 +4,7 @@ Each takes a value of the right type and answers None, or the problem and a sugg
 """
 
 import re
+from urllib.parse import urlsplit
 
 from tekton.auth.roles import ACTIONS, PERMISSIONS, ROLES, permission_of
 from tekton.utils.tekton_errors import InvalidIdError
@@ -13,6 +14,7 @@ Problem = tuple[str, str | None]
 
 MIN_SECRET_BYTES = 32
 MIN_SIZE_BYTES = 64 * 1024
+MIN_HISTORY_BYTES = 1024 * 1024
 _SIZE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?) ?([KMGT]?)(?:i?B)?", re.IGNORECASE)
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _SAMPLE_SECRETS = frozenset(
@@ -105,6 +107,20 @@ def check_origin(value: str) -> Problem | None:
     return "is no origin", advice
 
 
+def check_http_url(value: str) -> Problem | None:
+    """The base URL of an HTTP server: a scheme, a host, perhaps a port and a path."""
+    advice = "write it like http://collector:4318"
+    wrong = ("is no URL of an HTTP server", advice)
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return wrong
+    if not usable or parts.query or parts.fragment or not value.isprintable() or " " in value:
+        return wrong
+    return ("must not have a user name or a password", advice) if parts.username is not None else None
+
+
 def check_text(value: str) -> Problem | None:
     """A text that says something."""
     return check_argument(value) if value.strip() else ("must not be empty", None)
@@ -148,6 +164,15 @@ def check_size(value: int | str) -> Problem | None:
     except ValueError:
         return "is no size", "write a number of bytes, or one like '512M' or '2G'"
     return None if size >= MIN_SIZE_BYTES else ("is less than 64K", None)
+
+
+def check_history_size(value: int | str) -> Problem | None:
+    """A size that a database makes sense with, or none at all."""
+    try:
+        size = parse_size(value)
+    except ValueError:
+        return "is no size", "write a number of bytes, or one like '256M' or '2G'"
+    return None if size == 0 or size >= MIN_HISTORY_BYTES else ("is less than 1M", "write 0 to keep none on disk")
 
 
 def check_user(value: str) -> Problem | None:

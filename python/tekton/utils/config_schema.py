@@ -22,6 +22,8 @@ from tekton.utils.config_rules import (
     check_capability,
     check_component,
     check_component_pattern,
+    check_history_size,
+    check_http_url,
     check_network,
     check_origin,
     check_pattern,
@@ -66,6 +68,7 @@ RoleName = Annotated[str, Meta(extra={"check": check_role_name})]
 Subject = Annotated[str, Meta(extra={"check": check_subject})]
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Seconds = Annotated[float, Meta(gt=0, le=31_536_000)]
+Share = Annotated[float, Meta(gt=0, le=1)]
 Percent = Annotated[float, Meta(ge=0, le=100)]
 Size = Annotated[int | str, Meta(extra={"check": check_size})]
 Schema = Annotated[str | None, Meta(description="Address of a JSON schema, for editors; Tekton ignores it.")]
@@ -150,17 +153,51 @@ class SecuritySettings(_Section, frozen=True, kw_only=True):
     ] = None
 
 
+class ThresholdSettings(_Section, frozen=True, kw_only=True):
+    """`monitoring.thresholds` of the main file: usage, in percent, above which the log says so. 100: never."""
+
+    cpu_percent: Annotated[Percent, Meta(description="CPU usage over a minute above which the log says so.")] = 90.0
+    memory_percent: Annotated[Percent, Meta(description="Memory usage above which the log says so.")] = 90.0
+    disk_percent: Annotated[
+        Percent, Meta(description="How full the disk of the data directory, or of `/`, may be before the log says so.")
+    ] = 95.0
+    gpu_memory_percent: Annotated[Percent, Meta(description="Usage of a GPU's memory above which the log says so.")] = (
+        100.0
+    )
+
+
 class MonitoringSettings(_Section, frozen=True, kw_only=True):
     """`monitoring` of the main file."""
 
-    enable_metrics: Annotated[bool, Meta(description="Whether `/metrics` is served.")] = True
+    enable_metrics: Annotated[bool, Meta(description="Whether there are metrics.")] = True
     metrics_port: Annotated[
         Port | None, Meta(description="A second port that serves `/metrics` only. None: it is on the main port alone.")
     ] = None
-    collection_interval: Annotated[Seconds, Meta(description="Seconds between samples of system resources.")] = 10.0
+    collection_interval: Annotated[
+        Annotated[float, Meta(ge=0.1, le=3600)],
+        Meta(description="Seconds between samples of what the machine uses, and of the metrics."),
+    ] = 10.0
+    thresholds: ThresholdSettings = ThresholdSettings()
+    trace_ratio: Annotated[
+        Annotated[float, Meta(ge=0, le=1)], Meta(description="Share of the traces that is recorded. 0: none.")
+    ] = 1.0
+    otlp_endpoint: Annotated[
+        Annotated[str, Meta(extra={"check": check_http_url})] | None,
+        Meta(description="Base URL to which all spans are sent on, over OTLP/HTTP. Needs the extra `otel`."),
+    ] = None
     stall_threshold: Annotated[
         Seconds, Meta(description="Seconds that the event loop may be blocked before the log says where.")
     ] = 0.25
+    history_age: Annotated[
+        Seconds, Meta(description="Seconds for which telemetry (states, samples, spans) is kept in telemetry.db.")
+    ] = 604_800.0
+    history_size: Annotated[
+        int | str,
+        Meta(
+            description="Size of telemetry.db, in bytes or as in `256M`; 1M or more. 0: telemetry is in memory only.",
+            extra={"check": check_history_size},
+        ),
+    ] = "256M"
 
 
 class ComponentSettings(_Section, frozen=True, kw_only=True):
@@ -314,6 +351,49 @@ class RestartSpec(_Section, frozen=True, kw_only=True):
     ] = (1.0, 60.0)
 
 
+class BreakerSpec(_Section, frozen=True, kw_only=True):
+    """When callers leave an instance of the component alone for a while. Times are in seconds, rates shares of 1."""
+
+    enabled: Annotated[bool, Meta(description="Whether callers have a circuit breaker for it.")] = True
+    failure_threshold: Annotated[
+        Annotated[int, Meta(ge=1, le=1_000_000)] | None, Meta(description="Failed calls in a row that open it.")
+    ] = 5
+    failure_rate: Annotated[
+        Share | None, Meta(description="Share of failed calls in a window that opens it. None: no share does.")
+    ] = 0.5
+    slow_call_seconds: Annotated[
+        Seconds | None, Meta(description="Time from which on a call is slow. None: no call is.")
+    ] = None
+    slow_call_rate: Annotated[Share, Meta(description="Share of slow calls in a window that opens it.")] = 0.5
+    window_calls: Annotated[
+        Annotated[int, Meta(ge=1, le=100_000)], Meta(description="The window: so many of the last calls.")
+    ] = 100
+    window_seconds: Annotated[
+        Seconds | None, Meta(description="A window besides: the calls within so long. None: there is none.")
+    ] = None
+    minimum_calls: Annotated[
+        Annotated[int, Meta(ge=1, le=100_000)], Meta(description="A window with fewer calls says nothing.")
+    ] = 20
+    reset_timeout: Annotated[Seconds, Meta(description="Time for which it stays open before calls are tried.")] = 30.0
+    half_open_requests: Annotated[
+        Annotated[int, Meta(ge=1, le=10_000)], Meta(description="Calls that are tried then; all must succeed.")
+    ] = 2
+    probe_timeout: Annotated[Seconds, Meta(description="Time that such a call may take.")] = 30.0
+
+
+class FallbackSpec(_Section, frozen=True, kw_only=True):
+    """Who stands in for those that offer a capability, while none of them can be used."""
+
+    component: Annotated[Id, Meta(description="The component that stands in.")]
+    parameters: Annotated[
+        dict[str, Any], Meta(description="What takes the place of members of the data that it is called with.")
+    ] = {}
+    priority: Annotated[
+        Annotated[int, Meta(ge=-1_000_000, le=1_000_000)],
+        Meta(description="The lowest comes first; among equals the order in which they stand."),
+    ] = 0
+
+
 class ConstraintSpec(_Section, frozen=True, kw_only=True):
     """What must be free on the machine for the component to start."""
 
@@ -406,6 +486,7 @@ class ComponentEntry(_Section, frozen=True, kw_only=True):
         Meta(description="How many processes of it run. Number i, from 0, has the port `port` + i."),
     ] = 1
     restart: RestartSpec = RestartSpec()
+    breaker: BreakerSpec = BreakerSpec()
     constraints: ConstraintSpec = ConstraintSpec()
     profiles: Annotated[
         list[Id], Meta(description="It starts by itself only when one of these profiles is active. None: always.")
@@ -422,6 +503,9 @@ class ComponentsFile(_Section, frozen=True, kw_only=True):
 
     schema: Schema = msgspec.field(name="$schema", default=None)
     components: Annotated[dict[Id, ComponentEntry], Meta(description="The supervised components by id.")] = {}
+    fallbacks: Annotated[
+        dict[Capability, list[FallbackSpec]], Meta(description="Who stands in for those that offer a capability.")
+    ] = {}
 
 
 FILE_TYPES: dict[str, type[msgspec.Struct]] = {
@@ -449,8 +533,8 @@ class Setting:
 
     @property
     def attribute(self) -> str:
-        """The name of the attribute of `TektonConfig` that holds it."""
-        return self.name.rpartition(".")[2]
+        """The name of the attribute of `TektonConfig` that holds it: the path within its section."""
+        return "_".join(self.name.split(".")[2:]) or self.name.rpartition(".")[2]
 
     @property
     def variable(self) -> str:

@@ -3,6 +3,7 @@
     async with Discovery() as discovery:
         engram = discovery.find("engram")                      # a look-up in a dict
         await discovery.call_api("engram", "/api/memory/a")    # one of its instances, another one if that fails
+        await discovery.call_capability("memory", "/api/a")    # whoever serves it, and those who stand in
 
 The picture is current while the connection is there. When it is lost, the control plane is asked for each find, and
 only when it does not answer either is the last picture used: `stale` says how old that is. While a `Discovery` is
@@ -14,27 +15,29 @@ import asyncio
 import logging
 import math
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from contextlib import aclosing, suppress
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import quote
 from weakref import WeakKeyDictionary
 
-import msgspec
-
 from tekton.background import BackgroundTask
-from tekton.core.lifecycle import Change, ComponentRecord, ComponentState
+from tekton.core.fallbacks import Fallback
+from tekton.core.lifecycle import Change
+from tekton.utils.breakers import Breakers
 from tekton.utils.call_tokens import CallTokens
-from tekton.utils.calls import Caller, CallHook, ComponentClient, best_of
+from tekton.utils.calls import CALL_TIMEOUT, Caller, CallHook, described
+from tekton.utils.capability_calls import Candidate, Fallbacks, call_in_turn
 from tekton.utils.control_plane import ControlPlane
+from tekton.utils.found_components import ComponentClient, ask_instances, ask_serving, best_of
+from tekton.utils.instance_table import InstanceTable
 from tekton.utils.retries import Retries
 from tekton.utils.tekton_errors import ComponentNotFoundError, ProblemError, TransportError
-from tekton.utils.tekton_http import HttpClient
 from tekton.utils.tekton_ids import check_id
-from tekton.utils.tekton_websocket import Lost, Snapshot, WebSocketClient
+from tekton.utils.tekton_websocket import CallSettings, Lost, Snapshot, WebSocketClient
 
-__all__ = ["Discovery", "ask_capability", "ask_instances", "open_discovery"]
+__all__ = ["Discovery", "open_discovery"]
 
 _logger = logging.getLogger("tekton.discovery")
 
@@ -44,82 +47,12 @@ ASK_TIMEOUT = 2.0
 _OPEN: "WeakKeyDictionary[asyncio.AbstractEventLoop, Discovery]" = WeakKeyDictionary()
 
 
-class InstanceTable:
-    """Every instance of every component, and clients for those components that can be used."""
-
-    def __init__(self, caller: Caller) -> None:
-        self._caller = caller
-        self._instances: dict[str, dict[str, ComponentRecord]] = {}
-        self._capable: dict[str, dict[str, ComponentClient]] = {}
-        self._offered: dict[str, set[str]] = {}
-        self.clients: dict[str, ComponentClient] = {}
-
-    def replace(self, records: Iterable[ComponentRecord]) -> None:
-        """Know *records* and nothing else."""
-        known = set(self._instances)
-        self._instances = {}
-        for record in records:
-            self._instances.setdefault(record.component_id, {})[record.instance_uuid] = record
-        for component_id in known | self._instances.keys():
-            self._renew(component_id)
-        self._caller.balancer.keep_only({uuid for each in self._instances.values() for uuid in each})
-
-    def apply(self, change: Change) -> None:
-        """Take one change over."""
-        instances = self._instances.setdefault(change.component_id, {})
-        if change.kind == "deregistered":
-            instances.pop(change.instance_uuid, None)
-        else:
-            instances[change.instance_uuid] = change.record
-        if not change.record.usable or change.kind == "deregistered":
-            self._caller.balancer.forget(change.instance_uuid)
-        if not instances:
-            del self._instances[change.component_id]
-        self._renew(change.component_id)
-
-    def instances(self, component_id: str) -> list[ComponentRecord]:
-        """The instances of a component, usable or not."""
-        return list(self._instances.get(component_id, {}).values())
-
-    def offering(self, capability: str) -> list[ComponentClient]:
-        """The components that can be used for *capability*, READY ones first, in the order of their ids."""
-        found = self._capable.get(capability, {}).values()
-        return sorted(found, key=lambda each: (each.record.state is not ComponentState.READY, each.record.component_id))
-
-    def _renew(self, component_id: str) -> None:
-        """Make the clients of a component anew. One for a capability calls only those instances that offer it."""
-        self.clients.pop(component_id, None)
-        for capability in self._offered.pop(component_id, ()):
-            offering = self._capable[capability]
-            del offering[component_id]
-            if not offering:
-                del self._capable[capability]
-        usable = [record for record in self.instances(component_id) if record.discoverable]
-        if (best := best_of(usable)) is None:
-            return
-        client = ComponentClient(best, lambda: self.instances(component_id), self._caller)
-        self.clients[component_id] = client
-        offered = self._offered[component_id] = {each for record in usable for each in record.capabilities}
-        for capability in offered:
-            everywhere = all(capability in record.capabilities for record in usable)
-            self._capable.setdefault(capability, {})[component_id] = (
-                client if everywhere else self._partial(component_id, capability)
-            )
-
-    def _partial(self, component_id: str, capability: str) -> ComponentClient:
-        def able() -> list[ComponentRecord]:
-            return [record for record in self.instances(component_id) if capability in record.capabilities]
-
-        best = best_of(able())
-        assert best is not None, "one of the usable instances offers it"
-        return ComponentClient(best, able, self._caller)
-
-
 class Discovery:
     """Finds and calls components of the control plane (that of the environment unless it is given).
 
-    *hook* sees each attempt of each call. *tokens* are shown to components that ask who calls, and none of those
-    Authorization headers that are *withheld*. Raises ConfigurationError for a wrong environment.
+    *hook* sees each attempt of each call; without one it is `breakers`, with the settings of components.json. *tokens*
+    are shown to components that ask who calls, and none of those Authorization headers that are *withheld*. Raises
+    ConfigurationError for a wrong environment.
     """
 
     def __init__(
@@ -135,8 +68,12 @@ class Discovery:
         self._control_plane = control_plane or ControlPlane.from_environment()
         self._random = rng or random.Random()
         self._tokens = tokens or CallTokens(self._control_plane)
+        self.breakers = Breakers()
+        """The circuit breakers of those components that were called, unless another hook is used."""
+        hook = self.breakers if hook is None else hook
         self._caller = Caller(hook=hook, retries=retries, tokens=self._tokens, withheld=withheld, rng=self._random)
         self._http = self._control_plane.client(ASK_TIMEOUT)
+        self._fallbacks = Fallbacks(self.breakers.adopt)
         self._table = InstanceTable(self._caller)
         self._task = BackgroundTask("discovery")
         self._told = asyncio.Event()
@@ -197,8 +134,28 @@ class Discovery:
         return self._table.clients.get(component_id)
 
     def find_by_capability(self, capability: str) -> list[ComponentClient]:
-        """The components in the picture that can be used and offer *capability*, READY ones first."""
-        return self._table.offering(capability)
+        """The components in the picture that can be used and offer *capability*, READY ones first.
+
+        While there are none, the fallback that stands in, whose parameters its client puts into the data of each call.
+        A fallback that offers the capability itself comes last.
+        """
+        offering = self._table.offering(capability)
+        chain = self._fallbacks.of(capability)
+        if not chain:
+            return offering
+        names = {one.component for one in chain}
+        primary = [client for client in offering if client.component_id not in names]
+        if primary:
+            return primary + [client for client in offering if client.component_id in names]
+        fallbacks = (self._fallback(one) for one in chain)
+        return next(([client] for client in fallbacks if client is not None), [])
+
+    def _fallback(self, fallback: Fallback) -> ComponentClient | None:
+        client = self.find(fallback.component)
+        if client is None:
+            return None
+        instances = partial(self._table.instances, fallback.component)
+        return ComponentClient(client.record, instances, self._caller, fallback.parameters)
 
     async def find_component(self, component_id: str) -> ComponentClient | None:
         """`find` while the picture is current, else what the control plane answers.
@@ -218,15 +175,15 @@ class Discovery:
 
     async def find_components_by_capability(self, capability: str) -> list[ComponentClient]:
         """`find_by_capability` while the picture is current, else what the control plane answers; raises as above."""
-        if self._current or await self._becomes_current():
-            return self._table.offering(capability)
+        if await self._knows_who_serves(ASK_TIMEOUT):
+            return self.find_by_capability(capability)
         try:
-            records = await ask_capability(self._http, capability)
+            serving = await ask_serving(self._http, capability)
         except TransportError:
             if not self._complete:
                 raise
-            return self._table.offering(capability)
-        return grouped(records, self._caller)
+            return self.find_by_capability(capability)
+        return serving.clients(self._caller)
 
     async def call_api(self, component_id: str, path: str, method: str = "GET", data: object = None, **how: Any) -> Any:
         """Find the component and call it; *how* is what `ComponentClient.call_api` takes, and errors are its errors.
@@ -240,6 +197,37 @@ class Discovery:
                 raise ComponentNotFoundError(component_id)
             client = ComponentClient(records[0], lambda: records, self._caller)
         return await client.call_api(path, method, data, **how)
+
+    async def call_capability(
+        self, capability: str, path: str, method: str = "GET", data: object = None, **how: Any
+    ) -> Any:
+        """Call whoever serves *capability*, and when that fails those who stand in; see `capability_calls`.
+
+        *how* is what `ComponentClient.call_api` takes. Raises NoFallbackAvailableError, and what is reported about the
+        request; TransportError while there never was a picture, and InvalidIdError.
+        """
+        check_id(capability, "/capability", dots=True)
+        limit: float = how.pop("timeout", None) or CALL_TIMEOUT
+        call = described(path, method, data, **how)
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + limit
+        if not await self._knows_who_serves(min(limit, ASK_TIMEOUT)) and not self._complete:
+            raise TransportError(self._control_plane.url, "no answer yet")
+        chain = self._fallbacks.of(capability)
+        besides = frozenset(one.component for one in chain)
+        primary = Candidate(capability, lambda: self._table.capable(capability, besides))
+        behind = [
+            Candidate(one.component, partial(self._table.instances, one.component), one.parameters) for one in chain
+        ]
+        return await call_in_turn(self._caller, capability, [primary, *behind], call, deadline - clock())
+
+    async def _knows_who_serves(self, timeout: float) -> bool:
+        """True when the picture is current, and the fallbacks are known. Waits for the first ones only."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                if self._current or await self._becomes_current():
+                    await self._fallbacks.known()
+        return self._current
 
     async def _becomes_current(self) -> bool:
         if not self._told.is_set():
@@ -264,11 +252,19 @@ class Discovery:
         match event:
             case Change(revision=revision):
                 self._table.apply(event)
+                self.breakers.observed(event.record, gone=event.kind == "deregistered")
                 self._revision = revision
                 return
             case Snapshot(revision=revision, records=records):
-                self._table.replace(records)
+                gone, new = self._table.replace(records)
+                for record in gone:
+                    self.breakers.observed(record, gone=True)
+                for record in new:
+                    self.breakers.observed(record)
                 self._revision, self._complete = revision, True
+            case CallSettings(value=value):
+                self._fallbacks.learn(value)
+                return
             case Lost():
                 self._lose()
                 self._told.set()
@@ -285,40 +281,3 @@ class Discovery:
 def open_discovery() -> Discovery | None:
     """The discovery that is open in this event loop; the first, if there are several."""
     return _OPEN.get(asyncio.get_running_loop())
-
-
-def grouped(records: Iterable[ComponentRecord], shared: Caller | None = None) -> list[ComponentClient]:
-    """One client for each component among the usable *records*, in their order."""
-    by_id: dict[str, list[ComponentRecord]] = {}
-    for record in records:
-        by_id.setdefault(record.component_id, []).append(record)
-    return [ComponentClient(each[0], _constant(each), shared) for each in by_id.values()]
-
-
-def _constant(records: list[ComponentRecord]) -> Any:
-    return lambda: records
-
-
-async def ask_instances(client: HttpClient, component_id: str) -> list[ComponentRecord]:
-    """All instances of a component, as the control plane knows them now; empty for one that it does not know.
-
-    Raises InvalidIdError.
-    """
-    check_id(component_id)
-    try:
-        found: Mapping[str, Any] = await client.request(
-            "GET", f"/api/components/{quote(component_id, safe='')}/instances"
-        )
-    except ComponentNotFoundError:
-        return []
-    return msgspec.convert(found["items"], list[ComponentRecord])
-
-
-async def ask_capability(client: HttpClient, capability: str) -> list[ComponentRecord]:
-    """The instances that can be used for *capability*, READY ones first, as the control plane knows them now.
-
-    Raises InvalidIdError.
-    """
-    check_id(capability, "/capability", dots=True)
-    found = await client.request("GET", f"/api/capabilities/{quote(capability, safe='')}/components")
-    return msgspec.convert(found["items"], list[ComponentRecord])

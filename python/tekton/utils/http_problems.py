@@ -27,6 +27,8 @@ def error_from_answer(status: int, body: bytes) -> TektonError:
     error = _rebuilt(code, detail, document) or ProblemError(status, code, detail)
     error.args = (detail,)
     error.hint = hint or error.hint
+    if document.get("relayed") is True:
+        error.relayed = True
     return error
 
 

@@ -3,11 +3,14 @@
 A request may be sent again when the server has certainly not seen it, or when seeing it twice does no harm: by its
 method, or because it has an `Idempotency-Key`, by which the server knows it again. Delays have full jitter (a random
 time up to a limit that doubles), so that callers who failed together do not come back together. A budget keeps retries
-a small part of all requests: when most fail, sending them again only adds to the load.
+a small part of all requests: when most fail, sending them again only adds to the load. For the same reason one layer
+alone retries: what runs inside an attempt that may be made again (`one_layer`) finds every budget empty.
 """
 
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
@@ -17,6 +20,19 @@ KEY_HEADER = "Idempotency-Key"
 
 PASSING = frozenset({502, 503, 504})
 """Statuses that tell of the moment rather than of the request."""
+
+
+_covered: ContextVar[bool] = ContextVar("tekton_retried", default=False)
+
+
+@contextmanager
+def one_layer() -> Iterator[None]:
+    """An attempt that is made again by whoever makes it, so that nothing inside it has to be."""
+    token = _covered.set(True)
+    try:
+        yield
+    finally:
+        _covered.reset(token)
 
 
 def is_harmless(method: str, headers: Mapping[str, str] | None) -> bool:
@@ -48,8 +64,8 @@ class Retries:
         self._saved = min(self.savings, self._saved + self.share)
 
     def spend(self) -> bool:
-        """Take one retry from the budget; False when it has none."""
-        if self._saved < 1:
+        """Take one retry from the budget; False when it has none, or when an outer layer retries."""
+        if self._saved < 1 or _covered.get():
             return False
         self._saved -= 1
         return True

@@ -30,7 +30,9 @@ from tekton.utils.config_schema import (
     CONTROL_PLANE,
     DEFAULT_PORTS,
     SETTINGS,
+    BreakerSpec,
     DependencySpec,
+    FallbackSpec,
     ProbeSpec,
     RestartSpec,
     RoleSpec,
@@ -41,14 +43,17 @@ from tekton.utils.config_values import InvalidValueError
 from tekton.utils.redaction import REDACTED, is_secret_name, redact, redact_json
 from tekton.utils.tekton_errors import ConfigurationError, Mistake
 from tekton.utils.tekton_ids import did_you_mean
+from tekton.utils.trace_context import TraceContext, parse
 
 __all__ = [
     "DEFAULT_PORTS",
     "SETTINGS",
+    "BreakerSpec",
     "ComponentEnvironment",
     "ComponentSpec",
     "ConfigFiles",
     "DependencySpec",
+    "FallbackSpec",
     "ProbeSpec",
     "RestartSpec",
     "RoleSpec",
@@ -61,6 +66,7 @@ __all__ = [
     "environment_secrets",
     "guard_descriptor",
     "json_schema",
+    "telemetry_variables",
 ]
 
 
@@ -77,7 +83,8 @@ class TektonConfig:
     """The complete configuration. Durations are in seconds; docs/reference/configuration.md says what each means.
 
     `ports` has every known component, the control plane as `tekton` and `tekton_core`. `dependencies` joins
-    components.json and dependencies.json and may name components that are not supervised. `roles` are those of
+    components.json and dependencies.json and may name components that are not supervised. `fallbacks` are, by
+    capability, those who stand in for the components that offer it, the first one to ask first. `roles` are those of
     security.json, `principals` the roles that it binds to subjects. `sources` tells where each setting, port
     (`ports.hermes`) and component (`components.hermes`) was set: `default`, `file:line`, `env NAME` or `command line`.
     """
@@ -110,7 +117,15 @@ class TektonConfig:
     enable_metrics: bool
     metrics_port: int | None
     collection_interval: float
+    thresholds_cpu_percent: float
+    thresholds_memory_percent: float
+    thresholds_disk_percent: float
+    thresholds_gpu_memory_percent: float
+    trace_ratio: float
+    otlp_endpoint: str | None
     stall_threshold: float
+    history_age: float
+    history_size: int | str
     startup_timeout: float
     heartbeat_interval: float
     heartbeat_timeout: float
@@ -121,6 +136,7 @@ class TektonConfig:
     ports: dict[str, int]
     roles: dict[str, RoleSpec]
     principals: dict[str, tuple[str, ...]]
+    fallbacks: dict[str, tuple[FallbackSpec, ...]] = dataclasses.field(default_factory=dict)
     sources: dict[str, str] = dataclasses.field(repr=False)
     files: ConfigFiles
     secrets: frozenset[str] = dataclasses.field(repr=False)
@@ -148,6 +164,7 @@ class TektonConfig:
             **settings,
             components=loaded.components,
             dependencies=loaded.dependencies,
+            fallbacks=loaded.fallbacks,
             ports=loaded.ports,
             roles=loaded.roles,
             principals=loaded.principals,
@@ -200,7 +217,8 @@ class ComponentEnvironment:
     """What a component is told by the environment it runs in.
 
     `url` is always usable, and `url_given` when TEKTON_URL says so; the rest is None for a process that Tekton did not
-    start. `socket` is the control plane's Unix socket, `port` the one to listen on.
+    start. `socket` is the control plane's Unix socket, `port` the one to listen on. `trace` is that of the start, and
+    `trace_ratio` the share of traces that is recorded.
     """
 
     url: str
@@ -210,6 +228,8 @@ class ComponentEnvironment:
     instance_uuid: str | None = None
     port: int | None = None
     url_given: bool = False
+    trace: TraceContext | None = None
+    trace_ratio: float = 1.0
 
     def credential(self) -> str | None:
         """The secret in the credential file, None without one. Raises `ConfigurationError` if it cannot be read."""
@@ -223,7 +243,8 @@ class ComponentEnvironment:
 
 
 def component_environment(environ: Mapping[str, str] | None = None) -> ComponentEnvironment:
-    """Read TEKTON_URL, TEKTON_SOCKET, TEKTON_CREDENTIAL_FILE, TEKTON_COMPONENT_ID, TEKTON_INSTANCE_UUID and PORT.
+    """Read TEKTON_URL, TEKTON_SOCKET, TEKTON_CREDENTIAL_FILE, TEKTON_COMPONENT_ID, TEKTON_INSTANCE_UUID, PORT,
+    TRACEPARENT and TRACESTATE, OTEL_TRACES_SAMPLER_ARG and OTEL_SDK_DISABLED.
 
     Without TEKTON_URL the control plane is expected on this machine, at TEKTON_PORT or 8010.
     """
@@ -238,7 +259,26 @@ def component_environment(environ: Mapping[str, str] | None = None) -> Component
         instance_uuid=environment_text(environ, "TEKTON_INSTANCE_UUID"),
         port=_port(environ, "PORT"),
         url_given=environment_text(environ, "TEKTON_URL") is not None,
+        trace=parse(environment_text(environ, "TRACEPARENT"), environment_text(environ, "TRACESTATE")),
+        trace_ratio=_trace_ratio(environ),
     )
+
+
+def _trace_ratio(environ: Mapping[str, str]) -> float:
+    # OpenTelemetry's variables, which others than us may have set: what makes no sense there is as if it were not.
+    if (environment_text(environ, "OTEL_SDK_DISABLED") or "").lower() == "true":
+        return 0.0
+    try:
+        ratio = float(environment_text(environ, "OTEL_TRACES_SAMPLER_ARG") or "1")
+    except ValueError:
+        return 1.0
+    return ratio if 0.0 <= ratio <= 1.0 else 1.0
+
+
+def telemetry_variables(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """OpenTelemetry's variables that are set, and that components inherit."""
+    environ = os.environ if environ is None else environ
+    return {name: value for name, value in environ.items() if name.startswith("OTEL_")}
 
 
 def guard_descriptor(environ: Mapping[str, str] | None = None) -> int | None:

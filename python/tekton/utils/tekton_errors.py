@@ -32,6 +32,17 @@
     ├── TransportError                url, reason: the control plane or a component could not be reached
     │   ├── NoUsableInstanceError     component_id, instances
     │   └── AllInstancesFailedError   component_id, causes
+    ├── DegradationError
+    │   ├── CircuitOpenError          component_id, state, retry_after: calls are kept away from what keeps failing
+    │   ├── BulkheadFullError         component_id, limit, waiting
+    │   ├── CallTimeoutError          component_id, timeout
+    │   ├── NoFallbackAvailableError  capability, reasons, causes
+    │   └── FallbackCycleError        capability, cycle
+    ├── HistoryUnknownError           at, since: nothing is known of that time
+    ├── MetricError
+    │   ├── InvalidMetricError        metric, problem
+    │   ├── MetricExistsError         metric, other
+    │   └── MetricNotFoundError       metric, nearest
     ├── IdempotencyError
     │   ├── InvalidIdempotencyKeyError
     │   ├── IdempotencyKeyReusedError
@@ -43,6 +54,7 @@
     ├── KeyLimitError                 subject, limit
     ├── KeyRotationError
     ├── ApiKeyNotFoundError           key_id
+    ├── TraceNotFoundError            trace_id
     └── ProblemError                  status, code: an HTTP API refused for a reason that has no class here
 
 This module imports nothing of Tekton, so that every layer (the native extension included) can raise from
@@ -50,15 +62,19 @@ the same tree. An error carries fields and builds its own sentence; `code` is th
 documents, exit codes and `docs/reference/errors.md` use, `hint` the next thing to try.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 
 class TektonError(Exception):
-    """Base of every error that Tekton raises on purpose."""
+    """Base of every error that Tekton raises on purpose.
+
+    `relayed` marks what another component has answered to a call of ours: whoever gets it from us need not try again.
+    """
 
     code: str = "internal"
     hint: str | None = None
+    relayed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +258,18 @@ class CursorExpiredError(RegistryError):
 
     code = "cursor_expired"
     hint = "list again without the cursor"
+
+
+class HistoryUnknownError(TektonError):
+    """Nothing is known (any more) of what was at a time. `at` and `since`, from when on it is, are in UTC."""
+
+    code = "history_unknown"
+    hint = "ask about a later time; tekton.monitoring.history_age and history_size say how long telemetry is kept"
+
+    def __init__(self, at: str, since: str) -> None:
+        self.at = at
+        self.since = since
+        super().__init__(f"nothing is known of {at}: there is data since {since}")
 
 
 class StorageError(TektonError):
@@ -439,6 +467,132 @@ class AllInstancesFailedError(TransportError):
         super().__init__(component_id, f"every attempt failed: {'; '.join(self.causes)}")
 
 
+class DegradationError(TektonError):
+    """Base of what keeps a call from a component that fails, or from which there is nothing to fall back to."""
+
+    code = "degradation"
+
+
+class CircuitOpenError(DegradationError):
+    """A component keeps failing, so it is not called now. Nothing was sent.
+
+    `state` is that of its circuit breaker, `retry_after` the seconds until it is tried again; None while somebody
+    holds the breaker open.
+    """
+
+    code = "circuit_open"
+
+    def __init__(self, component_id: str, state: str = "open", retry_after: float | None = None) -> None:
+        self.component_id = component_id
+        self.state = state
+        self.retry_after = retry_after
+        again = "" if retry_after is None else f", tried again in {retry_after:.3g} s"
+        super().__init__(f"{component_id}: circuit {state.replace('_', ' ')}{again}")
+
+
+class BulkheadFullError(DegradationError):
+    """As many calls of a component run (`limit`) and wait (`waiting`) as may. Nothing was sent."""
+
+    code = "bulkhead_full"
+    hint = "call it less often at once, or allow more calls"
+
+    def __init__(self, component_id: str, limit: int, waiting: int = 0) -> None:
+        self.component_id = component_id
+        self.limit = limit
+        self.waiting = waiting
+        super().__init__(f"{component_id}: {limit} calls run already" + (f", {waiting} wait" if waiting else ""))
+
+
+class CallTimeoutError(DegradationError):
+    """A call was not over within its time, in seconds. It may have been carried out."""
+
+    code = "call_timeout"
+
+    def __init__(self, component_id: str, timeout: float) -> None:
+        self.component_id = component_id
+        self.timeout = timeout
+        super().__init__(f"{component_id}: no answer within {timeout:.3g} s")
+
+
+class NoFallbackAvailableError(DegradationError):
+    """Neither the component that was to be called nor any of its fallbacks has done it.
+
+    `reasons` says of each component why not, in the order in which they were tried. `causes` are the errors
+    themselves; they stay in the process.
+    """
+
+    code = "no_fallback"
+
+    def __init__(
+        self, capability: str, reasons: Mapping[str, str], causes: Mapping[str, BaseException] | None = None
+    ) -> None:
+        self.capability = capability
+        self.reasons = dict(reasons)
+        self._causes = dict(causes or {})
+        super().__init__(f"nothing provides {capability}: {'; '.join(self.reasons.values()) or 'nobody was tried'}")
+
+    @property
+    def causes(self) -> Mapping[str, BaseException]:
+        """Component -> what it failed with; empty where the error has come over HTTP."""
+        return self._causes
+
+
+class FallbackCycleError(DegradationError):
+    """A fallback would lead back to the component that it stands in for. It was not registered.
+
+    `cycle` names the components, the first one again at the end.
+    """
+
+    code = "fallback_cycle"
+
+    def __init__(self, capability: str, cycle: Sequence[str]) -> None:
+        self.capability = capability
+        self.cycle = list(cycle)
+        super().__init__(f"fallbacks for {capability} go in a circle: {' -> '.join(self.cycle)}")
+
+
+class MetricError(TektonError):
+    """Base of what is refused about a metric. Nothing was changed."""
+
+    code = "metric"
+
+
+class InvalidMetricError(MetricError):
+    """A metric cannot be declared so, or its value or labels cannot be recorded."""
+
+    code = "invalid_metric"
+
+    def __init__(self, metric: str, problem: str) -> None:
+        self.metric = metric
+        self.problem = problem
+        super().__init__(f"metric {metric!r}: {problem}")
+
+
+class MetricExistsError(MetricError):
+    """Another metric has the name already, or exposes samples under the same name."""
+
+    code = "metric_exists"
+
+    def __init__(self, metric: str, other: str) -> None:
+        self.metric = metric
+        self.other = other
+        what = "otherwise" if metric == other else f"as {other!r}, or with samples of the same name"
+        super().__init__(f"metric {metric!r} is declared already, {what}")
+
+
+class MetricNotFoundError(MetricError):
+    """There is no such metric."""
+
+    code = "metric_not_found"
+
+    def __init__(self, metric: str, nearest: str | None = None) -> None:
+        self.metric = metric
+        self.nearest = nearest
+        if nearest:
+            self.hint = f"did you mean {nearest!r}?"
+        super().__init__(f"no metric {metric!r}")
+
+
 class IdempotencyError(TektonError):
     """Base of what is answered because of the `Idempotency-Key` of a request. The request was not carried out now."""
 
@@ -545,6 +699,17 @@ class KeyRotationError(TektonError):
 
     code = "key_rotation"
     hint = "a secret is replaced where it is set, for all at once; without one, Tekton makes keys that rotate"
+
+
+class TraceNotFoundError(TektonError):
+    """No span of that trace is kept: there never was one, or it has been forgotten."""
+
+    code = "trace_not_found"
+    hint = "tekton trace ls"
+
+    def __init__(self, trace_id: str) -> None:
+        self.trace_id = trace_id
+        super().__init__(f"no trace {trace_id[:64]!r}")
 
 
 class ApiKeyNotFoundError(TektonError):

@@ -9,7 +9,7 @@ Refusals arrive as the errors of `tekton.utils.tekton_errors`, everything that k
 `TransportError`: `NotConnectedError` when the server has certainly not seen the request. Connections are kept open for
 a moment and used again. A request is sent once, unless the client has `Retries`; they never send twice what may have
 arrived and is not idempotent, by its method or by an `Idempotency-Key`. Redirects are not followed and cookies not
-kept: a credential goes only where it was sent.
+kept: a credential goes only where it was sent. A request made in the course of a trace says so (`traceparent`).
 """
 
 import asyncio
@@ -22,6 +22,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
+from tekton.core.tracing.tracer import OpenSpan, Unrecorded, span
 from tekton.utils.http_problems import error_from_answer
 from tekton.utils.random_uuid import random_uuid
 from tekton.utils.retries import KEY_HEADER, PASSING, Retries, is_harmless
@@ -29,6 +30,7 @@ from tekton.utils.server_sent_events import EventStreamParser, EventTooLargeErro
 from tekton.utils.tekton_config import component_base_url
 from tekton.utils.tekton_errors import ConfigurationError, Mistake, TransportError
 from tekton.utils.tekton_ids import did_you_mean
+from tekton.utils.trace_context import CURRENT
 
 if TYPE_CHECKING:
     import aiohttp
@@ -39,6 +41,7 @@ _KINDS = {"api": False, "ws": True, "events": False}
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
 _PIECE = 64 * 1024
 _REFUSED = 401
+_BAD_REQUEST = 400
 _CONFLICT = 409
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -206,13 +209,14 @@ class HttpClient:
             await asyncio.sleep(delay)
 
     async def _send(self, method: str, url: str, body: bytes | None, headers: dict[str, str], limit: float) -> Answer:
-        with translated(url, limit):
+        with span(method, "client") as made, translated(url, limit):
             async with (
                 asyncio.timeout(limit),
                 self._connections.session().request(
-                    method, url, data=body, headers=headers, allow_redirects=False
+                    method, url, data=body, headers=_in_trace(headers), allow_redirects=False
                 ) as response,
             ):
+                _note(made, method, response)
                 received = await _read(response, url, self._max_answer)
                 return Answer(
                     response.status, {name.lower(): text for name, text in response.headers.items()}, received
@@ -290,6 +294,27 @@ class _Connections:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+
+
+def _in_trace(headers: dict[str, str]) -> dict[str, str]:
+    """*headers*, and that of the trace to which the request belongs, if any."""
+    context = CURRENT.get()
+    return headers if context is None else {**headers, **context.headers()}
+
+
+def _note(made: OpenSpan | Unrecorded, method: str, response: "aiohttp.ClientResponse") -> None:
+    if made.recorded:
+        made.put(
+            {
+                "http.request.method": method,
+                "http.response.status_code": response.status,
+                "server.address": response.url.host or "",
+                "server.port": response.url.port or 0,
+                "url.path": response.url.path,
+            }
+        )
+        if response.status >= _BAD_REQUEST:
+            made.fail(f"answered with {response.status}")
 
 
 def _patience(silence: float | None) -> "aiohttp.ClientTimeout":

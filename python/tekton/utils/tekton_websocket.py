@@ -8,7 +8,8 @@
 
 When the connection is lost the client connects again, with growing, jittered delays, and resumes after the last
 change that it has seen; nothing is missed or repeated. Only when the server no longer knows that position does
-another snapshot come. `follow` tells of the connection as well: `Lost`, and `Resumed` when it is there again.
+another snapshot come. `follow` tells of the connection as well: `Lost`, and `Resumed` when it is there again; and what
+callers go by, at the beginning and when it has changed: `CallSettings`.
 
 There is no queue that could grow: a frame is read when the one before has been dealt with, and what is not read waits
 at the server, as a position in its log. Who is so slow that the log has moved on gets another snapshot.
@@ -17,7 +18,7 @@ at the server, as a position in its log. Who is so slow that the log has moved o
 import asyncio
 import logging
 import random
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -27,11 +28,12 @@ import msgspec
 from tekton.core.lifecycle import Change, ComponentRecord
 from tekton.utils.control_plane import ControlPlane
 from tekton.utils.tekton_errors import ProblemError, TransportError
+from tekton.utils.trace_context import CURRENT
 
 if TYPE_CHECKING:
     import aiohttp
 
-__all__ = ["Lost", "Resumed", "Snapshot", "WebSocketClient"]
+__all__ = ["CallSettings", "Lost", "Resumed", "Snapshot", "WebSocketClient"]
 
 _logger = logging.getLogger("tekton.websocket")
 
@@ -42,6 +44,8 @@ CONNECT_TIMEOUT = 10.0
 BACKOFF = (0.25, 15.0)
 _MAX_FRAME = 64 * 1024 * 1024
 _REFUSED = 401
+_COMPONENTS, _CALL_SETTINGS = 1, 2
+_CALL_SETTINGS_TOPIC = "call_settings"
 
 
 class Snapshot(NamedTuple):
@@ -59,6 +63,15 @@ class Lost(NamedTuple):
 
 class Resumed(NamedTuple):
     """The connection is there again; nothing has changed since the last event but what follows now."""
+
+
+class CallSettings(NamedTuple):
+    """The newest value of the topic `call_settings`; None from a server that does not tell us."""
+
+    value: Any
+
+
+Event = Snapshot | Change | Lost | Resumed | CallSettings
 
 
 class WebSocketClient:
@@ -99,10 +112,10 @@ class WebSocketClient:
                 if isinstance(event, Snapshot | Change):
                     yield event
 
-    async def follow(self, since: int | None = None) -> AsyncGenerator[Snapshot | Change | Lost | Resumed, None]:
+    async def follow(self, since: int | None = None) -> AsyncGenerator[Event, None]:
         """Like `watch`, and what becomes of the connection: `Lost` after each that ended or failed to come about.
 
-        The first event on a new one is a `Snapshot` or `Resumed`.
+        The first event on a new one, but for `CallSettings`, is a `Snapshot` or `Resumed`.
         """
         failures = 0
         while True:
@@ -110,7 +123,7 @@ class WebSocketClient:
                 async with aclosing(self._connected(since)) as events:
                     async for event in events:
                         failures = 0
-                        if not isinstance(event, Resumed):
+                        if isinstance(event, Snapshot | Change):
                             since = event.revision
                         yield event
             except TransportError as error:
@@ -128,35 +141,36 @@ class WebSocketClient:
         limit = min(BACKOFF[1], BACKOFF[0] * 2**failures)
         return self._random.uniform(limit / 2, limit)
 
-    async def _connected(self, since: int | None) -> AsyncGenerator[Snapshot | Change | Resumed, None]:
+    async def _connected(self, since: int | None) -> AsyncGenerator[Snapshot | Change | Resumed | CallSettings, None]:
         """What one connection brings. Raises TransportError when it ends."""
         resumes = since is not None
         async with aclosing(self._frames(since)) as frames:
             async for frame in frames:
-                match frame.get("t"):
-                    case "reset":
+                match frame:
+                    case {"id": number} if number == _CALL_SETTINGS:
+                        yield CallSettings(frame.get("data"))
+                    case {"t": "reset"}:
                         resumes = False
-                    case "pong" if resumes:
+                    case {"t": "pong"} if resumes:
                         resumes = False
                         yield Resumed()
-                    case "snap":
-                        yield Snapshot(frame["seq"], msgspec.convert(frame["data"], list[ComponentRecord]))
-                    case "delta":
-                        yield msgspec.convert(frame["data"], Change)
-                    case "error":
+                    case {"t": "snap" | "delta"}:
+                        yield _news(frame)
+                    case {"t": "error"}:
                         raise ProblemError(400, frame["code"], frame["detail"])
-                if frame.get("op") == "bye":
-                    raise _GoodbyeError(self._url, float(frame["retry"]))
+                    case {"op": "bye"}:
+                        raise _GoodbyeError(self._url, float(frame["retry"]))
 
     async def _frames(self, since: int | None) -> AsyncGenerator[dict[str, Any], None]:
         import aiohttp
 
-        subscription = msgspec.json.encode({"op": "sub", "id": 1, "topic": "components", "since": since})
+        settings = {"op": "sub", "id": _CALL_SETTINGS, "topic": _CALL_SETTINGS_TOPIC}
+        components = {"op": "sub", "id": _COMPONENTS, "topic": "components", "since": since}
         # Answered after the subscription has been accepted or refused: a quiet one shows that it is there.
         try:
             async with await self._connect() as socket:
-                await socket.send_str(subscription.decode())
-                await socket.send_str('{"op":"ping"}')
+                for operation in (settings, components, {"op": "ping"}):
+                    await socket.send_str(msgspec.json.encode(operation).decode())
                 while True:
                     message = await socket.receive(SILENCE)
                     if message.type is not aiohttp.WSMsgType.TEXT:
@@ -173,6 +187,8 @@ class WebSocketClient:
         if self._session is None:
             raise TransportError(self._url, "the client is not open")
         headers = {} if self._credential is None else {"Authorization": f"Bearer {self._credential}"}
+        if (context := CURRENT.get()) is not None:
+            headers |= context.headers()
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 return await self._session.ws_connect(self._url, headers=headers, max_msg_size=_MAX_FRAME)
@@ -199,6 +215,12 @@ class WebSocketClient:
         if plane.socket is not None:
             return aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(plane.socket)))
         return aiohttp.ClientSession()
+
+
+def _news(frame: Mapping[str, Any]) -> Snapshot | Change:
+    if frame["t"] == "delta":
+        return msgspec.convert(frame["data"], Change)
+    return Snapshot(frame["seq"], msgspec.convert(frame["data"], list[ComponentRecord]))
 
 
 class _GoodbyeError(TransportError):

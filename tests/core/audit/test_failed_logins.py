@@ -35,6 +35,7 @@ async def test_refusals_of_a_minute_are_one_entry_for_each_address_and_reason(re
         ("anonymous", "2001:db8::1", "refused", "has expired"),
         ("anonymous", "", "refused", "is not known"),
     ]
+    assert failed.total == 6
 
 
 @pytest.mark.parametrize(

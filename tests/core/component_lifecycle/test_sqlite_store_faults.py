@@ -207,6 +207,7 @@ def test_a_witness_without_room_may_lag_behind(
     assert [record.getMessage().partition(":")[0] for record in caplog.records] == [
         "the witness of revision 2 could not be written"
     ]
+    assert store.unwitnessed == 1
     store.close()
     assert reopened(data) == [2, 1]
 

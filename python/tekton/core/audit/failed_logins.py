@@ -7,6 +7,7 @@ is counted together.
 import asyncio
 import logging
 from collections import Counter
+from typing import Literal
 
 from tekton.background import BackgroundTask
 from tekton.core.attribution import Attribution
@@ -18,6 +19,15 @@ INTERVAL = 60.0
 
 _REST = ("", "too many addresses to tell apart")
 
+Kind = Literal["expired", "revoked", "unknown", "malformed"]
+"""What was the matter with a credential: it was valid once, it was taken back, it is none of ours, or it is none."""
+
+_KINDS: tuple[tuple[Kind, tuple[str, ...]], ...] = (
+    ("expired", ("expired",)),
+    ("revoked", ("revoked", "barred")),
+    ("unknown", ("of ours", "PyJWT", "another issuer", "somebody else")),
+)
+
 _logger = logging.getLogger("tekton.audit")
 
 
@@ -25,6 +35,10 @@ class FailedLogins:
     """Counts refused credentials, and enters them in *log* every minute, and when it stops."""
 
     def __init__(self, log: AuditLog, interval: float = INTERVAL) -> None:
+        self.total = 0
+        """Refusals, all told."""
+        self.kinds: Counter[Kind] = Counter()
+        """The same by what was the matter."""
         self._log = log
         self._interval = interval
         self._counts: Counter[tuple[str, str]] = Counter()
@@ -41,6 +55,8 @@ class FailedLogins:
 
     def note(self, address: str, reason: str) -> None:
         """Count one refusal. *address* is that of the peer; its port does not matter. The first is logged at once."""
+        self.total += 1
+        self.kinds[kind_of(reason)] += 1
         pair = (_without_port(address), reason)
         if pair not in self._counts and _REST not in self._counts:
             _logger.info("a credential from %s was refused: %s", address or "the Unix socket", reason)
@@ -67,6 +83,11 @@ class FailedLogins:
         while True:
             await asyncio.sleep(self._interval)
             await self.enter()
+
+
+def kind_of(reason: str) -> Kind:
+    """What was the matter with a credential that was refused for *reason*."""
+    return next((kind for kind, words in _KINDS if any(word in reason for word in words)), "malformed")
 
 
 def _without_port(address: str) -> str:

@@ -104,10 +104,17 @@ class HeadKeeper:
         self._sign = sign
         self._clock = clock
         self._interval = interval
+        self.signed_at = clock.time()
+        """When the newest head was signed, in wall-clock seconds; as long as none was, when we began."""
         self._last = AuditHead(0, b"")
         self._failed = False
         self._stopping = asyncio.Event()
         self._task = BackgroundTask("audit heads")
+
+    @property
+    def unsigned(self) -> int:
+        """How many entries came after the newest head, as far as we know."""
+        return self._log.head.seq - self._last.seq
 
     def start(self) -> None:
         """Begin, with a head of what is there."""
@@ -133,7 +140,7 @@ class HeadKeeper:
         except OSError as error:
             self._report(f"{self._file.path}: {error.strerror or error}")
             return
-        self._last, self._failed = head, False
+        self._last, self._failed, self.signed_at = head, False, signed.at
         try:
             await self._log.trim(head.seq)
         except StorageError as error:

@@ -74,6 +74,7 @@ class Effect:
         """Enter the outcome, without waiting for the disk. The first call counts."""
         if not self._concluded:
             self._concluded = True
+            self._log.open_intents -= 1
             self._log.note(self._by, self._what, outcome, detail, self.seq)
 
     def fail(self, error: BaseException) -> None:
@@ -97,6 +98,8 @@ class AuditLog:
     """The log that *writer* keeps. *now* is in wall-clock seconds."""
 
     def __init__(self, writer: AuditWriter, now: Now) -> None:
+        self.open_intents = 0
+        """How many of the things that were about to be done have no outcome yet."""
         self._writer = writer
         self._now = now
 
@@ -126,11 +129,13 @@ class AuditLog:
         by = by or current() or TEKTON
         entered = self._writer.audit(draft(self._now(), by, action, target, outcome="intent", detail=detail))
         try:
-            return Effect(self, by, (action, target), await asyncio.shield(entered))
+            effect = Effect(self, by, (action, target), await asyncio.shield(entered))
         except asyncio.CancelledError:
             # It will be in the log, and nobody is left who could do it.
             entered.add_done_callback(partial(self._give_up, by, (action, target)))
             raise
+        self.open_intents += 1
+        return effect
 
     def _give_up(self, by: Attribution, what: tuple[str, str], entered: "asyncio.Future[int]") -> None:
         if not entered.cancelled() and entered.exception() is None:

@@ -17,12 +17,14 @@ All methods run on one event loop at a time; only `_write` and what belongs to t
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from concurrent.futures import Future as WorkerFuture
 from contextlib import suppress
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Literal, NamedTuple, Protocol, TypeVar
 
+from tekton.clock import SYSTEM_CLOCK, Clock
 from tekton.core.attribution import current
 from tekton.core.audit.entry import AuditHead, Draft
 from tekton.core.audit.query import AuditPage, AuditQuery
@@ -33,6 +35,7 @@ from tekton.core.component_lifecycle.store import HistoryEntry, Papers, Registry
 from tekton.core.events import ChangeFeed
 from tekton.core.idempotency import Claim, current_claim
 from tekton.core.lifecycle import Change
+from tekton.core.metrics.tally import Tally
 from tekton.failpoints import reach
 from tekton.utils.tekton_errors import StorageBusyError, StorageError, StorageFullError, StorageUnknownError
 
@@ -42,6 +45,13 @@ RETRY_AFTER = 5.0
 """Seconds after which what the store refused to save is offered to it again, if no command has come before."""
 PAUSE = 0.05
 """Seconds without a batch after which the store tidies up: those who wait for an answer may ask for more at once."""
+BATCH_SIZES = (0, 1, 4, 16, 64, 256, 512)
+BATCH_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+
+
+Refusal = Literal["busy", "full", "locked", "unknown"]
+"""Why a command was refused: too many wait, there is no room, somebody else holds the database, or the store has
+stopped."""
 
 
 class Head(Protocol):
@@ -80,8 +90,22 @@ class CommitQueue:
     down in the end; without one, in a thread of its own.
     """
 
-    def __init__(self, store: RegistryStore, feed: ChangeFeed, head: Head, executor: Executor | None = None) -> None:
+    def __init__(
+        self,
+        store: RegistryStore,
+        feed: ChangeFeed,
+        head: Head,
+        executor: Executor | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self.batch_sizes = Tally(BATCH_SIZES)
+        """Changes of components in each batch that the store has got."""
+        self.batch_seconds = Tally(BATCH_SECONDS)
+        """How long it took to make each batch durable."""
+        self.refused: Counter[Refusal] = Counter()
+        """How many commands were refused, and why."""
         self._store = store
+        self._monotonic = clock.monotonic
         self._feed = feed
         self._head = head
         self._worker = executor or ThreadPoolExecutor(max_workers=1, thread_name_prefix="tekton-store")
@@ -116,7 +140,18 @@ class CommitQueue:
     def admit(self) -> None:
         """Raise StorageBusyError when so much waits for the store that no command can be taken."""
         if self._pending.crowded:
+            self.refused["busy"] += 1
             raise StorageBusyError(len(self._pending))
+
+    @property
+    def waiting(self) -> int:
+        """How many commands and observations wait for the store, those that are with it not counted."""
+        return len(self._pending)
+
+    @property
+    def unwitnessed(self) -> int:
+        """How many batches were stored whose witness could not be written."""
+        return self._store.unwitnessed
 
     def command(self, key: Key, steps: Sequence[Step], before: Sequence[Before]) -> "asyncio.Future[int]":
         """Make *steps* durable and visible; the future is done when both are true.
@@ -303,10 +338,13 @@ class CommitQueue:
 
     def _write(self, changes: list[Change], papers: Papers | None = None) -> AuditHead:
         mutations = [mutation_of(change) for change in changes]
+        began = self._monotonic()
         if papers is None:
             self._store.commit(mutations)
         else:
             self._store.commit(mutations, papers)
+        self.batch_seconds.observe(self._monotonic() - began)
+        self.batch_sizes.observe(len(changes))
         return self._store.audit_head
 
     def _attend(self, flight: _Flight, loop: asyncio.AbstractEventLoop) -> None:
@@ -385,6 +423,7 @@ class CommitQueue:
     def _refuse(self, entries: list[Entry], error: StorageError) -> None:
         """Undo *entries* and what is pending, which all came later."""
         refused = [*entries, *self._pending.take_all()]
+        self.refused[_why(error)] += sum(entry.is_command for entry in refused)
         self._head.undo(before for entry in reversed(refused) for before in entry.before)
         for entry in refused:
             self._leave(entry)
@@ -426,6 +465,12 @@ def _claim() -> Claim | None:
 
 
 _T = TypeVar("_T")
+
+
+def _why(error: StorageError) -> Refusal:
+    if isinstance(error, StorageUnknownError):
+        return "unknown"
+    return "full" if isinstance(error, StorageFullError) else "locked"
 
 
 def _closed() -> StorageError:

@@ -10,6 +10,7 @@ What Tekton asks of SQLite, and why:
 * Until a database has proven sound and ours, nothing is written, not even when it is closed.
 """
 
+import ctypes
 import errno
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -342,7 +343,7 @@ def opening(path: Path) -> Iterator[None]:
     try:
         yield
     except apsw.Error as error:
-        raise _translated(error, path) from error
+        raise translated(error, path) from error
     except OSError as error:
         kind = StorageFullError if error.errno in _NO_ROOM else StorageError
         raise kind(f"{error.filename or path}: {error.strerror}") from error
@@ -395,12 +396,20 @@ def _count_rows(connection: apsw.Connection) -> dict[str, int]:
     return {table: connection.execute(f"SELECT count(*) FROM {table}").get for table in _KEPT_TABLES}
 
 
+def was_removed(connection: apsw.Connection) -> bool:
+    """True when the file behind *connection* has been moved or deleted."""
+    moved = ctypes.c_int(0)
+    connection.file_control("main", apsw.SQLITE_FCNTL_HAS_MOVED, ctypes.addressof(moved))
+    return bool(moved.value)
+
+
 def _detail(error: apsw.Error) -> int:
     code: int = getattr(error, "extendedresult", 0)
     return code
 
 
-def _translated(error: apsw.Error, path: Path) -> StorageError:
+def translated(error: apsw.Error, path: Path) -> StorageError:
+    """What *error* of SQLite means for the database at *path*."""
     if isinstance(error, (apsw.CorruptError, apsw.NotADBError, apsw.SQLError)):
         return StorageCorruptError(str(path), str(error))
     if isinstance(error, apsw.IOError) and _detail(error) in _DAMAGE:

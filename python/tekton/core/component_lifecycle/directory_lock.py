@@ -6,8 +6,10 @@ the owner's process id while the lock is held. Two locks on one directory exclud
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
+from tekton.core.private_files import MODE, tighten
 from tekton.utils.tekton_errors import StorageLockedError
 
 if sys.platform == "win32":
@@ -37,13 +39,15 @@ class DirectoryLock:
 
     def acquire(self) -> None:
         """Take the lock without waiting. Raises StorageLockedError with the owner's pid, or OSError."""
-        fd = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+        fd = os.open(self._path, os.O_RDWR | os.O_CREAT, MODE)
         try:
             _lock(fd)
         except (BlockingIOError, PermissionError) as error:
             owner = _read_pid(fd)
             os.close(fd)
             raise StorageLockedError(str(self._path.parent), owner) from error
+        with suppress(OSError):
+            tighten(self._path)
         os.ftruncate(fd, 0)
         os.write(fd, b"%d\n" % os.getpid())
         self._fd = fd

@@ -15,6 +15,7 @@ A check that does not return is not asked a second time beside itself: that coun
 import asyncio
 import logging
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -163,6 +164,8 @@ class HealthMonitor:
         units: Units,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
+        self.failures: dict[str, Counter[Role]] = {}
+        """By component, how many answers were bad, or did not come."""
         self._registry = registry
         self._units = units
         self._checks = checks
@@ -200,6 +203,11 @@ class HealthMonitor:
         self._dismiss(component_id)
         if self._unlisten is not None:
             self.consider(component_id)
+
+    def forget(self, component_id: str) -> None:
+        """The component is not there any more."""
+        self.replace_checks(component_id)
+        self.failures.pop(component_id, None)
 
     def health(self, component_id: str) -> list[Health]:
         """What the checks of a usable component say; nothing for others."""
@@ -257,6 +265,8 @@ class HealthMonitor:
         # A late answer of an earlier instance says nothing about this one.
         if self._patients.get(patient.unit) is patient:
             now = self._clock.monotonic()
+            if finding is not None:
+                self.failures.setdefault(patient.component_id, Counter())[course.check.role] += 1
             # To restart somebody for one answer would be rash, whoever asks.
             once = strict and course.check.role != "liveness"
             course.note(finding, now, latency=now - began, strict=once)

@@ -76,7 +76,7 @@ class Ledger:
         self.stale_commands = 0
         try:
             self._conclude(store, loaded.open_intents)
-            self.commits = CommitQueue(store, self.feed, self, executor)
+            self.commits = CommitQueue(store, self.feed, self, executor, clock)
             self.audit = AuditLog(self.commits, clock.time)
             self.documents = Documents(loaded.documents, self._change_documents)
             self.keys = IdempotencyKeys(loaded.keys, self.commits, clock.time)

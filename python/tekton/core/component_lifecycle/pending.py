@@ -73,6 +73,12 @@ class Entry:
         for document in documents:
             self.size += len(document.body or b"")
 
+    @property
+    def is_command(self) -> bool:
+        """True for what somebody wants to be done, and is told of when it is refused."""
+        wanted = self.steps or self.documents or self.audit is not None
+        return bool(wanted) and self.fact is None and not self.lasting
+
     def new_caller(self) -> "asyncio.Future[int]":
         """A future that is done when the entry is published, and fails when it is refused.
 

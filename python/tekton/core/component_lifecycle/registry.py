@@ -6,7 +6,7 @@ twin (`register`, `set_state`, `make_ready`, `deregister`).
 """
 
 import weakref
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Mapping
 from concurrent.futures import Executor
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +15,7 @@ from typing import NamedTuple, Self
 from tekton import _native
 from tekton.clock import SYSTEM_CLOCK, Clock
 from tekton.core.audit.log import AuditLog
-from tekton.core.component_lifecycle.commit import CommitQueue
+from tekton.core.component_lifecycle.commit import CommitQueue, Refusal
 from tekton.core.component_lifecycle.documents import Documents
 from tekton.core.component_lifecycle.ledger import Ledger, Predicate, Replaces, UndoListener
 from tekton.core.component_lifecycle.steps import Step
@@ -24,6 +24,7 @@ from tekton.core.component_lifecycle.view import Filter, Page
 from tekton.core.events import ChangeFeed
 from tekton.core.idempotency import IdempotencyKeys
 from tekton.core.lifecycle import ComponentRecord, ComponentRegistration, ComponentState
+from tekton.core.metrics.tally import Tally
 from tekton.core.waiting import waiting_for
 from tekton.utils.tekton_errors import InvalidRegistrationError, RegistryError, StorageError
 
@@ -152,6 +153,31 @@ class ComponentRegistry:
     def storage_full(self) -> bool:
         """True while the store refuses commands for want of space."""
         return self._ledger.commits.full
+
+    @property
+    def batch_sizes(self) -> Tally:
+        """Changes in each batch that the store has got."""
+        return self._ledger.commits.batch_sizes
+
+    @property
+    def batch_seconds(self) -> Tally:
+        """How long it took to make each batch durable."""
+        return self._ledger.commits.batch_seconds
+
+    @property
+    def refused_commands(self) -> Mapping[Refusal, int]:
+        """How many commands the store has refused, and why."""
+        return self._ledger.commits.refused
+
+    @property
+    def waiting_commands(self) -> int:
+        """How many commands and observations wait for the store."""
+        return self._ledger.commits.waiting
+
+    @property
+    def unwitnessed(self) -> int:
+        """How many batches were stored whose witness could not be written."""
+        return self._ledger.commits.unwitnessed
 
     @property
     def stale_commands(self) -> int:

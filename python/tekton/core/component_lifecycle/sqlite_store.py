@@ -16,7 +16,6 @@ Rules of this file:
   what it did not write.
 """
 
-import ctypes
 import errno
 import logging
 import os
@@ -47,6 +46,7 @@ from tekton.core.component_lifecycle.store import (
 )
 from tekton.core.component_lifecycle.witness import ORIGIN, Mark, Witness, sync_directory, verify
 from tekton.core.idempotency import KnownKey
+from tekton.core.private_files import make_private
 from tekton.failpoints import reach
 from tekton.utils.tekton_errors import StorageError, StorageFullError, StorageUnknownError
 
@@ -108,6 +108,7 @@ class SqliteStore:
         vfs: str = database.CHECKSUM_VFS,
         migrations: Sequence[str] = database.MIGRATIONS,
     ) -> None:
+        self.unwitnessed = 0
         self._directory = data_dir
         self._path = data_dir / "tekton.db"
         self._history_limit = history_limit
@@ -211,6 +212,10 @@ class SqliteStore:
     def _open(self) -> Loaded:
         self._failure = None
         witnessed = self._witness.newest()
+        if self._vfs == database.CHECKSUM_VFS:
+            # What prevents it is SQLite's to report.
+            with suppress(OSError):
+                make_private(self._path)
         self._connection = connection = database.connect(self._path, exclusive=self._exclusive, vfs=self._vfs)
         version = database.schema_version(connection, self._path, len(self._migrations))
         if version == 0:
@@ -256,12 +261,13 @@ class SqliteStore:
             # The commit stands. A witness that lags behind it is allowed, one on a failing disk is not.
             if not database.is_no_room(error):
                 raise self._stop(connection, f"the witness could not be written: {error}") from error
+            self.unwitnessed += 1
             _logger.warning("the witness of revision %d could not be written: %s", mark.revision, error)
         self._mark, self._kept, self._audit = mark, kept, batch.audit
         self._papers.accept(batch.papers)
         if self._log is not None:
             self._log.wrote(added + batch.entered, len(batch.mutations))
-        if _was_removed(connection):
+        if database.was_removed(connection):
             raise self._stop(connection, "the database file was moved or deleted")
 
     def _move_log(self, connection: apsw.Connection, *, idle: bool) -> None:
@@ -277,7 +283,7 @@ class SqliteStore:
             _logger.warning("%s: the log could not be moved into the database: %s", self._path, error)
 
     def _check_files(self, connection: apsw.Connection) -> None:
-        if _was_removed(connection):
+        if database.was_removed(connection):
             raise self._stop(connection, "the database file was moved or deleted")
         if self._log is not None and self._log.was_removed():
             # Nobody else can read it any more, so what is in it goes where the next start will find it.
@@ -340,9 +346,3 @@ def _full(path: Path, number: int | None) -> StorageFullError:
     if number in (errno.EROFS, errno.EACCES, errno.EPERM):
         error.hint = "make the data directory writable; nothing has to be restarted"
     return error
-
-
-def _was_removed(connection: apsw.Connection) -> bool:
-    moved = ctypes.c_int(0)
-    connection.file_control("main", apsw.SQLITE_FCNTL_HAS_MOVED, ctypes.addressof(moved))
-    return bool(moved.value)

@@ -95,6 +95,9 @@ class RegistryStore(Protocol):
     That does not hold for `audit_head`, which tells the newest committed entry of the audit log at any time.
     """
 
+    unwitnessed: int
+    """How many batches were committed whose witness could not be written (`witness`)."""
+
     @property
     def audit_head(self) -> AuditHead: ...
 
@@ -165,6 +168,7 @@ class MemoryStore:
     """
 
     def __init__(self, history_limit: int = 10_000, audit_limit: int = 10_000) -> None:
+        self.unwitnessed = 0
         self._history_limit = history_limit
         self._audit_limit = audit_limit
         self._audit: list[Row] = []

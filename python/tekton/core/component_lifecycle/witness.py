@@ -20,6 +20,7 @@ from io import FileIO
 from pathlib import Path
 from typing import NamedTuple
 
+from tekton.core.private_files import open_privately, tighten
 from tekton.failpoints import reach
 from tekton.utils.tekton_errors import StorageCorruptError
 
@@ -79,10 +80,11 @@ class Witness:
         """Replace the file by one that says *mark*, durably, and keep it open. Raises OSError."""
         self.close()
         fresh = self._path.with_name(self._path.name + ".new")
-        with fresh.open("wb") as file:
+        with open(fresh, "wb", opener=open_privately) as file:
             file.write(_encode(mark).ljust(_SECTOR, b"\0") * 2)
             file.flush()
             os.fsync(file.fileno())
+        tighten(fresh)
         fresh.replace(self._path)
         sync_directory(self._path.parent)
         self._file = self._path.open("r+b", buffering=0)

@@ -23,7 +23,9 @@ from tekton.core.startup.places import Places
 from tekton.core.startup.signals import Signals
 from tekton.core.startup.start_job import StartJob
 from tekton.core.startup.start_plan import RESTARTING, STOPPED, Handler
+from tekton.core.startup.start_tally import StartTally
 from tekton.core.startup.stopper import Stopper
+from tekton.core.tracing.tracer import NO_TRACER, Tracer
 from tekton.core.units import Units
 from tekton.utils.tekton_errors import ComponentError, TektonError
 
@@ -49,13 +51,17 @@ class Operations:
         clock: Clock,
         max_concurrent: int | None,
         default_timeout: float,
+        *,
+        tracer: Tracer = NO_TRACER,
     ) -> None:
         self.registry = registry
+        self.tracer = tracer
         self.units = Units(registry)
         self.signals = Signals()
         self.calls = UserCalls("start-up")
         self.health = HealthMonitor(registry, self._health_checks, self.calls, units=self.units, clock=clock)
-        self.stopper = Stopper(registry, self.units, self.signals, self.calls, self.health)
+        self.tally = StartTally()
+        self.stopper = Stopper(registry, self.units, self.signals, self.calls, self.health, tally=self.tally)
         self.places = Places(max_concurrent)
         self.failures = StartFailures()
         self._handlers = handlers
@@ -105,6 +111,11 @@ class Operations:
     def coming_up(self, component_id: str) -> bool:
         """True while the component, or a replica of it, is being started."""
         return any(self.in_flight(unit) for unit in self.units.of(component_id))
+
+    @property
+    def starting(self) -> int:
+        """How many units are being started."""
+        return len(self._jobs)
 
     def phase(self, unit: str) -> str | None:
         """What the start of the unit is doing; None when it is not being started."""
@@ -207,8 +218,9 @@ class Operations:
             del self._jobs[unit]
             if job.passed_over:
                 self._passed_over[unit] = job.passed_over
-        error = job.error
-        fields = {"component": unit, "seconds": round(self._clock.monotonic() - began, 3)}
+        error, seconds = job.error, self._clock.monotonic() - began
+        self.tally.ended(error, seconds)
+        fields = {"component": unit, "seconds": round(seconds, 3)}
         if error is None:
             self.failures.forget(unit)
             _logger.info("%s is up", unit, extra=fields)
@@ -253,7 +265,7 @@ class Operations:
         """The unit, which is stopped, is not there any more."""
         self._forget_start(unit)
         self.stopper.settle(unit)
-        self.health.replace_checks(unit)
+        self.health.forget(unit)
 
     def _forget_start(self, unit: str) -> None:
         self.failures.forget(unit)

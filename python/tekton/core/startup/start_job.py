@@ -26,6 +26,7 @@ from tekton.core.startup.signals import Signals, Watch
 from tekton.core.startup.start_plan import CANCELLED, FORCED, STOPPED, Handler, is_met
 from tekton.core.startup.start_work import StartWork, Wait
 from tekton.core.startup.stopper import Stopper
+from tekton.core.tracing.tracer import Tracer, span
 from tekton.core.units import Units
 from tekton.utils.tekton_errors import (
     ComponentError,
@@ -53,6 +54,7 @@ class Surroundings(Protocol):
     calls: UserCalls
     stopper: Stopper
     places: Places
+    tracer: Tracer
 
     def awaited(self, handler: Handler, among: Container[str] | None = None) -> list[str]:
         """The dependencies that are on their way; raises DependencyError when one has failed."""
@@ -159,6 +161,14 @@ class StartJob:
 
     async def run(self) -> TektonError | None:
         """Start the component. The result is None on success, else why not."""
+        with self._around.tracer.begin_here(f"start {self.unit}") as made:
+            error = await self._run()
+            made.put({"tekton.component": self.component_id, "tekton.forced": self._forced})
+            if error is not None:
+                made.fail(str(error))
+            return error
+
+    async def _run(self) -> TektonError | None:
         deadline = asyncio.timeout(self._timeout)
         try:
             async with deadline:
@@ -211,7 +221,9 @@ class StartJob:
         with self._around.signals.watch([*self.handler.needs, self.unit]) as watch:
             self._awaited_names = dict.fromkeys(self._awaited())
             try:
-                await self._all_met(watch, deadline)
+                if self._awaited_names:
+                    with span("wait for dependencies", names=", ".join(self._awaited_names)):
+                        await self._all_met(watch, deadline)
             finally:
                 self._awaited_names = {}
         if self._patient:
@@ -292,13 +304,17 @@ class StartJob:
         """Wait until everything else is there that the start needs. Holds nobody up."""
         if not self.handler.admission:
             return
-        async with lent():
-            for condition in self.handler.admission:
-                self._phase = condition.name
-                try:
-                    await condition.wait(self._note_unmet)
-                except NotReadyError as error:
-                    raise ComponentError(self.unit, str(error)) from error
+        with span("admission"):
+            async with lent():
+                await self._admit()
+
+    async def _admit(self) -> None:
+        for condition in self.handler.admission:
+            self._phase = condition.name
+            try:
+                await condition.wait(self._note_unmet)
+            except NotReadyError as error:
+                raise ComponentError(self.unit, str(error)) from error
 
     def _note_unmet(self, name: str, finding: str | None) -> None:
         self._phase = finding or name

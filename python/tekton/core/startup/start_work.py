@@ -15,6 +15,7 @@ from tekton.core.calls import call, describe
 from tekton.core.component_lifecycle.readiness import Findings, NotReadyError
 from tekton.core.startup.places import Place
 from tekton.core.startup.start_plan import Handler
+from tekton.core.tracing.tracer import span
 
 
 class Wait(NamedTuple):
@@ -55,7 +56,8 @@ class StartWork:
         self._task = asyncio.current_task()
         waiting.run_for(self)
         self._enter("start function")
-        outcome = await call(self._handler.start_func)
+        with span("start function"):
+            outcome = await call(self._handler.start_func)
         if outcome.error is not None:
             return describe(outcome.error)
         if outcome.value is False:
@@ -72,7 +74,8 @@ class StartWork:
                 self._enter("; ".join(findings.unmet()) or whole)
 
             try:
-                await condition.wait(report)
+                with span(f"wait until {condition.name}"):
+                    await condition.wait(report)
             except NotReadyError as error:
                 return str(error)
         return None

@@ -20,6 +20,7 @@ from tekton.core.component_lifecycle.healthcheck import HealthMonitor
 from tekton.core.lifecycle import ComponentRecord, ComponentState
 from tekton.core.startup.signals import Signals
 from tekton.core.startup.start_plan import DRAINING, Handler
+from tekton.core.startup.start_tally import StartTally
 from tekton.core.units import Units
 from tekton.utils.tekton_errors import ComponentError, RegistryError, StorageError
 
@@ -32,13 +33,21 @@ class Stopper:
     """Stops components, and remembers who is owed a stop."""
 
     def __init__(
-        self, registry: ComponentRegistry, units: Units, signals: Signals, calls: UserCalls, health: HealthMonitor
+        self,
+        registry: ComponentRegistry,
+        units: Units,
+        signals: Signals,
+        calls: UserCalls,
+        health: HealthMonitor,
+        *,
+        tally: StartTally,
     ) -> None:
         self._registry = registry
         self._units = units
         self._signals = signals
         self._calls = calls
         self._health = health
+        self._tally = tally
         self._owed: set[str] = set()
 
     def owe(self, unit: str) -> None:
@@ -76,6 +85,7 @@ class Stopper:
         usable = [record for record in self._units.instances(handler.unit) if record.usable]
         if not usable or not handler.drain:
             return
+        self._tally.drained += 1
         self._health.leave_traffic(handler.unit)
         with self._signals.watch([handler.unit]) as watch, suppress(TimeoutError):
             for record in usable:

@@ -13,25 +13,32 @@ from tekton.service.api import (
     capabilities,
     components,
     control,
+    degradation,
     dependencies,
     events,
     health,
     heartbeats,
+    history,
     keys,
     kill,
+    log_levels,
     logs,
+    metrics,
     policy,
     replicas,
+    resources,
     signing_keys,
     startup,
+    traces,
 )
 from tekton.service.system import System
 
 
 def all_routes(system: System) -> list[Route]:
     """Every route that the control plane serves, with the document that describes them."""
-    resources = (
+    modules = (
         health,
+        history,
         startup,
         components,
         control,
@@ -41,15 +48,20 @@ def all_routes(system: System) -> list[Route]:
         audit,
         heartbeats,
         capabilities,
+        degradation,
+        resources,
         dependencies,
         logs,
+        log_levels,
+        metrics,
         events,
         auth,
         policy,
         keys,
         signing_keys,
+        traces,
     )
-    routes = [route for resource in resources for route in resource.routes(system)]
+    routes = [route for module in modules for route in module.routes(system)]
 
     @cache
     def encoded() -> bytes:

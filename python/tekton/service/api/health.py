@@ -7,8 +7,10 @@ import msgspec
 from tekton import __version__
 from tekton.gateway.request import Request, Response
 from tekton.gateway.router import Route
+from tekton.service.api.history import moment_of
 from tekton.service.system import System
 from tekton.service.views import ComponentView
+from tekton.utils.tekton_errors import HistoryUnknownError
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -32,8 +34,27 @@ class Version(msgspec.Struct, frozen=True):
     pid: int
 
 
+class SystemQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`at`: not as it is but as it was then. See the history for how a time may be written."""
+
+    at: str | None = None
+
+
+class PastMoment(msgspec.Struct, frozen=True):
+    """That this is the past: *at* a time, of which there is data since `known_since` (both wall-clock seconds).
+
+    `running` is false when the control plane was down then: this is what it had known before. `machine` are the numbers
+    of the machine then; empty where none were taken.
+    """
+
+    at: float
+    known_since: float
+    running: bool
+    machine: dict[str, float]
+
+
 class SystemView(msgspec.Struct, frozen=True):
-    """All components in one answer; `counts` is the number of components per state."""
+    """All components in one answer; `counts` is the number of components per state. `past` is null for the present."""
 
     version: str
     incarnation: int
@@ -42,6 +63,7 @@ class SystemView(msgspec.Struct, frozen=True):
     data_dir: str
     components: list[ComponentView]
     counts: dict[str, int]
+    past: PastMoment | None = None
 
 
 class Accepted(msgspec.Struct, frozen=True):
@@ -66,9 +88,16 @@ def routes(system: System) -> list[Route]:
     async def version(_: Request) -> Version:
         return Version(__version__, sys.version.split()[0], system.pid)
 
-    async def overview(_: Request) -> SystemView:
-        await system.overview.refresh()
-        components = system.overview.views()
+    async def overview(request: Request) -> SystemView:
+        asked: SystemQuery = request.query
+        past = None
+        if asked.at is None:
+            await system.overview.refresh()
+            components = system.overview.views()
+        else:
+            found = await system.history.at(moment_of("at", asked.at, system.history.now()))
+            components = found.components
+            past = PastMoment(found.at, found.known_since, found.running, found.machine)
         counts: dict[str, int] = {}
         for component in components:
             counts[component.state.value] = counts.get(component.state.value, 0) + 1
@@ -80,6 +109,7 @@ def routes(system: System) -> list[Route]:
             data_dir=str(system.config.data_dir),
             components=components,
             counts=counts,
+            past=past,
         )
 
     async def stop(_: Request) -> Response:
@@ -104,9 +134,11 @@ def routes(system: System) -> list[Route]:
             "GET",
             "/api/system",
             overview,
-            summary="All components in one answer",
+            summary="All components in one answer, as they are or as they were at a time",
             permission="components:read",
+            query=SystemQuery,
             response=SystemView,
+            errors=(HistoryUnknownError,),
         ),
         Route(
             "POST",

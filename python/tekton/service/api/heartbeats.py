@@ -62,6 +62,7 @@ class Heartbeats:
         component_id = request.params["component_id"]
         if beat.state is None and beat.serving is None:
             return self._monitor.beat(component_id, beat.instance_uuid, beat.metrics, beat.sequence)
+        request.act()
         return await self._monitor.process_heartbeat(
             ComponentHeartbeat(
                 component_id=component_id,
@@ -109,6 +110,7 @@ def routes(system: System) -> list[Route]:
             body=Beat,
             unique_keys=False,
             repeats="harmless",
+            attributed=False,
             response=HeartbeatReply,
             vital=True,
             errors=(StaleInstanceError, IllegalTransitionError, TooManyHeartbeatsError, *_BATCH_ERRORS),

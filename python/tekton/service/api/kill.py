@@ -21,9 +21,10 @@ SignalName = Literal["ABRT", "ALRM", "CONT", "HUP", "INT", "KILL", "QUIT", "STOP
 
 
 class Signal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The name of a signal, without SIG."""
+    """The name of a signal, without SIG. With `hold`, what ends by it is not restarted until somebody starts it."""
 
     signal: SignalName = "KILL"
+    hold: bool = False
 
 
 class Signalled(msgspec.Struct, frozen=True):
@@ -41,8 +42,12 @@ def routes(system: System) -> list[Route]:
         component_id = supervised(system, request)
         wanted: Signal = request.body
         with await system.registry.audit.intend("component.kill", component_id, wanted.signal):
+            if wanted.hold:
+                system.hold(component_id, held=True)
             pids = await system.supervisor.signal(component_id, signal.Signals[f"SIG{wanted.signal}"])
             if not pids:
+                if wanted.hold:
+                    system.hold(component_id, held=False)
                 raise ComponentError(component_id, "it has no process at the moment")
         return Signalled(component_id, wanted.signal, pids)
 
