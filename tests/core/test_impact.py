@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tekton.core.fallbacks import Fallback
+from tekton.core.capability_service import Fallback
 from tekton.core.impact import Part, impact_of
 
 CHAT = ("chat",)

@@ -11,9 +11,9 @@ from typing import Any, cast
 import msgspec
 import pytest
 
+from tekton.core.capability_service import Fallback
 from tekton.core.component_lifecycle import ComponentRegistry
 from tekton.core.dependents import Dependents
-from tekton.core.fallbacks import Fallback
 from tekton.core.lifecycle import ComponentRegistration, ComponentState
 from tekton.core.recovery import Recovery
 from tekton.gateway.sockets import Sub

@@ -11,8 +11,8 @@ from typing import Final, Literal
 
 import msgspec
 
+from tekton.core.capability_service import Fallback, ServiceState, serve
 from tekton.core.dependents import DependentPolicy
-from tekton.core.fallbacks import Fallback, ServiceState, serve
 
 Effect = Literal["goes_on", "degrades", "restarts", "waits"]
 

@@ -12,9 +12,9 @@ from dataclasses import replace
 import msgspec
 
 from tekton.clock import SYSTEM_CLOCK, Clock
+from tekton.core.capability_service import Fallback, Service, ServiceState, serve
 from tekton.core.component_lifecycle import ComponentRegistry
 from tekton.core.dependents import WITHOUT
-from tekton.core.fallbacks import Fallback, Service, ServiceState, serve
 from tekton.core.impact import Impact, Part, impact_of
 from tekton.core.lifecycle import Change, ComponentRecord, ComponentState
 from tekton.gateway.topics import Conflated

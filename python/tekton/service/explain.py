@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
+from tekton.core.capability_service import Service
 from tekton.core.component_lifecycle.healthcheck import Health
 from tekton.core.component_lifecycle.store import HistoryEntry
-from tekton.core.fallbacks import Service
 from tekton.core.lifecycle import ComponentState
 from tekton.core.startup_coordinator import Why
 

@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from tekton.core.capability_service import Fallback, merged
 from tekton.core.degradation.breaker_settings import BreakerSettings
 from tekton.core.degradation.failures import is_failure
-from tekton.core.fallbacks import Fallback, merged
 from tekton.utils.calls import Call, Caller, Instances
 from tekton.utils.tekton_errors import CallTimeoutError, NoFallbackAvailableError, TektonError
 

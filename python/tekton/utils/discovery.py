@@ -23,7 +23,7 @@ from typing import Any, Self
 from weakref import WeakKeyDictionary
 
 from tekton.background import BackgroundTask
-from tekton.core.fallbacks import Fallback
+from tekton.core.capability_service import Fallback
 from tekton.core.lifecycle import Change
 from tekton.utils.breakers import Breakers
 from tekton.utils.call_tokens import CallTokens

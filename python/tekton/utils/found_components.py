@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from tekton.core.fallbacks import Fallback, merged
+from tekton.core.capability_service import Fallback, merged
 from tekton.core.lifecycle import ComponentRecord, ComponentState
 from tekton.utils.calls import Caller, Instances, described
 from tekton.utils.tekton_errors import ComponentNotFoundError

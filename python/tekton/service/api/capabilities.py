@@ -2,7 +2,7 @@
 
 import msgspec
 
-from tekton.core.fallbacks import Fallback
+from tekton.core.capability_service import Fallback
 from tekton.core.lifecycle import ComponentRecord
 from tekton.gateway.request import Request
 from tekton.gateway.router import Route

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final, get_args
 
-from tekton.core.fallbacks import ServiceState
+from tekton.core.capability_service import ServiceState
 from tekton.core.metrics.metrics import Reading
 from tekton.core.resources.sample import GIB, GpuUsage, ResourceSample
 from tekton.service.degradation import Degradation

@@ -1,9 +1,9 @@
-"""Tests of tekton.core.fallbacks: who serves a capability, and with what a fallback is called."""
+"""Tests of tekton.core.capability_service: who serves a capability, and with what a fallback is called."""
 
 import msgspec
 import pytest
 
-from tekton.core.fallbacks import Fallback, merged, serve
+from tekton.core.capability_service import Fallback, merged, serve
 
 LOCAL, CLOUD = Fallback("local", {"model": "small"}), Fallback("cloud")
 
