@@ -111,6 +111,16 @@ async def test_a_component_is_found_and_called(plane: InMemoryControlPlane, engr
     assert recalled == {"key": "my_data", "value": {"some": "data"}}
 
 
+async def test_a_call_with_data_that_names_no_method_is_a_post(
+    plane: InMemoryControlPlane, engram: GatewayServer
+) -> None:
+    await register(plane, "engram", engram)
+
+    component = await found(plane, "engram")
+
+    assert await component.call_api("/api/memory/store", data={"key": "other", "value": 1}) == {"stored": "other"}
+
+
 async def test_what_is_not_there_is_none(plane: InMemoryControlPlane) -> None:
     assert await find_component("engram", control_plane=plane.address) is None
 

@@ -302,9 +302,14 @@ def _why_not(record: ComponentRecord) -> str:
     return f"{name} takes no traffic" if not record.serving else f"{name} has registered without an endpoint"
 
 
+def method_for(data: object) -> str:
+    """The method of a call that names none."""
+    return "GET" if data is None else "POST"
+
+
 def described(
     path: str,
-    method: str = "GET",
+    method: str | None = None,
     data: object = None,
     *,
     query: Mapping[str, str | int | float] | None = None,
@@ -312,6 +317,7 @@ def described(
     idempotent: bool | None = None,
 ) -> Call:
     """The call that is described as `ComponentClient.call_api` takes it."""
+    method = method or method_for(data)
     harmless = is_harmless(method, headers) if idempotent is None else idempotent
     return Call(method, f"/{path.lstrip('/')}", data, query, headers, harmless)
 

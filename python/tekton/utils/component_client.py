@@ -59,7 +59,7 @@ async def find_components_by_capability(
 async def call_api(
     component_id: str,
     path: str,
-    method: str = "GET",
+    method: str | None = None,
     data: object = None,
     *,
     control_plane: ControlPlane | None = None,
@@ -82,7 +82,7 @@ async def call_api(
 async def call_capability(
     capability: str,
     path: str,
-    method: str = "GET",
+    method: str | None = None,
     data: object = None,
     *,
     control_plane: ControlPlane | None = None,

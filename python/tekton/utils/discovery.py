@@ -185,7 +185,9 @@ class Discovery:
             return self.find_by_capability(capability)
         return serving.clients(self._caller)
 
-    async def call_api(self, component_id: str, path: str, method: str = "GET", data: object = None, **how: Any) -> Any:
+    async def call_api(
+        self, component_id: str, path: str, method: str | None = None, data: object = None, **how: Any
+    ) -> Any:
         """Find the component and call it; *how* is what `ComponentClient.call_api` takes, and errors are its errors.
 
         Raises ComponentNotFoundError when nobody knows the component, NoUsableInstanceError when it cannot be used.
@@ -199,7 +201,7 @@ class Discovery:
         return await client.call_api(path, method, data, **how)
 
     async def call_capability(
-        self, capability: str, path: str, method: str = "GET", data: object = None, **how: Any
+        self, capability: str, path: str, method: str | None = None, data: object = None, **how: Any
     ) -> Any:
         """Call whoever serves *capability*, and when that fails those who stand in; see `capability_calls`.
 

@@ -9,7 +9,7 @@ import msgspec
 
 from tekton.core.capability_service import Fallback, merged
 from tekton.core.lifecycle import ComponentRecord, ComponentState
-from tekton.utils.calls import Caller, Instances, described
+from tekton.utils.calls import Caller, Instances, described, method_for
 from tekton.utils.tekton_errors import ComponentNotFoundError
 from tekton.utils.tekton_http import HttpClient
 from tekton.utils.tekton_ids import check_id
@@ -72,7 +72,7 @@ class ComponentClient:
     async def call_api(
         self,
         path: str,
-        method: str = "GET",
+        method: str | None = None,
         data: object = None,
         *,
         query: Mapping[str, str | int | float] | None = None,
@@ -82,15 +82,15 @@ class ComponentClient:
     ) -> Any:
         """Send *data* (a JSON value or a struct; None: no body) to *path* and return the decoded answer.
 
-        *timeout* (10 seconds unless given) holds for all attempts together. *idempotent* says whether the request may
-        arrive twice, where neither the method does (GET, PUT and DELETE may, POST and PATCH may not) nor an
-        `Idempotency-Key` among the *headers*, for a component that heeds it. Raises
+        Without a *method* that is a POST where there is data, else a GET. *timeout* (10 seconds unless given) holds for
+        all attempts together. *idempotent* says whether the request may arrive twice, where neither the method does
+        (GET, PUT and DELETE may, POST and PATCH may not) nor an `Idempotency-Key` among the *headers*, for a component
+        that heeds it. Raises
         NoUsableInstanceError, AllInstancesFailedError or another TransportError when no instance could be reached in
         time, the error that the component reports, or ProblemError with the status when that is none of Tekton's.
         """
-        call = described(
-            path, method, merged(data, self.parameters), query=query, headers=headers, idempotent=idempotent
-        )
+        body = merged(data, self.parameters)
+        call = described(path, method or method_for(data), body, query=query, headers=headers, idempotent=idempotent)
         caller = self._shared or self._caller
         if caller is not None:
             return await caller.call(self.component_id, self._instances, call, timeout)

@@ -49,7 +49,7 @@ async def test_each_part_of_a_start_is_a_span(inline_registry: ComponentRegistry
     await system.coordinator.start_component("hermes")
 
     assert shown(system.spans) == [
-        (0, "start hermes", 6.0), (1, "admission", 1.0), (1, "start function", 2.0), (1, "wait until warm", 3.0),
+        (0, "start hermes", 6.0), (1, "admission", 1.0), (1, "start function", 2.0), (1, "wait for warm", 3.0),
     ]  # fmt: skip
     assert {one.component for one in system.spans} == {"tekton"}
     assert system.spans[-1].attributes == {"tekton.component": "hermes", "tekton.forced": False}

@@ -74,7 +74,7 @@ class StartWork:
                 self._enter("; ".join(findings.unmet()) or whole)
 
             try:
-                with span(f"wait until {condition.name}"):
+                with span(f"wait for {condition.name}"):
                     await condition.wait(report)
             except NotReadyError as error:
                 return str(error)
