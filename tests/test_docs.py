@@ -186,10 +186,11 @@ def test_a_tekton_command_that_is_named_can_be_given(page: Path) -> None:
             continue
         verb, *arguments = shlex.split(line, comments=True)[1:]
         assert verb in VERBS, line
-        command = cli.get_command(cli.make_context("tekton", [verb]), verb)
+        context = cli.make_context("tekton", [verb])
+        command = cli.get_command(context, verb)
         assert command is not None
         if arguments:
-            command.make_context(verb, arguments)
+            command.make_context(verb, arguments, parent=context)
 
 
 @each_page

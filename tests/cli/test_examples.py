@@ -47,4 +47,4 @@ def test_an_example_can_be_typed(line: str) -> None:
         command = command.get_command(context, name)
 
     assert command is not None
-    command.make_context(verb, arguments)
+    command.make_context(verb, arguments, parent=context)

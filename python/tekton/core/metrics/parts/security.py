@@ -87,8 +87,7 @@ METRICS: Final[tuple[Described, ...]] = (
             lasting="1h",
             severity="warning",
             summary=(
-                "{{ $value }} API keys expire within a week: `tekton auth key list` names them, `tekton auth "
-                "key rotate` replaces them"
+                "{{ $value }} API keys expire within a week: `tekton auth key list` names those that are to be rotated"
             ),
             see="reference/auth.md",
         ),
