@@ -320,6 +320,7 @@ def test_other_ways_to_pack_are_refused(encoding: str) -> None:
         b"", b"not gzip", gzip.compress(b"x")[:-4],
         gzip.compress(b"x") + b"more", gzip.compress(b"a") + gzip.compress(b"b"),
     ],
+    ids=["nothing", "another", "cut off", "more behind it", "two"],
 )  # fmt: skip
 def test_what_is_no_gzip_is_refused(body: bytes) -> None:
     with pytest.raises(OtlpError, match="gzip"):
