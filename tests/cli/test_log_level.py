@@ -51,3 +51,10 @@ def test_programs_get_what_the_control_plane_answers(tekton: Any) -> None:
 )
 def test_half_a_command_is_refused(tekton: Any, words: tuple[str, ...]) -> None:
     assert tekton("log-level", *words).exit_code == 2
+
+
+def test_a_level_that_there_is_not_is_refused_with_those_that_there_are(tekton: Any) -> None:
+    assert (
+        "Invalid value for 'LEVEL': 'loud' is not one of 'debug', 'info',"
+        in tekton("log-level", "tekton", "loud").stderr
+    )

@@ -176,6 +176,7 @@ def test_detached_it_waits_no_longer_than_it_was_told(up: Start) -> None:
 
     assert run.end() == 4
     assert "gave up after 0.6 s (waiting for hermes, engram to be ready)" in run.text
+    assert "help: tekton why hermes" in run.text
 
 
 def test_quiet_says_nothing_but_errors(up: Start) -> None:

@@ -23,7 +23,14 @@ RULES = _ROOT / "deploy" / "prometheus" / "alerts.yml"
 _BEGIN = "## What there is\n"
 _COLUMNS = 3
 _WIDTH, _HEIGHT = 24 // _COLUMNS, 7
-_UNITS = {"seconds": "s", "bytes": "bytes"}
+_UNITS = {
+    "seconds": "s",
+    "bytes": "bytes",
+    "bytes_per_second": "Bps",
+    "ratio": "percentunit",
+    "celsius": "celsius",
+}
+_RATES = {"seconds": "percentunit", "bytes": "Bps"}
 
 
 def parts() -> dict[str, list[Described]]:
@@ -57,9 +64,9 @@ def _tables() -> Iterator[str]:
 
 
 def _without_labels(summary: str) -> str:
-    """*summary* before anything has fired: `{{ $labels.component }}` is NAME, other labels are their names."""
-    summary = summary.replace("{{ $labels.component }}", "NAME")
-    return re.sub(r"\{\{ \$(?:labels\.)?(\w+) \}\}", r"\1", summary)
+    """*summary* before anything has fired: labels are their names in capitals, of components NAME; the value is N."""
+    summary = summary.replace("{{ $labels.component }}", "NAME").replace("{{ $value }}", "N")
+    return re.sub(r"\{\{ \$labels\.(\w+) \}\}", lambda found: found[1].upper(), summary)
 
 
 def rules() -> str:
@@ -119,9 +126,8 @@ def _place(x: int, y: int, width: int, height: int) -> dict[str, int]:
 def _panel(one: Described, place: dict[str, int]) -> dict[str, Any]:
     metric = one.metric
     unit = _UNITS.get(metric.unit, "short")
-    if metric.metric_type is MetricType.COUNTER and not one.panel:
-        unit = "percentunit" if metric.unit == "seconds" else "cps"
-    legend = " ".join(f"{{{{{label}}}}}" for label in metric.labels if label in one.query) or metric.exposed
+    if metric.metric_type is MetricType.COUNTER:
+        unit = _RATES.get(metric.unit, "cps")
     return {
         "type": "timeseries",
         "title": metric.exposed,
@@ -129,8 +135,23 @@ def _panel(one: Described, place: dict[str, int]) -> dict[str, Any]:
         "datasource": {"type": "prometheus", "uid": "${datasource}"},
         "gridPos": place,
         "fieldConfig": {"defaults": {"unit": unit, "min": 0}, "overrides": []},
-        "targets": [{"refId": "A", "expr": one.query, "legendFormat": legend}],
+        "targets": [{"refId": "A", "expr": one.query, "legendFormat": _legend(one)}],
     }
+
+
+def _legend(one: Described) -> str:
+    labels = [f"{{{{{label}}}}}" for label in _drawn_labels(one)]
+    if one.metric.metric_type is MetricType.HISTOGRAM:
+        labels.append("p99")
+    return " ".join(labels) or one.metric.exposed
+
+
+def _drawn_labels(one: Described) -> list[str]:
+    """The labels that the lines of a graph are told apart by."""
+    summed = re.search(r"\bby \(([^)]*)\)", one.query)
+    if summed is None:
+        return list(one.metric.labels)
+    return [label for label in summed[1].split(", ") if label != "le"]
 
 
 if __name__ == "__main__":

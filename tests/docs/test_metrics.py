@@ -58,6 +58,31 @@ def test_the_dashboard_has_a_graph_for_each_metric_and_no_two_in_one_place() -> 
     assert len(set(covered)) == len(covered)
 
 
+def test_the_lines_of_a_graph_are_told_apart_by_the_labels_of_what_is_drawn() -> None:
+    panels = json.loads(metrics_page.dashboard())["panels"]
+
+    legends = {panel["title"]: panel["targets"][0]["legendFormat"] for panel in panels if panel["type"] != "row"}
+
+    assert legends["tekton_components"] == "{{state}}"
+    assert legends["tekton_capability_service"] == "{{capability}} {{state}}"
+    assert legends["tekton_restarts_total"] == "{{component}} {{cause}}"
+    assert legends["tekton_http_request_duration_seconds"] == "{{route}} p99"
+    assert legends["tekton_event_loop_lag_seconds"] == "p99"
+    assert legends["tekton_ready"] == "tekton_ready"
+
+
+def test_graphs_have_the_units_of_what_is_drawn() -> None:
+    panels = json.loads(metrics_page.dashboard())["panels"]
+    units = {panel["title"]: panel["fieldConfig"]["defaults"]["unit"] for panel in panels if panel["type"] != "row"}
+
+    assert units["tekton_machine_disk_free_bytes"] == "bytes"
+    assert units["tekton_machine_disk_read_bytes_per_second"] == "Bps"
+    assert units["tekton_machine_network_sent_bytes_total"] == "Bps"
+    assert units["tekton_machine_cpu_usage_ratio"] == "percentunit"
+    assert units["process_cpu_seconds_total"] == "percentunit"
+    assert units["tekton_heartbeats_total"] == "cps"
+
+
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert.name)
 def test_an_alert_leads_to_a_heading_that_there_is(alert: Alert) -> None:
     name, _, anchor = alert.see.partition("#")

@@ -121,7 +121,7 @@ async def test_what_rises_above_its_threshold_is_an_alert_until_it_is_over(
     assert (alert["resource"], alert["threshold"], alert["value"]) == ("memory", 80.0, 90.0)
     assert over == alert | {"until": over["until"]}
     assert [record.message for record in caplog.records if record.name == "tekton.resources"] == [
-        "memory at 90 %, above 80 %",
+        "memory at 90.0 %, above 80 %",
         "memory at 50 % again",
     ]
 

@@ -35,7 +35,10 @@ def changes_of(made: Any) -> list[Change]:
 
 
 class TestAdmission:
-    async def test_a_component_waits_until_the_machine_has_room(self, plane: MakePlane, until: Any) -> None:
+    async def test_a_component_waits_until_the_machine_has_room(
+        self, plane: MakePlane, until: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level("INFO", "tekton.supervisor")
         made = await plane(
             big={"command": FOREVER, "constraints": {"memory_free_min": 1e9}}, small={"command": FOREVER}
         )
@@ -50,6 +53,8 @@ class TestAdmission:
         assert phase.startswith("memory_free_min: ")
         assert phase.endswith(" GiB free of 1000000000.0 wanted")
         assert told.startswith("waiting for memory_free_min: ")
+        waits = [record.message for record in caplog.records if "waits for room" in record.message]
+        assert [message.partition(": ")[0] for message in waits] == ["big waits for room"]
         assert starting.result()["small"] == (True, None)
         assert (made.supervisor.view("big").pid, made.supervisor.view("big").note) == (None, None)
         assert not made.guard.children[1:]

@@ -13,7 +13,7 @@ _PATH = "/api/log-levels"
 
 @click.command("log-level")
 @click.argument("logger", required=False)
-@click.argument("level", type=click.Choice(LEVELS), required=False)
+@click.argument("level", type=click.Choice(LEVELS), metavar="[LEVEL]", required=False)
 @click.option("--for", "seconds", callback=duration, metavar="TIME", help="After this time, what held before.")
 @click.option("--reset", is_flag=True, help="What held before, now.")
 @output_options("text", "json")
@@ -23,8 +23,9 @@ def log_level(
 ) -> None:
     """Show and change how much the control plane logs.
 
-    From now on LOGGER logs what is of at least LEVEL, and so do the loggers below it (tekton.gateway.app below
-    tekton.gateway); root is above all of them. Without --for it holds until the control plane ends.
+    From now on LOGGER logs what is of at least LEVEL (debug, info, warning, error or critical), and so do the loggers
+    below it (tekton.gateway.app below tekton.gateway); root is above all of them. Without --for it holds until the
+    control plane ends.
     """
     if logger is not None and (level is None) is not reset:
         raise click.UsageError("say which LEVEL, or --reset")

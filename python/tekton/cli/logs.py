@@ -213,7 +213,7 @@ def _query(_: click.Context, __: click.Parameter, text: str) -> str:
     default="",
     callback=_query,
     metavar="QUERY",
-    help="Only lines that it wants: 'level>=warn /time(d )?out/ status=503 -healthcheck'.",
+    help="Only lines that match, as in 'level>=warn -healthcheck'.",
 )
 @click.option("--previous", is_flag=True, help="What was printed before the last start.")
 @click.option("--raw", is_flag=True, help="Lines as they were printed.")

@@ -150,7 +150,9 @@ def say_help(advice: str) -> None:
 def say_error(error: click.ClickException) -> int:
     """Tell the person about a mistake in the command line and return the exit status."""
     context = getattr(error, "ctx", None)
-    say_problem("usage", error.format_message(), advice=f"{context.command_path} --help" if context else None)
+    # Brackets around the name of an argument say, in the usage, that it may be left out.
+    message = re.sub(r"^(Invalid value for )'\[([A-Z_]+)\]'", r"\1'\2'", error.format_message())
+    say_problem("usage", message, advice=f"{context.command_path} --help" if context else None)
     return error.exit_code
 
 

@@ -127,10 +127,13 @@ class Session:
             say("the control plane does not answer; its guard starts it again")
 
     def _not_settled(self, deadline: float | None) -> NotInTimeError:
-        names = ", ".join(row.name for row in self._progress.pending)
-        what = f"{names} to be ready" if self._position is not None and names else "the control plane"
+        names = [row.name for row in self._progress.pending] if self._position is not None else []
+        what = f"{', '.join(names)} to be ready" if names else "the control plane"
         timeout = CONTROL_TIMEOUT if deadline is None else deadline - self._began
-        return NotInTimeError(str(self._instance.socket), round(timeout, 3), what)
+        error = NotInTimeError(str(self._instance.socket), round(timeout, 3), what)
+        if names:
+            error.hint = f"tekton why {names[0]}"
+        return error
 
     def _check_first_answer(self, waited: float) -> None:
         if waited >= CONTROL_TIMEOUT:

@@ -119,7 +119,7 @@ class History:
         """Since when states are known. Raises HistoryUnknownError when *moment* was before that."""
         since = await self.known_since("state")
         if moment < since - _MICROSECOND:
-            raise HistoryUnknownError(_written(moment), _written(since))
+            raise HistoryUnknownError(written(moment), written(since))
         return since
 
     async def _patiently(self, reading: Awaitable[_T]) -> _T:
@@ -180,7 +180,8 @@ async def _both(store: TelemetryStore, moment: float) -> tuple[Picture, dict[str
     return await picture(store, moment), await nearest(store, moment)
 
 
-def _written(at: float) -> str:
+def written(at: float) -> str:
+    """A time in UTC, as messages have it."""
     try:
         return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     except (OverflowError, OSError, ValueError):

@@ -234,7 +234,7 @@ class SystemResources:
     async def _crossed(self, event: ThresholdEvent) -> None:
         resource, value = event.resource_type, event.value
         _logger.warning(
-            "%s at %.0f %%, above %g %%", _NAMES[resource], value, event.threshold, extra={"resource": resource}
+            "%s at %.1f %%, above %g %%", _NAMES[resource], value, event.threshold, extra={"resource": resource}
         )
         if len(self._alerts) == _MOST_ALERTS:
             # What lasts is told, however much comes and goes meanwhile.

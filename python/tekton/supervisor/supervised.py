@@ -168,6 +168,7 @@ class SupervisedComponent:
         self._counted: ChildProcess | None = None
         self._has_completed = False
         self._unmet: list[str] = []
+        self._logged_waiting: str | None = None
 
     def reconfigure(self, spec: ComponentSpec) -> None:
         """Go by *spec* from the next start on; what runs goes on as it is."""
@@ -396,9 +397,13 @@ class SupervisedComponent:
         # In a thread: to measure takes its time.
         spec = self.spec
         verdict = self._around.admission.admit(self._announced or self.unit, spec.constraints, spec.cwd)
+        reasons = "; ".join(verdict.reasons)
+        if not verdict and self._logged_waiting != self._announced:
+            self._logged_waiting = self._announced
+            _logger.info("%s waits for room: %s", self.unit, reasons, extra={"component": self.spec.name})
         self._unmet = list(verdict.reasons)
-        if self._unmet:
-            raise CheckFailedError("; ".join(self._unmet))
+        if not verdict:
+            raise CheckFailedError(reasons)
         return True
 
     @property

@@ -39,8 +39,8 @@ def test_what_does_not_hold_says_what_there_is_and_what_is_wanted() -> None:
     }
 
     assert check(constraints, found).reasons == (
-        "cpu_percent_max: CPU at 97 %, 80 % allowed",
-        "memory_percent_max: memory at 91 %, 90 % allowed",
+        "cpu_percent_max: CPU at 97.4 %, 80 % allowed",
+        "memory_percent_max: memory at 91.0 %, 90 % allowed",
         "memory_free_min: 2.0 GiB free of 4.0 wanted",
         "disk_free_min: 0.0 GiB free of 10.0 wanted",
         "gpu_mem_free_min: 1.5 GiB free of 2.0 wanted",

@@ -87,7 +87,7 @@ async def test_what_makes_no_sense_is_refused(history: History, query: str) -> N
 
 def test_a_time_that_is_to_come_is_refused() -> None:
     assert moment_of("at", "1000000", BEGIN) == BEGIN
-    with pytest.raises(InvalidParameterError, match="at: '1000001' is still to come"):
+    with pytest.raises(InvalidParameterError, match="at: 1970-01-12T13:46:41Z is still to come"):
         moment_of("at", "1000001", BEGIN)
 
 

@@ -37,7 +37,7 @@ class Exporter:
 
 def test_records_are_counted_by_level_and_so_are_those_that_are_missing(tmp_path: Path, read: Read) -> None:
     reader = partial(logs, LogFeed(dict))
-    names = [("tekton_log_records", "WARNING"), ("tekton_log_records", "INFO"), ("tekton_log_records_missing",)]
+    names = [("tekton_log_records", "warning"), ("tekton_log_records", "info"), ("tekton_log_records_missing",)]
     before = [read(reader, *name) for name in names]
     with (tmp_path / "log").open("w") as stream:
         handler = QueueHandler(stream, TextFormatter())

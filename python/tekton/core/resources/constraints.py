@@ -56,7 +56,7 @@ def _rule(name: str) -> "_Rule":
 def _at_most(what: str, limit: float, found: float | None, problem: str | None) -> str | None:
     if found is None:
         return f"{what} is not known{f' ({problem})' if problem else ''}, {limit:g} % allowed"
-    return None if found <= limit else f"{what} at {found:.0f} %, {limit:g} % allowed"
+    return None if found <= limit else f"{what} at {found:.1f} %, {limit:g} % allowed"
 
 
 def _at_least(limit: float, found: float | None, problem: str | None) -> str | None:

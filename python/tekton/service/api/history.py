@@ -9,6 +9,7 @@ from tekton.core.history.store import KINDS
 from tekton.gateway.errors import InvalidParameterError
 from tekton.gateway.request import Request
 from tekton.gateway.router import Route
+from tekton.service.history import written
 from tekton.service.system import System
 
 _DAY = 86_400.0
@@ -68,7 +69,7 @@ def moment_of(parameter: str, text: str, now: float) -> float:
     except ValueError as error:
         raise InvalidParameterError(parameter, str(error)) from None
     if moment > now:
-        raise InvalidParameterError(parameter, f"{text!r} is still to come")
+        raise InvalidParameterError(parameter, f"{written(moment)} is still to come")
     return moment
 
 

@@ -1,6 +1,5 @@
 """The readings of logs, traces and history, and of what takes a while to look at: sizes of files, and of the past."""
 
-import logging
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,14 +12,14 @@ from tekton.service.log_feed import LogFeed
 from tekton.service.tracing import Tracing
 from tekton.utils.log_writer import records_missing, records_written
 
-_LEVELS: Final = tuple(logging.getLevelName(level) for level in (10, 20, 30, 40, 50))
+_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
 def logs(feed: LogFeed) -> Iterator[Reading]:
     """What was logged by the control plane, and who follows the logs of all."""
     written = records_written()
     for level in _LEVELS:
-        yield Reading("tekton_log_records", written[level], (level,))
+        yield Reading("tekton_log_records", written[level], (level.lower(),))
     yield Reading("tekton_log_records_missing", records_missing())
     yield Reading("tekton_log_followers", len(feed))
     yield Reading("tekton_log_lines_skipped", feed.dropped)

@@ -86,7 +86,7 @@ METRICS: Final[tuple[Described, ...]] = (
             when="sum by (reason) (increase(tekton_store_refusals_total[5m])) > 0",
             lasting="5m",
             severity="critical",
-            summary="Changes are refused ({{ $labels.reason }}): see the table for what to do",
+            summary="Changes are refused ({{ $labels.reason }}): `GET /api/ready` and `tekton logs tekton` say why",
             see="operations.md#when-the-disk-fails",
         ),
     ),

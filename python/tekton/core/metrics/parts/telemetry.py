@@ -14,10 +14,10 @@ METRICS: Final[tuple[Described, ...]] = (
         "Records that the control plane has written to its log, by level.",
         "Many warnings, or any errors, are worth a look: `tekton logs tekton`.",
         labels=("level",),
-        panel='sum by (level) (rate(tekton_log_records_total{level!~"INFO|DEBUG"}[5m]))',
+        panel='sum by (level) (rate(tekton_log_records_total{level!~"info|debug"}[5m]))',
         alert=Alert(
             name="TektonErrorsLogged",
-            when='sum(increase(tekton_log_records_total{level=~"ERROR|CRITICAL"}[10m])) > 10',
+            when='sum(increase(tekton_log_records_total{level=~"error|critical"}[10m])) > 10',
             lasting="0m",
             severity="warning",
             summary="The control plane logs errors: `tekton logs tekton`",
