@@ -8,6 +8,7 @@
 //! | [`lease`] | whose heartbeat is overdue |
 //! | [`wheel`] | which timers are due |
 //! | [`table`] | the head of the registry: who exists, in which state, with which lease |
+//! | [`subject`] | who listens to a subject; what a permission covers |
 //!
 //! Nothing here knows Python, files, sockets, threads or clocks: instants are arguments, answers are values.
 #![deny(unsafe_code)]
@@ -16,6 +17,7 @@ pub mod bulk;
 pub mod graph;
 pub mod lease;
 pub mod lifecycle;
+pub mod subject;
 pub mod table;
 pub mod uuid;
 pub mod wheel;
