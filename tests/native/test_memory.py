@@ -10,7 +10,7 @@ pytest.importorskip("_testcapi", reason="this Python has no _testcapi to make al
 # In a process of its own: what is tested for is that it does not abort.
 PRELUDE = """
 import _testcapi
-from tekton._native import ComponentTable, DependencyGraph, TimerWheel, resolve, waves
+from tekton._native import ComponentTable, DependencyGraph, SubjectTable, TimerWheel, covers, resolve, waves
 from tekton.utils.tekton_errors import TektonError
 
 INSTANCE = "00000000-0000-0000-0000-000000000001"
@@ -22,6 +22,9 @@ table = ComponentTable()
 slots = [table.add(name, INSTANCE, 4) for name in names]
 last = names[-1]
 wheel = TimerWheel()
+subjects = SubjectTable(cache_size=0)
+for number in range(1000, 1100):
+    subjects.add("a.>", number)
 
 
 def fails_with_memory_error(call, after, until):
@@ -33,7 +36,7 @@ def fails_with_memory_error(call, after, until):
             _testcapi.remove_mem_hooks()
     except (MemoryError, SystemError):  # the latter by Python 3.11 itself, without room to call an __init__
         return True
-    except (TektonError, TypeError):
+    except (TektonError, TypeError, ValueError):
         pass
     return False
 
@@ -61,6 +64,8 @@ CALLS = {
     "critical path": "durations = dict.fromkeys(names, 1.0); check(lambda: resident.critical_path(durations))",
     "table reads": "check(lambda: table.identity(999)); check(lambda: table.slots(last)); "
     "check(lambda: table.find(last, INSTANCE))",
+    "match": "check(lambda: subjects.match('a.b')); assert len(subjects.match('a.b')) == 100",
+    "refuse a subject": "check(lambda: subjects.match('a..b')); check(lambda: covers('é.a', 'b*'))",
     "refuse a transition": "check(lambda: table.transition(last, INSTANCE, 0))",
     "refuse a stranger": "check(lambda: table.transition('stranger', INSTANCE, 0))",
     "refuse a second instance": "check(lambda: table.add(last, INSTANCE[:-1] + '2', 4))",

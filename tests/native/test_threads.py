@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import pytest
 
-from tekton._native import ComponentTable, DependencyGraph, TimerWheel
+from tekton._native import ComponentTable, DependencyGraph, SubjectTable, TimerWheel
 from tekton.core.lifecycle import STATES, ComponentState
 from tekton.utils.tekton_errors import ComponentExistsError, IllegalTransitionError, StaleInstanceError
 
@@ -206,3 +206,23 @@ def test_each_timer_is_cancelled_or_given_back_once() -> None:
 
     assert len(timers) == len(set(timers)) == THREADS * STEPS
     assert len(wheel) == 0
+
+
+def test_what_a_thread_adds_is_in_its_next_answer_and_what_it_removes_is_not() -> None:
+    table = SubjectTable(cache_size=64)
+    table.add("shared.>", 1000)
+
+    def work(number: int) -> None:
+        rng = random.Random(number)
+        patterns = ("shared.*", "shared.a", "*.a", ">", f"shared.a.{number}")
+        for _ in range(STEPS):
+            pattern = rng.choice(patterns)
+            table.add(pattern, number)
+            assert number in table.match(f"shared.a.{number}" if pattern.count(".") > 1 else "shared.a")
+            table.remove(pattern, number)
+            assert number not in table.match("shared.a")
+
+    together(work)
+
+    assert table.match("shared.a") == (1000,)
+    assert len(table) == 1

@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyTuple, PyType};
 use tekton_kernel::graph::TooLarge;
 use tekton_kernel::lifecycle::State;
+use tekton_kernel::subject::{Invalid, MAX_BYTES};
 use tekton_kernel::table::{AddError, TransitionError};
 use tekton_kernel::uuid;
 
@@ -84,6 +85,13 @@ pub fn no_state(code: u8) -> PyErr {
 /// `text` is not an instance id.
 pub fn no_uuid(text: &str) -> PyErr {
     with_message::<PyValueError>(&format!("{text:?} is not a UUID"))
+}
+
+/// `text` is no subject, or no pattern: `kind` says which.
+pub fn no_subject(kind: &str, text: &str, cause: Invalid) -> PyErr {
+    // As much of it as could have been valid.
+    let shown: String = text.chars().take(MAX_BYTES).collect();
+    with_message::<PyValueError>(&format!("{shown:?} is not a {kind}: {cause}"))
 }
 
 /// The graph does not fit.

@@ -8,6 +8,7 @@ mod error;
 mod graph;
 mod names;
 mod objects;
+mod subject;
 mod table;
 mod walk;
 mod wheel;
@@ -21,6 +22,9 @@ mod _native {
 
     #[pymodule_export]
     use crate::graph::{DependencyGraph, resolve, waves};
+
+    #[pymodule_export]
+    use crate::subject::{SubjectTable, covers, is_valid_pattern, is_valid_subject, overlaps};
 
     #[pymodule_export]
     use crate::table::ComponentTable;
