@@ -1,7 +1,7 @@
 //! Many transitions checked at once: for audits and replays.
 //!
 //! 32 pairs per step where the processor has AVX2: the masks of [`crate::lifecycle`] are looked up by byte shuffles.
-//! That runs at the speed of memory, and is the only unsafe code of this crate. Elsewhere a table of all pairs is read.
+//! That runs at the speed of memory. Elsewhere a table of all pairs is read.
 
 use crate::lifecycle::MASKS;
 

@@ -9,6 +9,7 @@
 //! | [`wheel`] | which timers are due |
 //! | [`table`] | the head of the registry: who exists, in which state, with which lease |
 //! | [`subject`] | who listens to a subject; what a permission covers |
+//! | [`message`] | what a message says in its header, and that all of it is sound |
 //!
 //! Nothing here knows Python, files, sockets, threads or clocks: instants are arguments, answers are values.
 #![deny(unsafe_code)]
@@ -18,6 +19,7 @@ pub mod graph;
 pub mod lease;
 pub mod lifecycle;
 pub mod subject;
+pub mod message;
 pub mod table;
 pub mod uuid;
 pub mod wheel;
