@@ -7,14 +7,18 @@ Crossing into Rust costs 30 to 100 ns, so one call does one whole step: never cr
 # ruff: noqa: PYI021 - native code has no docstrings of its own; they live here.
 
 from collections.abc import Mapping, Sequence
-from typing import final
+from typing import Any, final
 
 from typing_extensions import Buffer
+
+from tekton.mcp.message_type import MessageType
 
 __all__ = [
     "TRANSITION_MASKS",
     "ComponentTable",
     "DependencyGraph",
+    "Message",
+    "MessageContext",
     "SubjectTable",
     "TimerWheel",
     "covers",
@@ -22,6 +26,7 @@ __all__ = [
     "is_valid_subject",
     "overlaps",
     "resolve",
+    "uuid7",
     "waves",
 ]
 
@@ -318,3 +323,165 @@ class TimerWheel:
 
         O(1), but O(timers) when all are due after the current turn and the earliest of them was cancelled.
         """
+
+def uuid7() -> str:
+    """A fresh UUID of version 7: text that sorts by the time at which it was made (RFC 9562), 74 bits of it by chance.
+
+    Those of one process increase strictly, also when its clock is set back, and from any thread; a forked child begins
+    anew. The system's clock is read. Chance is made by a keyed pseudo-random function whose key comes from the system:
+    good for ids, not for secrets.
+    """
+
+@final
+class MessageContext:
+    """Who says it to whom, and as part of what. A value: it is not changed, and can be shared by many messages.
+
+    `sender`, `recipient` and `trace_id` are 1 to 255 characters of visible ASCII, neither `"` nor a backslash. Its JSON
+    is made once.
+    """
+
+    def __new__(
+        cls,
+        sender: str,
+        recipient: str | None = None,
+        trace_id: str | None = None,
+        *,
+        parent_id: str | None = None,
+        deadline: float | None = None,
+        hops: int = 0,
+    ) -> MessageContext:
+        """A context. Without *trace_id* it is of the current trace (`tekton.utils.trace_context`), else of a new one.
+
+        *parent_id* is the message that has caused this one, *deadline* the instant after which nobody waits (seconds
+        since 1970), *hops* how many messages have caused one another before (at most 255, else OverflowError). Raises
+        ValueError for what is no identifier, no UUID, or not finite.
+        """
+
+    @property
+    def sender(self) -> str:
+        """The component that says it."""
+
+    @property
+    def recipient(self) -> str | None:
+        """The component that is to have it."""
+
+    @property
+    def trace_id(self) -> str | None:
+        """The trace that it is part of. None only if it was received without one."""
+
+    @property
+    def parent_id(self) -> str | None:
+        """The id of the message that has caused this one."""
+
+    @property
+    def deadline(self) -> float | None:
+        """The instant after which nobody waits any longer, in seconds since 1970."""
+
+    @property
+    def hops(self) -> int:
+        """How many messages have caused one another before this one."""
+
+    def __eq__(self, other: object, /) -> bool:
+        """True when all fields are equal."""
+
+    def __hash__(self) -> int:
+        """Equal ones have the same."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled by its fields."""
+
+@final
+class Message:
+    """A message: built from objects, or received as JSON. A value: it is not changed, another one is made.
+
+    What was received is checked as a whole and stays the text that it is: `from_json` only finds where things are,
+    `content` and `metadata` become objects when they are asked for (once), and `to_json` gives the same bytes back. So
+    do not change the objects that a received message gives out: that does not change the message.
+
+    On the wire: `{"message_id", "message_type", "timestamp", "context": {"sender", "recipient", "trace_id",
+    "parent_id", "deadline", "hops"}, "metadata": {…}, "content": …}`, written in this order, read in any. `timestamp`,
+    `metadata`, and all of the context but `sender`, may be missing or null; any other member is refused.
+    """
+
+    def __new__(
+        cls,
+        message_type: MessageType | str,
+        content: Any,
+        context: MessageContext,
+        metadata: dict[str, Any] | None = None,
+        *,
+        message_id: str | None = None,
+        timestamp: float | None = None,
+    ) -> Message:
+        """A message that is new, unless a *message_id* (a UUID) is given. *timestamp* is in seconds since 1970.
+
+        *content* and *metadata* are kept, not copied, and looked at by `to_json`. Raises ValueError for an unknown
+        type, for an id that is no UUID, for a timestamp that is not finite.
+        """
+
+    @staticmethod
+    def from_json(data: bytes | bytearray | memoryview | str) -> Message:
+        """Check all of *data* and find the header in it. O(bytes); nothing is made of content and metadata.
+
+        Accepted is what RFC 8259 and UTF-8 allow, less what two readers could understand differently: a member twice in
+        one object, at any depth; integers outside of -2**63 to 2**64 - 1, and floats beyond double precision; lone
+        surrogates; more than 64 levels, the message included. Raises MalformedMessageError then, with the place of the
+        byte; InvalidMessageError for JSON that is no message, an unknown `message_type` included; UnicodeEncodeError
+        for a str with lone surrogates. bytes and str are not copied.
+        """
+
+    def to_json(self) -> bytes:
+        """The message as JSON, header first, without spaces; of a received message the bytes that it came as.
+
+        Content and metadata are written by orjson, a str by us. Raises what orjson raises (a TypeError) for what is no
+        JSON; NaN and infinity become null. How deep they are nested is not checked: the reader refuses more than 64
+        levels.
+        """
+
+    @staticmethod
+    def peek(data: bytes | bytearray | memoryview | str) -> tuple[MessageType, str, str | None]:
+        """`(message_type, sender, recipient)` of a message that was checked elsewhere, or will be.
+
+        O(header) when the header comes first, as `to_json` puts it. What comes after it may be anything. Errors as
+        `from_json`.
+        """
+
+    @property
+    def route(self) -> tuple[MessageType, str, str | None]:
+        """`(message_type, sender, recipient)` in one call: cheaper than by way of `context`."""
+
+    @property
+    def message_id(self) -> str:
+        """Its UUID, in canonical form."""
+
+    @property
+    def message_type(self) -> MessageType:
+        """What it is for."""
+
+    @property
+    def timestamp(self) -> float | None:
+        """When it was made, in seconds since 1970: its own, or that of a `message_id` of version 7, or None."""
+
+    @property
+    def context(self) -> MessageContext:
+        """Who says it to whom, and as part of what."""
+
+    @property
+    def content(self) -> Any:
+        """What it says."""
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What is to be known about it; an empty dict if nothing is."""
+
+    def follow(self, sender: str, recipient: str | None = None) -> MessageContext:
+        """The context of a message that this one causes: its trace and deadline, this one as parent, one hop more."""
+
+    def __eq__(self, other: object, /) -> bool:
+        """True when id, type, time, context, metadata and content are equal, however they came about."""
+
+    def __hash__(self) -> int:
+        """Of the id."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled, and copied, as JSON."""

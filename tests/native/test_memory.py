@@ -10,7 +10,9 @@ pytest.importorskip("_testcapi", reason="this Python has no _testcapi to make al
 # In a process of its own: what is tested for is that it does not abort.
 PRELUDE = """
 import _testcapi
-from tekton._native import ComponentTable, DependencyGraph, SubjectTable, TimerWheel, covers, resolve, waves
+from tekton._native import (
+    ComponentTable, DependencyGraph, Message, MessageContext, SubjectTable, TimerWheel, covers, resolve, waves,
+)
 from tekton.utils.tekton_errors import TektonError
 
 INSTANCE = "00000000-0000-0000-0000-000000000001"
@@ -25,6 +27,12 @@ wheel = TimerWheel()
 subjects = SubjectTable(cache_size=0)
 for number in range(1000, 1100):
     subjects.add("a.>", number)
+context = MessageContext("rhetor", "engram")
+# Without memory orjson, which makes trees, ends the process: so there is none here.
+message = Message("event", "text", context)
+data = message.to_json()
+text = data.decode()
+read = lambda: Message.from_json(data)
 
 
 def fails_with_memory_error(call, after, until):
@@ -66,6 +74,13 @@ CALLS = {
     "check(lambda: table.find(last, INSTANCE))",
     "match": "check(lambda: subjects.match('a.b')); assert len(subjects.match('a.b')) == 100",
     "refuse a subject": "check(lambda: subjects.match('a..b')); check(lambda: covers('é.a', 'b*'))",
+    "build a message": "check(lambda: Message('event', 'text', context)); check(lambda: MessageContext('a'))",
+    "write a message": "check(message.to_json); check(lambda: repr(message)); check(lambda: message.follow('b'))",
+    "read a message": "check(read); check(lambda: read().content); check(lambda: read().context); "
+    "check(lambda: read().route)",
+    "peek at a message": "check(lambda: Message.peek(data)); check(lambda: Message.from_json(text).to_json())",
+    "refuse a message": "check(lambda: Message.from_json(b'{'))",
+    "refuse what a message has": "check(lambda: Message.from_json(b'{\"colour\":1}'))",
     "refuse a transition": "check(lambda: table.transition(last, INSTANCE, 0))",
     "refuse a stranger": "check(lambda: table.transition('stranger', INSTANCE, 0))",
     "refuse a second instance": "check(lambda: table.add(last, INSTANCE[:-1] + '2', 4))",

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import pytest
 
-from tekton._native import ComponentTable, DependencyGraph, SubjectTable, TimerWheel
+from tekton._native import ComponentTable, DependencyGraph, Message, MessageContext, SubjectTable, TimerWheel, uuid7
 from tekton.core.lifecycle import STATES, ComponentState
 from tekton.utils.tekton_errors import ComponentExistsError, IllegalTransitionError, StaleInstanceError
 
@@ -226,3 +226,15 @@ def test_what_a_thread_adds_is_in_its_next_answer_and_what_it_removes_is_not() -
 
     assert table.match("shared.a") == (1000,)
     assert len(table) == 1
+
+
+def test_threads_see_one_content_of_a_message_and_make_no_id_twice() -> None:
+    data = Message("event", {"a": [1, "x"]}, MessageContext("a"), {"b": 2}).to_json()
+    for _ in range(STEPS // 8):
+        message = Message.from_json(data)
+
+        seen = together(lambda _, message=message: (message.content, message.metadata, message.context, uuid7()))  # type: ignore[misc]
+
+        for place in range(3):
+            assert len({id(each[place]) for each in seen}) == 1
+        assert len({each[3] for each in seen}) == THREADS

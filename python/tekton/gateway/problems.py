@@ -55,6 +55,8 @@ STATUS: dict[type[TektonError], int] = {
     tekton.MetricError: 409,
     tekton.InvalidMetricError: 422,
     tekton.MetricNotFoundError: 404,
+    tekton.MessageError: 422,
+    tekton.MalformedMessageError: 400,
     tekton.IdempotencyError: 409,
     tekton.InvalidIdempotencyKeyError: 422,
     tekton.IdempotencyKeyReusedError: 422,

@@ -43,6 +43,9 @@
     │   ├── InvalidMetricError        metric, problem
     │   ├── MetricExistsError         metric, other
     │   └── MetricNotFoundError       metric, nearest
+    ├── MessageError
+    │   ├── MalformedMessageError     problem, position: no JSON, or JSON with two meanings
+    │   └── InvalidMessageError       pointer, problem
     ├── IdempotencyError
     │   ├── InvalidIdempotencyKeyError
     │   ├── IdempotencyKeyReusedError
@@ -591,6 +594,37 @@ class MetricNotFoundError(MetricError):
         if nearest:
             self.hint = f"did you mean {nearest!r}?"
         super().__init__(f"no metric {metric!r}")
+
+
+class MessageError(TektonError):
+    """Base of what is refused about a message."""
+
+    code = "message"
+
+
+class MalformedMessageError(MessageError):
+    """The text of a message is not JSON, or JSON that two readers could understand differently.
+
+    `position` is the place of the byte at which that was noticed.
+    """
+
+    code = "malformed_message"
+
+    def __init__(self, problem: str, position: int) -> None:
+        self.problem = problem
+        self.position = position
+        super().__init__(f"malformed message, at byte {position}: {problem}")
+
+
+class InvalidMessageError(MessageError):
+    """A member of a message is missing, unknown, or not what it should be. `pointer` is its JSON pointer."""
+
+    code = "invalid_message"
+
+    def __init__(self, pointer: str, problem: str) -> None:
+        self.pointer = pointer
+        self.problem = problem
+        super().__init__(f"{pointer} of the message: {problem}")
 
 
 class IdempotencyError(TektonError):

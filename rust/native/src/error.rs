@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyTuple, PyType};
 use tekton_kernel::graph::TooLarge;
 use tekton_kernel::lifecycle::State;
+use tekton_kernel::message::{Fault, Problem};
 use tekton_kernel::subject::{Invalid, MAX_BYTES};
 use tekton_kernel::table::{AddError, TransitionError};
 use tekton_kernel::uuid;
@@ -14,6 +15,8 @@ use crate::objects;
 
 pyo3::import_exception!(tekton.utils.tekton_errors, ComponentExistsError);
 pyo3::import_exception!(tekton.utils.tekton_errors, IllegalTransitionError);
+pyo3::import_exception!(tekton.utils.tekton_errors, InvalidMessageError);
+pyo3::import_exception!(tekton.utils.tekton_errors, MalformedMessageError);
 pyo3::import_exception!(tekton.utils.tekton_errors, StaleInstanceError);
 
 /// The refusal to add `instance` to `component_id`.
@@ -97,4 +100,35 @@ pub fn no_subject(kind: &str, text: &str, cause: Invalid) -> PyErr {
 /// The graph does not fit.
 pub fn too_large(_: TooLarge) -> PyErr {
     with_message::<PyOverflowError>("a graph holds fewer than 2**32 - 1 nodes and 2**32 edges")
+}
+
+/// The refusal of a message: of its JSON, or of what that says.
+#[cold]
+pub fn message(py: Python<'_>, fault: Fault, text: &[u8]) -> PyErr {
+    let pointer = match fault.problem {
+        Problem::Missing(pointer) | Problem::Invalid(pointer, _) => pointer.to_owned(),
+        Problem::Unknown(object) => format!("{object}{}", name_at(text, fault.at)),
+        problem => return malformed(py, fault.at, &problem.to_string()),
+    };
+    make(&py.get_type::<InvalidMessageError>(), &[&pointer, &fault.problem.to_string()], None)
+}
+
+fn malformed(py: Python<'_>, at: usize, problem: &str) -> PyErr {
+    let made = objects::text(py, problem).and_then(|problem| {
+        let arguments = [Ok(problem.into_any()), objects::int(py, at as u64).map(Bound::into_any)];
+        py.get_type::<MalformedMessageError>().call1(objects::tuple(py, arguments.into_iter())?)
+    });
+    made.map_or_else(|error| error, PyErr::from_value)
+}
+
+/// The name in quotes that begins at `at`, or as much of it as one wants to read.
+fn name_at(text: &[u8], at: usize) -> String {
+    let name = text.get(at + 1..).unwrap_or_default();
+    let length = name.iter().position(|byte| *byte == b'"').unwrap_or(name.len()).min(64);
+    String::from_utf8_lossy(&name[..length]).into_owned()
+}
+
+/// `name` cannot have the value that was given for it.
+pub fn not_acceptable(name: &str, problem: &str) -> PyErr {
+    with_message::<PyValueError>(&format!("{name} must be {problem}"))
 }

@@ -6,6 +6,10 @@
 
 mod error;
 mod graph;
+mod ids;
+mod message;
+mod message_context;
+mod message_type;
 mod names;
 mod objects;
 mod subject;
@@ -24,6 +28,15 @@ mod _native {
     use crate::graph::{DependencyGraph, resolve, waves};
 
     #[pymodule_export]
+    use crate::ids::uuid7;
+
+    #[pymodule_export]
+    use crate::message::Message;
+
+    #[pymodule_export]
+    use crate::message_context::MessageContext;
+
+    #[pymodule_export]
     use crate::subject::{SubjectTable, covers, is_valid_pattern, is_valid_subject, overlaps};
 
     #[pymodule_export]
@@ -34,6 +47,7 @@ mod _native {
 
     #[pymodule_init]
     fn constants(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        crate::ids::forget_in_children(module.py())?;
         module.add("TRANSITION_MASKS", PyTuple::new(module.py(), MASKS)?)
     }
 }

@@ -5,7 +5,7 @@
 
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyInt, PyList, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyInt, PyList, PyString, PyTuple};
 
 /// A list of as many objects as `items` says it has.
 ///
@@ -48,6 +48,20 @@ pub fn pair<'py, T>(first: Bound<'py, T>, second: Bound<'py, T>) -> PyResult<Bou
     tuple(first.py(), [Ok(first), Ok(second)].into_iter())
 }
 
+/// A tuple of three.
+pub fn triple<'py>(
+    first: &Bound<'py, PyAny>,
+    second: &Bound<'py, PyAny>,
+    third: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyTuple>> {
+    // SAFETY: the call takes new references to three objects, and gives an owned one to a tuple, or none and an
+    // exception.
+    unsafe {
+        let tuple = ffi::PyTuple_Pack(3, first.as_ptr(), second.as_ptr(), third.as_ptr());
+        Ok(Bound::from_owned_ptr_or_err(first.py(), tuple)?.cast_into_unchecked())
+    }
+}
+
 /// An empty dict.
 pub fn dict(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     // SAFETY: the call gives an owned reference to a dict, or none and an exception.
@@ -70,13 +84,33 @@ pub fn ints<'py>(py: Python<'py>, numbers: &[u32]) -> PyResult<Bound<'py, PyList
 
 /// A text.
 pub fn text<'py>(py: Python<'py>, text: &str) -> PyResult<Bound<'py, PyString>> {
-    let length = size(text.len())?;
-    // SAFETY: `text` has `length` bytes of UTF-8. The call gives an owned reference to a str, or none and an
-    // exception.
+    utf8(py, text.as_bytes())
+}
+
+/// A text of these bytes, `UnicodeDecodeError` when they are not UTF-8.
+pub fn utf8<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyString>> {
+    let length = size(bytes.len())?;
+    // SAFETY: there are `length` bytes. The call gives an owned reference to a str, or none and an exception.
     unsafe {
-        let text = ffi::PyUnicode_FromStringAndSize(text.as_ptr().cast(), length);
+        let text = ffi::PyUnicode_FromStringAndSize(bytes.as_ptr().cast(), length);
         Ok(Bound::from_owned_ptr_or_err(py, text)?.cast_into_unchecked())
     }
+}
+
+/// Bytes.
+pub fn bytes<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
+    let length = size(bytes.len())?;
+    // SAFETY: there are `length` bytes. The call gives an owned reference to a bytes object, or none and an exception.
+    unsafe {
+        let bytes = ffi::PyBytes_FromStringAndSize(bytes.as_ptr().cast(), length);
+        Ok(Bound::from_owned_ptr_or_err(py, bytes)?.cast_into_unchecked())
+    }
+}
+
+/// A float.
+pub fn float(py: Python<'_>, number: f64) -> PyResult<Bound<'_, PyAny>> {
+    // SAFETY: the call gives an owned reference to a float, or none and an exception.
+    unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyFloat_FromDouble(number)) }
 }
 
 fn size(length: usize) -> PyResult<ffi::Py_ssize_t> {
