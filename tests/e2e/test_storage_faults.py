@@ -119,7 +119,6 @@ def test_one_failed_sync_ends_the_process_at_once_and_nothing_acknowledged_is_lo
         eventually(lambda: len(writers.acknowledged) >= goal, "writers make progress")
 
     assert "ended: exit 74;" in faulty.log
-    assert "CRITICAL tekton.system: the store has stopped: " in faulty.log
     assert b"event: bye" in events
     assert tekton.lost(writers.acknowledged) == []
     unknown = [answer for answer in writers.refused if answer["code"] == "storage_unknown"]

@@ -225,6 +225,11 @@ class Children:
         if not ended and not due:
             return []
         owned = self._owned(procfs.descendants(os.getpid()), [*ended, *due])
+        if not all(owned[child.id] for child in ended):
+            # While processes are listed, one that has just forked may end before it is read, and what it forked may
+            # come after the list was made: whoever seems to have left nothing is looked for again.
+            again = self._owned(procfs.descendants(os.getpid()), [*ended, *due])
+            owned = {number: remains or again[number] for number, remains in owned.items()}
         for child in due:
             self.signal(child, signal.SIGKILL, group=True)
             procfs.kill_all(owned[child.id])
