@@ -1,12 +1,13 @@
-"""Every role at every route, about its own component and about others: what the gateway lets through.
+"""Every role at every route and topic, about its own component and about others: what the gateway lets through.
 
-The routes and their permissions are those of the control plane; their handlers are not called. What must come of it is
-worked out by a model that knows nothing of the code: a table of roles written down here, and a few lines.
+The routes, the topics and their permissions are those of the control plane; what serves them is not called. What must
+come of it is worked out by a model that knows nothing of the code: a table of roles written down here, and a few lines.
 """
 
+import asyncio
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,10 +24,14 @@ from tekton.gateway.app import Gateway
 from tekton.gateway.request import Request
 from tekton.gateway.router import Route
 from tekton.gateway.server import GatewayServer
+from tekton.gateway.sockets import May, Sub, TopicSocket
+from tekton.gateway.topics import ScopedTopic, Topic, TopicTable
 from tekton.service.api import all_routes
 from tekton.service.component_credentials import ComponentCredentials
+from tekton.service.logs import SystemLogs
 from tekton.service.security import Security
 from tekton.service.system import System
+from tekton.service.topics import socket_topics
 from tekton.testing.clock import ManualClock
 from tekton.utils.tekton_config import TektonConfig
 
@@ -114,6 +119,25 @@ def table() -> list[Route]:
     return [replace(route, handler=reached, body=None, query=None, status=200) for route in all_routes(system)]
 
 
+def topics() -> TopicTable:
+    """The topics of the control plane, each of which tells only about which components it may."""
+
+    async def told(operation: Sub, may: May = lambda _: True) -> AsyncGenerator[str, None]:
+        seen = [component_id for component_id in COMPONENTS if may(component_id)]
+        yield json.dumps({"id": operation.id, "seen": seen})
+
+    def watched(_: Sub) -> AsyncGenerator[str, None]:
+        raise AssertionError("it is not called")
+
+    one = SimpleNamespace(topic=SimpleNamespace(open=watched), open=watched, watch=watched)
+    logs = SimpleNamespace(topic=lambda: SystemLogs.topic(cast(SystemLogs, SimpleNamespace(_open=watched))))
+    system = SimpleNamespace(
+        registry=ComponentRegistry(), degradation=one, tracing=one, metering=one, resources=one, logs=logs
+    )
+    declared: dict[str, Topic | ScopedTopic] = socket_topics(cast(System, system))._topics
+    return TopicTable({name: topic._replace(open=told) for name, topic in declared.items()})
+
+
 class Site:
     """A running gateway with the policy of a control plane."""
 
@@ -129,6 +153,24 @@ class Site:
         async with session.request(method, f"http://localhost:{self.server.port}{path}", headers=headers) as answer:
             text = await answer.text()
             return answer.status, json.loads(text) if text else None
+
+    async def watch(self, session: aiohttp.ClientSession, caller: Caller, names: list[str]) -> list[list[str] | int]:
+        """About which components each topic tells the *caller*, or the status with which he is refused."""
+        headers = {} if caller.credential is None else {"authorization": f"Bearer {caller.credential}"}
+        if caller.forwarded:
+            headers["x-forwarded-for"] = "127.0.0.1"
+        refused = {"unauthenticated": 401, "forbidden": 403}
+        seen: list[list[str] | int] = []
+        try:
+            async with session.ws_connect(f"http://localhost:{self.server.port}/ws", headers=headers) as socket:
+                for number, name in enumerate(names):
+                    await socket.send_json({"op": "sub", "id": number, "topic": name})
+                    frame = await socket.receive_json()
+                    assert frame["id"] == number
+                    seen.append(frame["seen"] if "seen" in frame else refused[frame["code"]])
+        except aiohttp.WSServerHandshakeError as error:
+            return [error.status] * len(names)
+        return seen
 
 
 @pytest.fixture
@@ -149,7 +191,9 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
     )
     security.know_components(lambda component_id: component_id == "worker", lambda: 0)
     socket = tmp_path / "socket"
-    server = GatewayServer(Gateway(table(), policy=security.policy), "127.0.0.1", 0, uds=socket)
+    server = GatewayServer(
+        Gateway(table(), policy=security.policy, websocket=TopicSocket(topics())), "127.0.0.1", 0, uds=socket
+    )
     await server.start()
     yield Site(security, server, socket)
     await server.stop(timeout=2.0)
@@ -208,6 +252,29 @@ async def test_every_role_gets_through_where_it_may_and_nowhere_else(site: Site)
 
     assert wrong == []
     assert asked > 1000
+
+
+async def test_everybody_watches_the_topics_that_he_may_and_no_others(site: Site) -> None:
+    declared = topics()
+    async with (
+        asyncio.timeout(30),
+        aiohttp.ClientSession() as over_tcp,
+        aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(site.socket))) as over_socket,
+    ):
+        for caller in await callers(site.security):
+            session = over_socket if caller.through_socket else over_tcp
+            seen = await site.watch(session, caller, declared.names)
+
+            expected: list[list[str] | int] = []
+            for name in declared.names:
+                permission = declared.permission(name)
+                about = [one for one in COMPONENTS if caller.may(permission, one)]
+                # The socket itself needs what its first topic needs.
+                if not caller.may("components:read", None) or not about:
+                    expected.append(403 if caller.shows_something else 401)
+                else:
+                    expected.append(about if isinstance(declared._topics[name], ScopedTopic) else list(COMPONENTS))
+            assert seen == expected, caller.name
 
 
 def test_the_table_of_the_model_has_every_role_and_every_permission() -> None:
