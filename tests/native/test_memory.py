@@ -11,7 +11,8 @@ pytest.importorskip("_testcapi", reason="this Python has no _testcapi to make al
 PRELUDE = """
 import _testcapi
 from tekton._native import (
-    ComponentTable, DependencyGraph, Message, MessageContext, SubjectTable, TimerWheel, covers, resolve, waves,
+    ComponentTable, DependencyGraph, Envelope, Message, MessageContext, SubjectTable, TimerWheel, covers, resolve,
+    waves,
 )
 from tekton.utils.tekton_errors import TektonError
 
@@ -33,6 +34,9 @@ message = Message("event", "text", context)
 data = message.to_json()
 text = data.decode()
 read = lambda: Message.from_json(data)
+packed = message.to_msgpack()
+envelope = Envelope("a.b", message, "c.d", 2**40, 1.5, 2, "orders")
+batch = Envelope.pack(7, [envelope] * 3)
 
 
 def fails_with_memory_error(call, after, until):
@@ -75,10 +79,20 @@ CALLS = {
     "match": "check(lambda: subjects.match('a.b')); assert len(subjects.match('a.b')) == 100",
     "refuse a subject": "check(lambda: subjects.match('a..b')); check(lambda: covers('é.a', 'b*'))",
     "build a message": "check(lambda: Message('event', 'text', context)); check(lambda: MessageContext('a'))",
-    "write a message": "check(message.to_json); check(lambda: repr(message)); check(lambda: message.follow('b'))",
+    "write a message": "check(lambda: Message('event', 'text', context).to_json()); "
+    "check(lambda: repr(message)); check(lambda: message.follow('b'))",
     "read a message": "check(read); check(lambda: read().content); check(lambda: read().context); "
     "check(lambda: read().route)",
     "peek at a message": "check(lambda: Message.peek(data)); check(lambda: Message.from_json(text).to_json())",
+    "translate a message": "check(message.to_msgpack); check(lambda: Message.from_msgpack(packed))",
+    "make an envelope": "check(lambda: Envelope('a.b', message)); check(lambda: envelope.placed(2**40, 1)); "
+    "check(lambda: repr(envelope)); check(lambda: hash(envelope)); check(lambda: envelope.frame(7))",
+    "pack envelopes": "check(lambda: Envelope.pack(7, [envelope] * 3)); "
+    "check(lambda: Envelope.pack(7, iter([envelope])))",
+    "unpack envelopes": "check(lambda: Envelope.unpack(batch)); check(lambda: Envelope.subjects(batch))",
+    "refuse envelopes": "check(lambda: Envelope.unpack(batch[:-1])); "
+    "check(lambda: Envelope.unpack(batch, max_message=9)); "
+    "check(lambda: Envelope('a b', message).frame(1)); check(lambda: Envelope.pack(1, [7]))",
     "refuse a message": "check(lambda: Message.from_json(b'{'))",
     "refuse what a message has": "check(lambda: Message.from_json(b'{\"colour\":1}'))",
     "refuse a transition": "check(lambda: table.transition(last, INSTANCE, 0))",

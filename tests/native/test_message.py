@@ -1,6 +1,7 @@
 """Native messages against msgspec and orjson, and against callers and senders who misbehave."""
 
 import copy
+import enum
 import gc
 import json
 import os
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import uuid
 import weakref
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -218,6 +220,67 @@ def test_a_buffer_that_changes_afterwards_changes_nothing() -> None:
 def test_what_is_neither_bytes_nor_text_is_refused(data: Any) -> None:
     with pytest.raises(TypeError):
         Message.from_json(data)
+
+
+@dataclass
+class Point:
+    x: object = None
+    _hidden: float = float("nan")
+
+
+class Limit(enum.Enum):
+    NONE = float("inf")
+
+
+ENDLESS: dict[str, Any] = {
+    "NaN": float("nan"),
+    "infinity": float("inf"),
+    "minus infinity, deep": {"a": [1, (None, {"b": float("-inf")})]},
+    "in a list beside a text of that name": ["null", float("nan")],
+    "in a dataclass": [Point(), Point(float("nan"))],
+    "in an enum": Limit.NONE,
+    "after much else": [[{"score": place / 7}] for place in range(200)] + [[{"score": float("nan")}]],
+}
+
+
+@pytest.mark.parametrize("content", ENDLESS.values(), ids=ENDLESS.keys())
+def test_a_number_without_json_is_not_written_as_null(content: Any) -> None:
+    with pytest.raises(InvalidMessageError, match="/content of the message: NaN and infinity have no JSON"):
+        message(content).to_json()
+    with pytest.raises(InvalidMessageError, match="/metadata of the message: NaN"):
+        message(1, {"a": content}).to_json()
+
+
+def test_nulls_and_what_looks_like_one_are_written() -> None:
+    contents = [None, [None, "null", "NaN", "n"], {"null": [None] * 99}, [1.5, None, -0.0, 1e308], [Point(), None]]
+    for content in contents:
+        assert Message.from_json(message(content).to_json()).content == orjson.loads(orjson.dumps(content))
+
+
+@given(TREES, st.sampled_from(["a", '\\"', "n[{", "null"]))
+def test_what_is_written_is_no_deeper_than_what_is_read(content: Any, name: str) -> None:
+    for levels in range(58, 66):
+        deep = content
+        for level in range(levels):
+            deep = [deep] if level % 2 else {name: deep}
+        data = json.dumps(deep)
+        try:
+            Message.from_json(wire(data))
+        except MalformedMessageError:
+            with pytest.raises(InvalidMessageError, match="/content of the message: more than 64 levels"):
+                message(deep).to_json()
+        else:
+            assert Message.from_json(message(deep).to_json()).content == deep
+
+
+def test_a_message_is_written_once() -> None:
+    content, sent = [1], message([1])
+    later = message(content)
+    assert sent.to_json() is sent.to_json()
+    first = later.to_json()
+    content.append(2)
+    later.metadata["late"] = True
+    assert later.to_json() is first
 
 
 def test_a_text_with_a_lone_surrogate_is_refused() -> None:

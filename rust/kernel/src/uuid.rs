@@ -100,13 +100,16 @@ impl Sequence {
         Self { last: 0 }
     }
 
-    /// The next id. `random` is 74 bits of chance or more; within one millisecond, and when the clock goes back, 32 of
-    /// them are the step from the id before.
-    pub fn next(&mut self, now_ms: u64, random: u128) -> u128 {
-        let fresh =
-            (u128::from(now_ms) & 0xffff_ffff_ffff) << CHANCE_BITS | random & ((1 << CHANCE_BITS) - 1);
-        let same_time = fresh >> CHANCE_BITS <= self.last >> CHANCE_BITS;
-        self.last = if same_time { self.last + 1 + (random & 0xffff_ffff) } else { fresh };
+    /// The next id. `chance` gives 64 bits of it: the 74 of a new millisecond are asked of it twice; within one, and
+    /// when the clock goes back, 32 of them are the step from the id before.
+    pub fn next(&mut self, now_ms: u64, mut chance: impl FnMut() -> u64) -> u128 {
+        let now = u128::from(now_ms & 0xffff_ffff_ffff);
+        let random = u128::from(chance());
+        self.last = if now <= self.last >> CHANCE_BITS {
+            self.last + 1 + (random & 0xffff_ffff)
+        } else {
+            now << CHANCE_BITS | (u128::from(chance()) << 64 | random) & ((1 << CHANCE_BITS) - 1)
+        };
         let (high, low) = (self.last >> 62, self.last & ((1 << 62) - 1));
         // Version 7 between time and chance, the variant after twelve bits of chance.
         (high >> 12) << 80 | 7 << 76 | (high & 0xfff) << 64 | 0b10 << 62 | low

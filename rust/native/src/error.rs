@@ -3,7 +3,8 @@
 use pyo3::PyTypeInfo;
 use pyo3::exceptions::{PyIndexError, PyOverflowError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyTuple, PyType};
+use pyo3::types::{PyString, PyTuple, PyType};
+use tekton_kernel::envelope;
 use tekton_kernel::graph::TooLarge;
 use tekton_kernel::lifecycle::State;
 use tekton_kernel::message::{Fault, Problem};
@@ -16,8 +17,12 @@ use crate::objects;
 pyo3::import_exception!(tekton.utils.tekton_errors, ComponentExistsError);
 pyo3::import_exception!(tekton.utils.tekton_errors, IllegalTransitionError);
 pyo3::import_exception!(tekton.utils.tekton_errors, InvalidMessageError);
+pyo3::import_exception!(tekton.utils.tekton_errors, InvalidSubjectError);
 pyo3::import_exception!(tekton.utils.tekton_errors, MalformedMessageError);
+pyo3::import_exception!(tekton.utils.tekton_errors, MessageExpiredError);
+pyo3::import_exception!(tekton.utils.tekton_errors, MessageTooLargeError);
 pyo3::import_exception!(tekton.utils.tekton_errors, StaleInstanceError);
+pyo3::import_exception!(tekton.utils.tekton_errors, TooManyHopsError);
 
 /// The refusal to add `instance` to `component_id`.
 pub fn add(py: Python<'_>, error: AddError, component_id: &str, instance: &str) -> PyErr {
@@ -102,15 +107,73 @@ pub fn too_large(_: TooLarge) -> PyErr {
     with_message::<PyOverflowError>("a graph holds fewer than 2**32 - 1 nodes and 2**32 edges")
 }
 
-/// The refusal of a message: of its JSON, or of what that says.
+/// The refusal of a message: of its JSON, or of what that says. The fault was at `place` of what was received.
 #[cold]
-pub fn message(py: Python<'_>, fault: Fault, text: &[u8]) -> PyErr {
+pub fn message(py: Python<'_>, fault: Fault, text: &[u8], place: usize) -> PyErr {
     let pointer = match fault.problem {
         Problem::Missing(pointer) | Problem::Invalid(pointer, _) => pointer.to_owned(),
         Problem::Unknown(object) => format!("{object}{}", name_at(text, fault.at)),
-        problem => return malformed(py, fault.at, &problem.to_string()),
+        problem => return malformed(py, place, &problem.to_string()),
     };
-    make(&py.get_type::<InvalidMessageError>(), &[&pointer, &fault.problem.to_string()], None)
+    invalid(py, &pointer, &fault.problem.to_string())
+}
+
+/// The refusal of the member `pointer` of a message.
+#[cold]
+pub fn invalid(py: Python<'_>, pointer: &str, problem: &str) -> PyErr {
+    make(&py.get_type::<InvalidMessageError>(), &[pointer, problem], None)
+}
+
+/// The refusal of a batch of envelopes.
+#[cold]
+pub fn batch(py: Python<'_>, fault: envelope::Fault) -> PyErr {
+    malformed(py, fault.at, &fault.problem.to_string())
+}
+
+/// The refusal to send `text` as the subject of an envelope, or as what else is in its head.
+#[cold]
+pub fn head(py: Python<'_>, text: &str, problem: envelope::Problem) -> PyErr {
+    make(&py.get_type::<InvalidSubjectError>(), &[text, &problem.to_string()], None)
+}
+
+/// A message of `size` bytes is larger than the `limit`.
+#[cold]
+pub fn message_too_large(py: Python<'_>, size: usize, limit: usize) -> PyErr {
+    above(&py.get_type::<MessageTooLargeError>(), size as u64, limit as u64)
+}
+
+/// A message was caused by `hops` others, more than the `limit`.
+#[cold]
+pub fn too_many_hops(py: Python<'_>, hops: u8, limit: u8) -> PyErr {
+    above(&py.get_type::<TooManyHopsError>(), hops.into(), limit.into())
+}
+
+/// The message `id` is too late.
+#[cold]
+pub fn expired(py: Python<'_>, id: u128) -> PyErr {
+    make(&py.get_type::<MessageExpiredError>(), &[&uuid::format(id)], None)
+}
+
+/// `text` is nothing that an answer could go to.
+#[cold]
+pub fn no_reply(text: &Bound<'_, PyString>) -> PyErr {
+    let problem = objects::text(text.py(), "is no subject to reply to").map(Bound::into_any);
+    let made = objects::tuple(text.py(), [Ok(text.clone().into_any()), problem].into_iter())
+        .and_then(|arguments| text.py().get_type::<InvalidSubjectError>().call1(arguments));
+    made.map_or_else(|error| error, PyErr::from_value)
+}
+
+/// An exception of two numbers: what there is, and what may be.
+fn above(kind: &Bound<'_, PyType>, seen: u64, limit: u64) -> PyErr {
+    let numbers = [seen, limit].map(|number| objects::int(kind.py(), number));
+    let made = objects::tuple(kind.py(), numbers.into_iter()).and_then(|numbers| kind.call1(numbers));
+    made.map_or_else(|error| error, PyErr::from_value)
+}
+
+/// A batch of `count` envelopes has more than the `limit`.
+#[cold]
+pub fn too_many(py: Python<'_>, count: usize, limit: usize) -> PyErr {
+    malformed(py, 12, &format!("{count} envelopes, where {limit} are allowed"))
 }
 
 fn malformed(py: Python<'_>, at: usize, problem: &str) -> PyErr {

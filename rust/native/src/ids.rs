@@ -28,10 +28,20 @@ impl Source {
         Self { sequence, key, process: std::process::id(), count: 0 }
     }
 
+    fn next(&mut self, now_ms: u64) -> u128 {
+        let Self { sequence, key, process, count } = self;
+        sequence.next(now_ms, || {
+            *count += 1;
+            key.hash_one((*process, *count))
+        })
+    }
+
     fn random(&mut self) -> u128 {
-        self.count += 1;
-        let half = |place: u32| u128::from(self.key.hash_one((self.process, place, self.count)));
-        half(0) << 64 | half(1)
+        let mut half = || {
+            self.count += 1;
+            u128::from(self.key.hash_one((self.process, self.count)))
+        };
+        half() << 64 | half()
     }
 }
 
@@ -51,9 +61,7 @@ pub fn uuid7(py: Python<'_>) -> PyResult<Bound<'_, PyString>> {
 pub fn next() -> u128 {
     let elapsed = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
     let now_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
-    let mut source = source();
-    let random = source.random();
-    source.sequence.next(now_ms, random)
+    source().next(now_ms)
 }
 
 /// 128 bits of chance.

@@ -4,7 +4,9 @@
 //! frozen and hold their kernel in a mutex, and no Python code runs while that is locked: results are taken out
 //! first and turned into objects afterwards, exceptions too (to make an object can start a garbage collection).
 
+mod envelope;
 mod error;
+mod finite;
 mod graph;
 mod ids;
 mod message;
@@ -14,6 +16,7 @@ mod names;
 mod objects;
 mod subject;
 mod table;
+mod text;
 mod walk;
 mod wheel;
 
@@ -23,6 +26,9 @@ mod _native {
     use pyo3::prelude::*;
     use pyo3::types::PyTuple;
     use tekton_kernel::lifecycle::MASKS;
+
+    #[pymodule_export]
+    use crate::envelope::Envelope;
 
     #[pymodule_export]
     use crate::graph::{DependencyGraph, resolve, waves};

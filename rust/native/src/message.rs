@@ -3,17 +3,17 @@
 
 use std::sync::OnceLock;
 
-use pyo3::exceptions::PyTypeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
-use tekton_kernel::message::{self, Header, Kind, Received, Span};
+use tekton_kernel::message::{self, Header, Kind, Received, Span, msgpack};
 use tekton_kernel::uuid;
 
 use crate::message_context::{MessageContext, make};
 use crate::message_type;
-use crate::{error, ids, objects};
+use crate::text::{self, Text};
+use crate::{error, finite, ids, objects};
 
 /// What was given, or was made of the text when somebody asked for it.
 type Made<T> = OnceLock<Py<T>>;
@@ -39,61 +39,20 @@ struct Built {
     context: Py<MessageContext>,
     content: Py<PyAny>,
     metadata: Option<Py<PyDict>>,
+    /// What it is as JSON, since somebody asked.
+    json: Made<PyBytes>,
 }
 
 /// A text, and where in it things are.
 struct Source {
     text: Text,
+    /// Its bytes.
+    size: usize,
     found: Received,
     context: Made<MessageContext>,
     content: Made<PyAny>,
     /// Of a text that is a str.
     json: Made<PyBytes>,
-}
-
-enum Text {
-    Bytes(Py<PyBytes>),
-    Str(Py<PyString>),
-}
-
-impl Text {
-    fn of(data: &Bound<'_, PyAny>) -> PyResult<Self> {
-        if let Ok(bytes) = data.cast_exact::<PyBytes>() {
-            return Ok(Self::Bytes(bytes.clone().unbind()));
-        }
-        if let Ok(text) = data.cast::<PyString>() {
-            return Ok(Self::Str(text.clone().unbind()));
-        }
-        // Others can change, so they are copied.
-        let bytes = data.py().get_type::<PyBytes>();
-        if data.cast::<pyo3::types::PyInt>().is_ok() || data.try_iter().is_err() {
-            return Err(error::with_message::<PyTypeError>("a message is read from bytes or str"));
-        }
-        let view = data.py().import("builtins")?.getattr("memoryview")?.call1((data,))?;
-        Ok(Self::Bytes(bytes.call1((view,))?.cast_into::<PyBytes>()?.unbind()))
-    }
-
-    /// Its UTF-8; of a str, which keeps it, `UnicodeEncodeError` for lone surrogates.
-    fn bytes<'t>(&'t self, py: Python<'t>) -> PyResult<&'t [u8]> {
-        match self {
-            Self::Bytes(bytes) => Ok(bytes.as_bytes(py)),
-            Self::Str(text) => Ok(text.to_str(py)?.as_bytes()),
-        }
-    }
-
-    fn read(&self, py: Python<'_>) -> PyResult<Received> {
-        let (read, bytes) = match self {
-            Self::Bytes(bytes) => {
-                let bytes = bytes.as_bytes(py);
-                (message::utf8(bytes).and_then(message::read), bytes)
-            }
-            Self::Str(text) => {
-                let text = text.to_str(py)?;
-                (message::read(text), text.as_bytes())
-            }
-        };
-        read.map_err(|fault| error::message(py, fault, bytes))
-    }
 }
 
 #[pymethods]
@@ -116,27 +75,32 @@ impl Message {
         if timestamp.is_some_and(|timestamp| !timestamp.is_finite()) {
             return Err(error::not_acceptable("timestamp", "finite"));
         }
-        let body = Body::Built(Built { timestamp, context, content, metadata });
+        let body = Body::Built(Built { timestamp, context, content, metadata, json: OnceLock::new() });
         Ok(Self { id, kind, body, metadata: OnceLock::new() })
     }
 
     #[staticmethod]
     fn from_json(data: &Bound<'_, PyAny>) -> PyResult<Self> {
-        let text = Text::of(data)?;
-        let found = text.read(data.py())?;
-        let (context, content, json) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
-        let body = Body::Received(Source { text, found, context, content, json });
-        Ok(Self { id: found.id, kind: found.kind, body, metadata: OnceLock::new() })
+        Self::received(data.py(), Text::of(data)?, |at| at)
+    }
+
+    #[staticmethod]
+    fn from_msgpack(data: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let data = text::bytes(data, "MessagePack is read from bytes")?;
+        Self::translated(data.py(), data.as_bytes(), 0)
+    }
+
+    fn to_msgpack<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        objects::bytes(py, &msgpack::from_json(self.json(py)?))
     }
 
     fn to_json<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        let source = match &self.body {
-            Body::Built(built) => return self.encode(py, built),
-            Body::Received(source) => source,
-        };
-        match &source.text {
-            Text::Bytes(bytes) => Ok(bytes.bind(py).clone()),
-            Text::Str(text) => made(py, &source.json, || objects::bytes(py, text.to_str(py)?.as_bytes())),
+        match &self.body {
+            Body::Built(built) => made(py, &built.json, || self.encode(py, built)),
+            Body::Received(Source { text: Text::Bytes(bytes), .. }) => Ok(bytes.bind(py).clone()),
+            Body::Received(Source { text: Text::Str(text), json, .. }) => {
+                made(py, json, || objects::bytes(py, text.to_str(py)?.as_bytes()))
+            }
         }
     }
 
@@ -145,7 +109,7 @@ impl Message {
         let py = data.py();
         let text = Text::of(data)?;
         let bytes = text.bytes(py)?;
-        let route = message::route(bytes).map_err(|fault| error::message(py, fault, bytes))?;
+        let route = message::route(bytes).map_err(|fault| error::message(py, fault, bytes, fault.at))?;
         route_tuple(py, route.kind, route.sender.of(bytes), route.recipient.of(bytes))
     }
 
@@ -257,6 +221,65 @@ impl Message {
 }
 
 impl Message {
+    /// The message that all of `text` is; `place` tells where in what was received one of its bytes was.
+    pub fn received(py: Python<'_>, text: Text, place: impl FnOnce(usize) -> usize) -> PyResult<Self> {
+        let found = read(py, &text, place)?;
+        let size = text.bytes(py)?.len();
+        let (context, content, json) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        let body = Body::Received(Source { text, size, found, context, content, json });
+        Ok(Self { id: found.id, kind: found.kind, body, metadata: OnceLock::new() })
+    }
+
+    /// The message that all of `data` is as `MessagePack`, which began at the byte `offset` of what was received.
+    pub fn translated(py: Python<'_>, data: &[u8], offset: usize) -> PyResult<Self> {
+        let json =
+            msgpack::to_json(data).map_err(|fault| error::message(py, fault, data, fault.at + offset))?;
+        let text = Text::Bytes(objects::bytes(py, &json)?.unbind());
+        Self::received(py, text, |at| msgpack::place(data, at) + offset)
+    }
+
+    /// As JSON; of a built message the bytes are kept.
+    pub fn json<'t>(&'t self, py: Python<'t>) -> PyResult<&'t [u8]> {
+        match &self.body {
+            Body::Received(source) => source.text.bytes(py),
+            Body::Built(built) => {
+                if let Some(json) = built.json.get() {
+                    return Ok(json.as_bytes(py));
+                }
+                let fresh = self.encode(py, built)?.unbind();
+                Ok(built.json.get_or_init(|| fresh).as_bytes(py))
+            }
+        }
+    }
+
+    /// Its bytes as JSON. Of a message that was received nothing is touched but the message.
+    pub fn size(&self, py: Python<'_>) -> PyResult<usize> {
+        match &self.body {
+            Body::Received(source) => Ok(source.size),
+            Body::Built(_) => Ok(self.json(py)?.len()),
+        }
+    }
+
+    /// Its id.
+    pub const fn id(&self) -> u128 {
+        self.id
+    }
+
+    /// How many messages caused one another before it, and when it is too late for it. Makes no objects.
+    pub fn limits(&self, py: Python<'_>) -> PyResult<(u8, Option<f64>)> {
+        match &self.body {
+            Body::Built(built) => {
+                let context = &built.context.get().0;
+                Ok((context.hops(), context.deadline()))
+            }
+            Body::Received(Source { found, .. }) if found.deadline.is_empty() => Ok((found.hops, None)),
+            Body::Received(source) => {
+                let bytes = source.text.bytes(py)?;
+                Ok((source.found.hops, message::seconds(bytes, source.found.deadline)))
+            }
+        }
+    }
+
     /// Without a timestamp of its own, that of its id.
     fn seconds(&self, py: Python<'_>) -> PyResult<Option<f64>> {
         #[allow(clippy::cast_precision_loss, reason = "48 bits fit")]
@@ -273,18 +296,17 @@ impl Message {
         let header = Header { id: self.id, kind: self.kind, timestamp, context };
         // What was made because somebody has asked for it may have got something in it.
         let metadata = match built.metadata.as_ref().or_else(|| self.metadata.get()) {
-            Some(metadata) if !metadata.bind(py).is_empty() => Some(dump(py, metadata.bind(py))?),
+            Some(metadata) if !metadata.bind(py).is_empty() => Some(dump(metadata.bind(py), "/metadata")?),
             _ => None,
         };
         let content = built.content.bind(py);
-        let text = content.cast_exact::<PyString>().ok();
-        let tree = if text.is_none() { Some(dump(py, content)?) } else { None };
-        let text = text.map(|text| text.to_str()).transpose()?;
-        let length = text.map_or(0, |text| text.len() + text.len() / 8)
-            + tree.as_ref().map_or(0, |tree| tree.as_bytes().len())
-            + metadata.as_ref().map_or(0, |metadata| metadata.as_bytes().len());
+        let text = content.cast_exact::<PyString>().map(|text| text.to_str()).ok().transpose()?;
+        let tree = if text.is_none() { Some(dump(content, "/content")?) } else { None };
         let mut out = Vec::new();
-        if out.try_reserve(header.bound() + length + 32).is_err() {
+        // A text mostly has few escapes.
+        let length = header.bound() + text.map_or(0, |text| text.len() + text.len() / 8 + 32);
+        let metadata_length = metadata.as_ref().map_or(0, |metadata| metadata.as_bytes().len() + 16);
+        if out.try_reserve(length + metadata_length).is_err() {
             return Err(pyo3::exceptions::PyMemoryError::new_err(()));
         }
         header.write(&mut out);
@@ -295,7 +317,8 @@ impl Message {
         out.extend_from_slice(b",\"content\":");
         match (text, tree) {
             (Some(text), _) => message::write_text(&mut out, text),
-            (None, tree) => out.extend_from_slice(tree.as_ref().map_or(b"null", |tree| tree.as_bytes())),
+            (None, Some(tree)) => return objects::concatenated(py, &[&out, tree.as_bytes(), b"}"]),
+            (None, None) => {}
         }
         out.push(b'}');
         objects::bytes(py, &out)
@@ -320,6 +343,16 @@ impl Source {
             json => codec(py, &LOADS, "loads")?.call1((objects::bytes(py, json)?,)),
         }
     }
+}
+
+/// Check a text; `place` tells where in what was received one of its bytes was.
+fn read(py: Python<'_>, text: &Text, place: impl FnOnce(usize) -> usize) -> PyResult<Received> {
+    let bytes = text.bytes(py)?;
+    let read = match text {
+        Text::Bytes(_) => message::read(bytes),
+        Text::Str(text) => message::read_text(text.to_str(py)?),
+    };
+    read.map_err(|fault| error::message(py, fault, bytes, place(fault.at)))
 }
 
 /// What was made before, or is now. Of two threads that make it at the same time one is late.
@@ -364,6 +397,21 @@ fn codec<'py>(
     Ok(place.get_or_try_init(py, || Ok::<_, PyErr>(py.import("orjson")?.getattr(name)?.unbind()))?.bind(py))
 }
 
-fn dump<'py>(py: Python<'py>, tree: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
-    Ok(codec(py, &DUMPS, "dumps")?.call1((tree,))?.cast_into::<PyBytes>()?)
+/// A tree as JSON that can be read again as what it was.
+fn dump<'py>(tree: &Bound<'py, PyAny>, pointer: &str) -> PyResult<Bound<'py, PyBytes>> {
+    let py = tree.py();
+    let json = codec(py, &DUMPS, "dumps")?.call1((tree,))?.cast_into::<PyBytes>()?;
+    // The message is a level, too.
+    let shape = message::shape(json.as_bytes(), LEVELS - 1);
+    if shape.deep {
+        return Err(error::invalid(py, pointer, &message::Problem::Depth.to_string()));
+    }
+    // orjson writes null for a float that JSON does not have.
+    if shape.null && !finite::all(tree, LEVELS)? {
+        return Err(error::invalid(py, pointer, "NaN and infinity have no JSON"));
+    }
+    Ok(json)
 }
+
+#[allow(clippy::cast_possible_truncation, reason = "it is small")]
+const LEVELS: u32 = message::DEPTH as u32;

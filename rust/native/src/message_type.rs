@@ -23,6 +23,10 @@ fn load(py: Python<'_>) -> PyResult<Vec<Py<PyAny>>> {
 
 /// The kind that a member is, or its name.
 pub fn kind(member: &Bound<'_, PyAny>) -> PyResult<Kind> {
+    let members = MEMBERS.get(member.py()).into_iter().flatten();
+    if let Some((_, kind)) = members.zip(Kind::ALL).find(|(known, _)| known.is(member)) {
+        return Ok(kind);
+    }
     let Ok(name) = member.cast::<PyString>() else {
         return Err(error::with_message::<PyTypeError>("message_type must be a MessageType"));
     };

@@ -107,6 +107,23 @@ pub fn bytes<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyBytes>
     }
 }
 
+/// Bytes that are these pieces, one after another.
+pub fn concatenated<'py>(py: Python<'py>, pieces: &[&[u8]]) -> PyResult<Bound<'py, PyBytes>> {
+    let length = size(pieces.iter().map(|piece| piece.len()).sum())?;
+    // SAFETY: the call gives an owned reference to a bytes object of this length, unfilled, or none and an exception.
+    // Nobody else knows it until it is filled, and the pieces together have this length.
+    unsafe {
+        let bytes =
+            Bound::from_owned_ptr_or_err(py, ffi::PyBytes_FromStringAndSize(std::ptr::null(), length))?;
+        let mut place = ffi::PyBytes_AsString(bytes.as_ptr()).cast::<u8>();
+        for piece in pieces {
+            place.copy_from_nonoverlapping(piece.as_ptr(), piece.len());
+            place = place.add(piece.len());
+        }
+        Ok(bytes.cast_into_unchecked())
+    }
+}
+
 /// A float.
 pub fn float(py: Python<'_>, number: f64) -> PyResult<Bound<'_, PyAny>> {
     // SAFETY: the call gives an owned reference to a float, or none and an exception.

@@ -63,6 +63,11 @@ impl SubjectTable {
 /// Is it a subject?
 #[pyfunction]
 pub fn is_valid_subject(text: &Bound<'_, PyString>) -> PyResult<bool> {
+    is_subject(text)
+}
+
+/// Is it a subject?
+pub fn is_subject(text: &Bound<'_, PyString>) -> PyResult<bool> {
     is_valid(text, |text| Subject::parse(text).is_ok())
 }
 

@@ -15,14 +15,19 @@
 //! refused; identifiers are visible ASCII without escapes.
 
 mod context;
+mod fault;
+pub mod msgpack;
 mod read;
 mod scan;
+mod shape;
 mod special;
 mod write;
 
 pub use context::{Context, NotAnIdentifier};
-pub use read::{Received, Route, read, route, seconds, utf8};
-pub use scan::{DEPTH, Fault, Problem, Span};
+pub use fault::{DEPTH, Fault, Problem, Span, utf8};
+pub use read::{Received, Route, read, read_text, route, seconds};
+pub use shape::{Shape, shape};
+pub(crate) use write::write_unsigned;
 pub use write::{Header, write_text};
 
 /// What a message is for.
@@ -71,19 +76,8 @@ impl Kind {
 /// The most characters of an identifier: of `sender`, `recipient` and `trace_id`.
 pub const LONGEST_IDENTIFIER: usize = 255;
 
-/// By byte: can it be in an identifier?
-const PLAIN: [bool; 256] = {
-    let mut plain = [false; 256];
-    let mut byte = b'!';
-    while byte <= b'~' {
-        plain[byte as usize] = byte != b'"' && byte != b'\\';
-        byte += 1;
-    }
-    plain
-};
-
 /// True for 1 to 255 characters of visible ASCII except `"` and `\`: what is the same with and without JSON around it.
 #[must_use]
 pub fn is_identifier(text: &[u8]) -> bool {
-    (1..=LONGEST_IDENTIFIER).contains(&text.len()) && text.iter().all(|byte| PLAIN[usize::from(*byte)])
+    (1..=LONGEST_IDENTIFIER).contains(&text.len()) && special::visible(text) == text.len()
 }

@@ -1,7 +1,8 @@
 //! The header of a message, by position.
 
-use super::scan::{Fault, Problem, Scanner, Span, float};
-use super::{Kind, LONGEST_IDENTIFIER, PLAIN, is_identifier};
+use super::fault::{Fault, Problem, Span};
+use super::scan::{Scanner, float};
+use super::{Kind, LONGEST_IDENTIFIER, is_identifier};
 use crate::uuid;
 
 /// A message whose whole text was checked: its header, and where the rest is. Spans of what is absent are empty.
@@ -42,32 +43,28 @@ pub struct Route {
     pub recipient: Span,
 }
 
-/// `bytes` as text, checked at the speed of memory.
-///
-/// # Errors
-/// At the first byte that is not UTF-8, or at the end when a character is cut off.
-pub fn utf8(bytes: &[u8]) -> Result<&str, Fault> {
-    simdutf8::basic::from_utf8(bytes).or_else(|_| {
-        str::from_utf8(bytes).map_err(|error| {
-            let at = error.valid_up_to();
-            Fault {
-                at,
-                problem: if error.error_len().is_none() { Problem::Truncated } else { Problem::NotUtf8 },
-            }
-        })
-    })
-}
-
 /// Check a message and take it apart. O(bytes); it makes nothing but a list of the keys of open objects.
 ///
 /// # Errors
-/// At the first thing that is wrong (see [the module](super)); what is missing is noticed at the end.
-pub fn read(text: &str) -> Result<Received, Fault> {
-    let text = text.as_bytes();
+/// At the first thing that is wrong (see [the module](super)); what is missing is noticed at the end, and bytes that are
+/// not UTF-8 with the first of a text that are not ASCII.
+pub fn read(bytes: &[u8]) -> Result<Received, Fault> {
+    read_with(Scanner::of_bytes(bytes), bytes)
+}
+
+/// As [`read`], of what is UTF-8.
+///
+/// # Errors
+/// Likewise.
+pub fn read_text(text: &str) -> Result<Received, Fault> {
+    read_with(Scanner::of_text(text.as_bytes()), text.as_bytes())
+}
+
+fn read_with(scanner: Scanner<'_>, text: &[u8]) -> Result<Received, Fault> {
     if u32::try_from(text.len()).is_err() {
         return Err(Fault { at: 0, problem: Problem::Long });
     }
-    let mut reader = Reader::new(text);
+    let mut reader = Reader::new(scanner, text);
     reader.message(false)?;
     if reader.scanner.next_token().is_some() {
         return Err(reader.scanner.fault(Problem::Trailing));
@@ -89,7 +86,8 @@ pub fn seconds(text: &[u8], span: Span) -> Option<f64> {
 /// At the first thing that is wrong before the route is known.
 pub fn route(text: &[u8]) -> Result<Route, Fault> {
     // Spans of a longer text would not fit.
-    let mut reader = Reader::new(&text[..text.len().min(u32::MAX as usize)]);
+    let text = &text[..text.len().min(u32::MAX as usize)];
+    let mut reader = Reader::new(Scanner::of_text(text), text);
     reader.message(true)?;
     let Reader { kind, sender, recipient, .. } = reader;
     Ok(Route { kind: kind.ok_or(reader.missing("/message_type"))?, sender, recipient })
@@ -127,10 +125,10 @@ struct Reader<'t> {
 }
 
 impl<'t> Reader<'t> {
-    fn new(text: &'t [u8]) -> Self {
+    fn new(scanner: Scanner<'t>, text: &'t [u8]) -> Self {
         Self {
             text,
-            scanner: Scanner::new(text),
+            scanner,
             seen: 0,
             id: None,
             kind: None,
@@ -332,7 +330,7 @@ impl<'t> Reader<'t> {
 
     fn identifier(&mut self, pointer: &'static str) -> Result<Span, Fault> {
         self.scanner.next_token();
-        if let Some(span) = self.scanner.short_text(LONGEST_IDENTIFIER, |byte| PLAIN[usize::from(byte)]) {
+        if let Some(span) = self.scanner.visible_text(LONGEST_IDENTIFIER) {
             return Ok(span);
         }
         let what = "1 to 255 characters of visible ASCII";

@@ -1,6 +1,6 @@
 //! Messages as JSON, header first: a router need not read further.
 
-use super::special::{Masks, with_block};
+use super::special::{special, with_block};
 use super::{Context, Kind};
 use crate::uuid;
 
@@ -47,16 +47,24 @@ impl Header<'_> {
 
 /// Milliseconds as seconds with three decimal places.
 fn write_seconds(out: &mut Vec<u8>, milliseconds: u64) {
-    let mut digits = [b'0'; 24];
-    let (mut rest, mut place) = (milliseconds, digits.len());
-    while rest > 0 || place > digits.len() - 5 {
+    write_unsigned(out, milliseconds / 1000);
+    out.push(b'.');
+    let rest = milliseconds % 1000;
+    let digits = [rest / 100, rest / 10 % 10, rest % 10];
+    out.extend_from_slice(&digits.map(|digit| b'0' + (digit % 10) as u8));
+}
+
+/// Append a number.
+pub fn write_unsigned(out: &mut Vec<u8>, mut number: u64) {
+    let mut digits = [b'0'; 20];
+    let mut place = digits.len();
+    loop {
         place -= 1;
-        if place == digits.len() - 4 {
-            digits[place] = b'.';
-            continue;
+        digits[place] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
         }
-        digits[place] = b'0' + (rest % 10) as u8;
-        rest /= 10;
     }
     out.extend_from_slice(&digits[place..]);
 }
@@ -69,7 +77,7 @@ pub fn write_text(out: &mut Vec<u8>, text: &str) {
     let mut start = 0;
     let mut at = 0;
     while at < text.len() {
-        let (mut mask, length) = with_block(text, at, |block, length| (Masks::of(block).any(), length));
+        let (mut mask, length) = with_block(text, at, |block, length| (special(block), length));
         while mask != 0 {
             let place = at + mask.trailing_zeros() as usize;
             mask &= mask - 1;

@@ -59,6 +59,9 @@ impl<'a> Subject<'a> {
     /// # Errors
     /// [`Invalid`].
     pub fn parse(text: &'a str) -> Result<Self, Invalid> {
+        if is_plain(text.as_bytes()) {
+            return Ok(Self(text));
+        }
         Pattern::parse(text)?.subject().ok_or(Invalid::Wildcard)
     }
 
@@ -172,6 +175,33 @@ impl<'a> Step<'a> {
             _ => Self::Exactly(token),
         }
     }
+}
+
+/// By byte: visible ASCII, and neither a wildcard nor a dot.
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = b'!';
+    while byte <= b'~' {
+        plain[byte as usize] = !is_wildcard(byte) && byte != b'.';
+        byte += 1;
+    }
+    plain
+};
+
+/// Is it a subject that is seen to be one with a single look at each byte, as most are? Of others nothing is said.
+fn is_plain(text: &[u8]) -> bool {
+    let (mut tokens, mut in_token) = (0, false);
+    for byte in text {
+        if PLAIN[usize::from(*byte)] {
+            tokens += usize::from(!in_token);
+            in_token = true;
+        } else if *byte == b'.' && in_token {
+            in_token = false;
+        } else {
+            return false;
+        }
+    }
+    in_token && tokens <= MAX_TOKENS && text.len() <= MAX_BYTES
 }
 
 const fn is_wildcard(byte: u8) -> bool {
