@@ -146,6 +146,7 @@ async def _stubborn(released: Awaitable[object]) -> None:
         (ValueError("no  such\nthing"), "ValueError: no such thing"),
         (SystemExit(), "SystemExit"),
         (OSError("http://user:hunter22@host/ refused"), "OSError: http://user:[redacted]@host/ refused"),
+        (ValueError("half \ud800 of a pair"), "ValueError: half ? of a pair"),
     ],
 )
 def test_an_error_is_described_in_a_line_without_passwords(error: BaseException, text: str) -> None:

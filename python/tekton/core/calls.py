@@ -13,6 +13,7 @@ import logging
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Executor, Future
+from functools import partial
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from tekton.background import BackgroundGroup
@@ -115,8 +116,8 @@ class UserCalls:
         task.add_done_callback(self._forget)
         return task
 
-    async def end(self, task: "asyncio.Task[Any]") -> None:
-        """Cancel *task* and wait until it has ended; after `CANCEL_GRACE` seconds it is on its own.
+    async def end(self, task: "asyncio.Task[Any]", grace: float = CANCEL_GRACE) -> None:
+        """Cancel *task* and wait until it has ended; after *grace* seconds it is on its own.
 
         A thread cannot be cancelled: one that the task has begun is on its own at once.
         """
@@ -124,14 +125,13 @@ class UserCalls:
             return
         running = self._running[task]
         task.cancel()
-        await asyncio.wait({task}, timeout=CANCEL_GRACE)
+        await asyncio.wait({task}, timeout=grace)
         if not running.over:
             self._abandon(running)
 
     def leaked(self, owner: str) -> list[str]:
         """What was abandoned of the component *owner* and still runs."""
-        self._leaked = [call for call in self._leaked if not call.over]
-        return [call.what for call in self._leaked if call.owner == owner]
+        return [call.what for call in self._leaked if call.owner == owner and not call.over]
 
     async def close(self) -> None:
         """End everything that still runs, all at the same time."""
@@ -142,7 +142,7 @@ class UserCalls:
             await asyncio.wait(running, timeout=CANCEL_GRACE)
 
     def _abandon(self, call: _Call) -> None:
-        self._leaked.append(call)
+        self._leaked = [*(other for other in self._leaked if not other.over), call]
         fields = {"component": call.owner, "leaked": True}
         _logger.warning("the %s of %s ignores its cancellation and was abandoned", call.what, call.owner, extra=fields)
 
@@ -151,7 +151,7 @@ class UserCalls:
 
 
 def describe(error: BaseException) -> str:
-    """Type and text of *error* in one line, without passwords, at most 500 characters.
+    """Type and text of *error* in one line, without passwords and lone surrogates, at most 500 characters.
 
     Errors of ours speak for themselves: their type, and the component that the reader knows anyway, are left out.
     """
@@ -159,12 +159,21 @@ def describe(error: BaseException) -> str:
     text = " ".join(reason.split())
     if not isinstance(error, TektonError) or not text:
         text = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    return redact(text)[:_LONGEST_REASON]
+    return redact(text)[:_LONGEST_REASON].encode(errors="replace").decode()
 
 
 def is_async(function: Callable[..., object]) -> bool:
     """True for what is called on the loop; objects with an async `__call__` count as well."""
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
+
+
+def bound(function: Callable[..., object], *args: Any, **kwargs: Any) -> UserFunction:
+    """*function* with these arguments, for `call`; one that is async stays so (a `partial` of an object does not)."""
+    return partial(_awaited, function, args, kwargs) if is_async(function) else partial(function, *args, **kwargs)
+
+
+async def _awaited(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> object:
+    return await function(*args, **kwargs)
 
 
 async def _in_thread(function: Callable[[], object]) -> Outcome:

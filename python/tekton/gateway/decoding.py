@@ -6,7 +6,6 @@ with a JSON pointer and, for an unknown name, the nearest one that exists.
 
 import math
 import re
-from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
@@ -16,7 +15,7 @@ from msgspec import inspect
 
 from tekton.gateway.duplicates import repeated_key
 from tekton.gateway.errors import InvalidInputError, InvalidParameterError, MalformedRequestError
-from tekton.utils.tekton_ids import nearest_name
+from tekton.utils.misfits import misfit
 
 _S = TypeVar("_S", bound=msgspec.Struct)
 
@@ -166,57 +165,12 @@ def _first_bad_byte(body: bytes) -> int:
     return len(body)
 
 
-_PLACE = re.compile(r" - at `(?:key in )?\$([^`]*)`$")
-_STEP = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
-_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
-_MISSING = re.compile(r"Object missing required field `(.*)`")
-
-
-def _take_apart(message: str) -> tuple[str, list[str], str | None]:
-    """The problem, the steps to it, and the name that is unknown, if that is the problem."""
-    place = _PLACE.search(message)
-    steps = [name or index for name, index in _STEP.findall(place[1])] if place else []
-    problem = message[: place.start()] if place else message
-    if found := _UNKNOWN.fullmatch(problem):
-        return "unknown field", [*steps, found[1]], found[1]
-    if found := _MISSING.fullmatch(problem):
-        return "required and missing", [*steps, found[1]], None
-    return problem.replace("`", ""), steps, None
-
-
 def _invalid(kind: Any, message: str) -> InvalidInputError:
-    problem, steps, unknown = _take_apart(message)
-    nearest = nearest_name(unknown[:64], _names(inspect.type_info(kind), steps[:-1])) if unknown else None
-    pointer = _pointer(steps)
-    return InvalidInputError(pointer, f"{pointer or 'the document'}: {problem}", nearest)
+    found = misfit(kind, message)
+    return InvalidInputError(found.pointer, f"{found.pointer or 'the document'}: {found.problem}", found.nearest)
 
 
 def _invalid_parameter(kind: type[msgspec.Struct], message: str) -> InvalidParameterError:
-    problem, steps, unknown = _take_apart(message)
-    nearest = nearest_name(unknown[:64], _names(inspect.type_info(kind), [])) if unknown else None
-    problem = problem.replace(", got str", "").replace("unknown field", "unknown parameter")
-    return InvalidParameterError(steps[0] if steps else "", problem, nearest)
-
-
-def _pointer(steps: Sequence[str]) -> str:
-    """A JSON pointer. It stops at a mapping: the decoder does not say under which key."""
-    known = steps[: steps.index("...")] if "..." in steps else steps
-    return "".join(f"/{step.replace('~', '~0').replace('/', '~1')}" for step in known)
-
-
-def _names(kind: inspect.Type, steps: Sequence[str]) -> list[str]:
-    """The field names of the Struct that *steps* lead to from *kind*; nothing when they lead elsewhere."""
-    match kind:
-        case inspect.StructType() if not steps:
-            return [field.encode_name for field in kind.fields]
-        case inspect.StructType():
-            fields = {field.encode_name: field.type for field in kind.fields}
-            return _names(fields[steps[0]], steps[1:]) if steps[0] in fields else []
-        case inspect.UnionType():
-            return [name for member in kind.types for name in _names(member, steps)]
-        case inspect.DictType() if steps:
-            return _names(kind.value_type, steps[1:])
-        case inspect.CollectionType() if steps:
-            return _names(kind.item_type, steps[1:])
-        case _:
-            return []
+    found = misfit(kind, message)
+    problem = found.problem.replace(", got str", "").replace("unknown field", "unknown parameter")
+    return InvalidParameterError(found.steps[0] if found.steps else "", problem, found.nearest)

@@ -6,124 +6,258 @@
     tool = Tool.from_function(greet)
     await tool.call({"name": "Ada"})
 
-Name, description and schema come from the function: its name, the first paragraph of its docstring, its annotations.
+Name, description and schemas come from the function: its name, the first paragraph of its docstring, its annotations.
 What the docstring says of a parameter (under `Args:`, or as `:param name:`) is the description of that parameter.
-Arguments are checked before the function is called; it sees the types that it asked for.
+Arguments are checked before the function is called; it sees the types that it asked for. A parameter annotated with
+ToolContext is not an argument: through it the function tells how far it is (`tekton.mcp.tool_context`).
+
+The function may be async, plain (then it runs in a thread), or an async generator: each value that it yields is told to
+whoever listens, and the last one is the result.
+
+A tool that was described by somebody else has schemas of its own (`input_schema`): its function is called with the
+members of the object by name. One that is not here at all (`Tool.remote`) is called with the object as it is, and
+checked where it is.
 """
 
 import asyncio
 import inspect
-import re
-import typing
-from collections.abc import Awaitable, Callable, Mapping
-from copy import deepcopy
-from dataclasses import dataclass
-from typing import Annotated, Any
+import math
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from functools import partial
+from types import MappingProxyType
+from typing import Any
 
 import msgspec
 
-from tekton.utils.tekton_ids import check_id
+from tekton.core.calls import UserFunction, bound, call, describe, is_async
+from tekton.mcp.schema_check import SchemaCheck, copied_schema
+from tekton.mcp.signature import Signature, described, first_paragraph, schema_of, schema_of_result, struct_of
+from tekton.mcp.tool_context import Chunk, ToolContext
+from tekton.mcp.tool_result import GarbageError, as_json
+from tekton.utils.misfits import json_pointer, misfit
+from tekton.utils.tekton_errors import InvalidArgumentsError, TektonError, ToolFailedError
+from tekton.utils.tekton_ids import check_id, nearest_name
 
-__all__ = ["Tool"]
+__all__ = ["RemoteCall", "Tool", "ToolLimits"]
 
-_OPEN_ENDED = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD, inspect.Parameter.POSITIONAL_ONLY)
-_PLAIN_DEFAULTS = (type(None), bool, int, float, str, bytes, tuple, frozenset)
+RemoteCall = Callable[[dict[str, Any], ToolContext], Awaitable[Any]]
+"""Calls a tool that is elsewhere, with checked or unchecked arguments; returns what it has returned."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolLimits:
+    """What a tool may take. *timeout* is in seconds, *max_result* in bytes of the result as JSON.
+
+    At most *max_concurrent* calls run at once; those that were given up and run on count. *max_waiting* more wait for
+    their turn, in the order of their arrival and within their own time.
+    """
+
+    timeout: float = 60.0
+    max_concurrent: int = 32
+    max_waiting: int = 128
+    max_result: int = 1024 * 1024
+
+    def __post_init__(self) -> None:
+        if not 0 < self.timeout < math.inf or self.max_concurrent < 1 or self.max_waiting < 0 or self.max_result < 1:
+            raise ValueError(f"{self} allows nothing, or has no end")
+
+
+_DEFAULT_LIMITS = ToolLimits()
+_NO_HINTS: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tool:
-    """A callable with a description. `arguments` is the struct that its arguments are decoded into."""
+    """A callable with a description.
+
+    *arguments* is the struct that its arguments are decoded into; None when *input_schema* was given. *annotations* are
+    hints for those who choose tools, as the Model Context Protocol names them (`readOnlyHint`, `destructiveHint`,
+    `title`, …). *source* is the component that a remote tool belongs to.
+    """
 
     name: str
     description: str
     handler: Callable[..., Any]
-    arguments: type[msgspec.Struct]
+    arguments: type[msgspec.Struct] | None
     input_schema: dict[str, Any]
+    output_schema: dict[str, Any] | None = None
+    limits: ToolLimits = _DEFAULT_LIMITS
+    annotations: Mapping[str, Any] = field(default_factory=dict)
+    source: str | None = None
+    _signature: Signature | None = field(default=None, repr=False)
+    _input_check: SchemaCheck | None = field(default=None, repr=False)
+    _output_check: SchemaCheck | None = field(default=None, repr=False)
 
     @classmethod
     def from_function(
-        cls, handler: Callable[..., Any], *, name: str | None = None, description: str | None = None
+        cls,
+        handler: Callable[..., Any],
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        input_schema: Mapping[str, Any] | None = None,
+        output_schema: Mapping[str, Any] | None = None,
+        limits: ToolLimits = _DEFAULT_LIMITS,
+        annotations: Mapping[str, Any] = _NO_HINTS,
     ) -> "Tool":
         """The tool that *handler* is.
 
-        Raises InvalidIdError for a name that is none, and TypeError for parameters that cannot come from JSON, for a
-        generator, and for what is no function.
+        Raises InvalidIdError for a name that is none, TypeError for parameters that cannot come from JSON, for a plain
+        generator and for what is no function, ValueError for what is no schema, ImportError when schemas are given and
+        the extra `schemas` is not installed.
         """
         _check_callable(handler)
         name = name or str(getattr(handler, "__name__", ""))
         check_id(name, "/name", dots=True)
         documentation = inspect.getdoc(handler) or ""
-        arguments = _arguments(handler, name, _descriptions(documentation))
-        return cls(name, description or _first_paragraph(documentation), handler, arguments, _schema(arguments, name))
+        signature = Signature.of(handler, name)
+        given = None if input_schema is None else copied_schema(input_schema)
+        arguments = struct_of(signature, name, described(documentation)) if given is None else None
+        promised = schema_of_result(signature.returns) if output_schema is None else copied_schema(output_schema)
+        return cls(
+            name,
+            description or first_paragraph(documentation),
+            handler,
+            arguments,
+            schema_of(arguments, name) if arguments is not None else given or {},
+            promised,
+            limits,
+            MappingProxyType(dict(annotations)),
+            _signature=signature,
+            _input_check=None if given is None else SchemaCheck(given),
+            _output_check=None if output_schema is None else SchemaCheck(output_schema),
+        )
 
-    def call(self, arguments: Mapping[str, Any]) -> Awaitable[Any]:
-        """Call the function with *arguments*, a JSON object; a plain function runs in a thread.
+    @classmethod
+    def remote(
+        cls,
+        name: str,
+        description: str,
+        call: RemoteCall,
+        *,
+        source: str,
+        input_schema: Mapping[str, Any],
+        output_schema: Mapping[str, Any] | None = None,
+        limits: ToolLimits = _DEFAULT_LIMITS,
+        annotations: Mapping[str, Any] = _NO_HINTS,
+    ) -> "Tool":
+        """A tool of the component *source*, which *call* calls. Its schemas are passed on, not used.
 
-        Raises msgspec.ValidationError for arguments that do not fit, and what the function raises.
+        Raises InvalidIdError for a name that is none, and ValueError for what is no schema.
         """
-        return self.invoke(msgspec.convert(dict(arguments), self.arguments))
+        check_id(name, "/name", dots=True)
+        promised = None if output_schema is None else copied_schema(output_schema)
+        hints = MappingProxyType(dict(annotations))
+        return cls(name, description, call, None, copied_schema(input_schema), promised, limits, hints, source)
 
-    async def invoke(self, arguments: msgspec.Struct) -> Any:
+    def call(self, arguments: Mapping[str, Any], context: ToolContext | None = None) -> Awaitable[Any]:
+        """Call the function with *arguments*, a JSON object, without any limits (`ToolRegistry.execute` has them).
+
+        Raises InvalidArgumentsError for arguments that do not fit, and what the function raises.
+        """
+        return self.invoke(self.decode(arguments), context)
+
+    async def invoke(self, arguments: msgspec.Struct | dict[str, Any], context: ToolContext | None = None) -> Any:
         """Call the function with arguments that are decoded already."""
-        given = {name: getattr(arguments, name) for name in arguments.__struct_fields__}
-        if inspect.iscoroutinefunction(self.handler):
-            return await self.handler(**given)
-        result = await asyncio.to_thread(self.handler, **given)
-        return await result if inspect.isawaitable(result) else result
+        value, error = await call(self.prepared(arguments, (context or ToolContext()).bound(self.name, None)))
+        if error is not None:
+            raise error
+        return value
+
+    def decode(self, arguments: Mapping[str, Any] | msgspec.Struct) -> msgspec.Struct | dict[str, Any]:
+        """*arguments* as the function gets them. Raises InvalidArgumentsError.
+
+        Of a remote tool they are what they are; so is what was decoded as `arguments` already.
+        """
+        if self.arguments is not None and type(arguments) is self.arguments:
+            return arguments
+        if not isinstance(arguments, Mapping):
+            raise InvalidArgumentsError(self.name, "", "expected an object")
+        given = dict(arguments)
+        if self.arguments is None:
+            self._check(given)
+            return given
+        try:
+            return msgspec.convert(given, self.arguments)
+        except msgspec.ValidationError as error:
+            found = misfit(self.arguments, str(error))
+            raise InvalidArgumentsError(self.name, found.pointer, found.problem, found.nearest) from None
+        except RecursionError:
+            raise InvalidArgumentsError(self.name, "", "nested too deep") from None
+        except TektonError:
+            raise
+        except Exception as error:  # of a __post_init__, which is part of the tool
+            raise ToolFailedError(self.name, describe(error)) from error
+
+    def prepared(self, arguments: msgspec.Struct | dict[str, Any], context: ToolContext) -> UserFunction:
+        """What `tekton.core.calls.call` is to call: with decoded *arguments*, in *context*."""
+        if self._signature is None:
+            return bound(self.handler, arguments, context)
+        if isinstance(arguments, msgspec.Struct):
+            arguments = {name: getattr(arguments, name) for name in arguments.__struct_fields__}
+        if self._signature.context is not None:
+            arguments = {**arguments, self._signature.context: context}
+        if _streams(self.handler):
+            return partial(_last, self, partial(self.handler, **arguments), context)
+        return bound(self.handler, **arguments)
+
+    @property
+    def is_async(self) -> bool:
+        """True when it runs on the event loop, false when it takes a thread."""
+        return self._signature is None or _streams(self.handler) or is_async(self.handler)
+
+    def check_result(self, content: Any) -> None:
+        """Raises ToolFailedError when *content*, a result as JSON values, is not what the tool says it returns."""
+        problem = None
+        if self._output_check is not None:
+            found = self._output_check.misfit(content)
+            problem = found and f"{found.pointer or 'the result'}: {found.problem}"
+        elif self._signature is not None and self.output_schema is not None:
+            try:
+                msgspec.convert(content, self._signature.returns, str_keys=True)
+            except Exception as error:  # a __post_init__ may raise anything
+                problem = str(error).replace("`", "")
+        if problem:
+            raise ToolFailedError(self.name, f"it has returned something else than it says: {problem}")
+
+    def _check(self, arguments: dict[str, Any]) -> None:
+        if self._input_check is not None and (found := self._input_check.misfit(arguments)):
+            raise InvalidArgumentsError(self.name, *found)
+        if self._signature is not None and self._signature.keywords is None:
+            self._check_names(arguments, self._signature)
+
+    def _check_names(self, arguments: dict[str, Any], signature: Signature) -> None:
+        # A schema of somebody else's may allow more, or ask for less, than the function does.
+        for name in arguments:
+            if name not in signature.parameters:
+                nearest = nearest_name(name[:64], signature.parameters)
+                raise InvalidArgumentsError(self.name, json_pointer([name]), "unknown field", nearest)
+        for parameter in signature.parameters.values():
+            if parameter.default is inspect.Parameter.empty and parameter.name not in arguments:
+                raise InvalidArgumentsError(self.name, json_pointer([parameter.name]), "required and missing")
+
+
+async def _last(tool: Tool, stream: Callable[[], AsyncGenerator[Any, None]], context: ToolContext) -> Any:
+    """Tell what *stream* yields; returns the last of it."""
+    value = None
+    async with aclosing(stream()) as values:
+        async for value in values:
+            try:
+                context.say(Chunk(as_json(value, tool.limits.max_result).content))
+            except GarbageError as error:
+                raise ToolFailedError(tool.name, f"what it has yielded cannot be passed on: {error}") from None
+            await asyncio.sleep(0)  # one that never waits itself must not hold up the loop, nor escape its deadline
+    return value
+
+
+def _streams(handler: Callable[..., Any]) -> bool:
+    return inspect.isasyncgenfunction(handler) or inspect.isasyncgenfunction(type(handler).__call__)
 
 
 def _check_callable(handler: Any) -> None:
     if not callable(handler):
         raise TypeError(f"{handler!r} is no function; a name is given as name={handler!r}")
-    if inspect.isasyncgenfunction(handler) or inspect.isgeneratorfunction(handler):
-        raise TypeError(f"{handler.__name__} yields, and a tool returns one value; a route can return an EventStream")
-
-
-def _arguments(handler: Callable[..., Any], name: str, descriptions: Mapping[str, str]) -> type[msgspec.Struct]:
-    try:
-        hints = typing.get_type_hints(handler, include_extras=True)
-    except NameError as error:
-        raise TypeError(f"the tool {name} has an annotation that cannot be resolved: {error}") from None
-    fields: list[Any] = []
-    for parameter in inspect.signature(handler).parameters.values():
-        if parameter.kind in _OPEN_ENDED:
-            raise TypeError(f"the tool {name} cannot have the parameter {parameter}: arguments are given by name")
-        kind = hints.get(parameter.name, Any)
-        if parameter.name in descriptions:
-            kind = Annotated[kind, msgspec.Meta(description=descriptions[parameter.name])]
-        given = () if parameter.default is inspect.Parameter.empty else (_default(parameter.default),)
-        fields.append((parameter.name, kind, *given))
-    words = "".join(word.capitalize() for word in re.split(r"[._-]", name))
-    return msgspec.defstruct(f"{words}Arguments", fields, kw_only=True, frozen=True, forbid_unknown_fields=True)
-
-
-def _default(value: Any) -> Any:
-    if isinstance(value, _PLAIN_DEFAULTS):
-        return value
-    return msgspec.field(default_factory=lambda: deepcopy(value))
-
-
-def _schema(arguments: type[msgspec.Struct], name: str) -> dict[str, Any]:
-    try:
-        (reference,), components = msgspec.json.schema_components([arguments], ref_template="#/$defs/{name}")
-    except TypeError as error:
-        raise TypeError(f"the tool {name} has a parameter that cannot come from JSON: {error}") from None
-    schema = components.pop(reference["$ref"].rpartition("/")[2])
-    schema.pop("title", None)
-    return {**schema, "$defs": components} if components else schema
-
-
-def _first_paragraph(documentation: str) -> str:
-    return " ".join(documentation.partition("\n\n")[0].split())
-
-
-_SECTION = re.compile(r"^(?:Args|Arguments|Parameters):[ \t]*\n((?:[ \t]+.*\n?|\n)+)", re.MULTILINE)
-_ENTRY = re.compile(r"^[ \t]+(\w+)(?: *\([^)]*\))?:[ \t]*(.+(?:\n[ \t]{6,}.+)*)", re.MULTILINE)
-_FIELD = re.compile(r"^:param(?: [^:]+)? (\w+):[ \t]*(.+(?:\n[ \t]+.+)*)", re.MULTILINE)
-
-
-def _descriptions(documentation: str) -> dict[str, str]:
-    """What a docstring says of each parameter, in Google's or Sphinx' style."""
-    section = _SECTION.search(documentation)
-    found = [*(_ENTRY.findall(section[1]) if section else ()), *_FIELD.findall(documentation)]
-    return {name: " ".join(text.split()) for name, text in found}
+    if inspect.isgeneratorfunction(handler):
+        raise TypeError(f"{handler.__name__} yields: a tool returns one value, or is an async generator")

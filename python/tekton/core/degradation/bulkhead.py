@@ -1,7 +1,10 @@
 """At most so many calls of a component at once, so that one that hangs does not use up its callers."""
 
 import asyncio
+import threading
 from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
 
 from tekton.utils.tekton_errors import BulkheadFullError
 
@@ -79,3 +82,33 @@ class Bulkhead:
                 turn.set_result(None)
                 return
         self.running -= 1
+
+
+class InThread:
+    """A plain function in a thread, which keeps *slot* if its call ends before it does."""
+
+    __slots__ = ("_function", "_kept", "_lock", "_loop", "_over", "_slot")
+
+    def __init__(self, function: Callable[[], object], slot: Slot) -> None:
+        self._function = function
+        self._slot = slot
+        self._loop = asyncio.get_running_loop()
+        self._lock = threading.Lock()
+        self._over = self._kept = False
+
+    def __call__(self) -> object:
+        try:
+            return self._function()
+        finally:
+            with self._lock:
+                self._over = True
+            if self._kept:
+                with suppress(RuntimeError):  # the loop is closed, and nobody calls any more
+                    self._loop.call_soon_threadsafe(self._slot.release)
+
+    def outlive(self) -> None:
+        """Nobody waits for it any more."""
+        with self._lock:
+            if not self._over:
+                self._kept = True
+                self._slot.hold()

@@ -1,16 +1,15 @@
 """One call with its fallbacks, until it has an answer or must be given up."""
 
 import asyncio
-import threading
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
-from tekton.core.calls import UserFunction, call, describe, is_async
-from tekton.core.degradation.bulkhead import Bulkhead, Slot
+from tekton.core.calls import UserFunction, bound, call, describe, is_async
+from tekton.core.degradation.bulkhead import Bulkhead, InThread, Slot
 from tekton.core.degradation.circuit_breaker import CircuitBreaker
 from tekton.core.degradation.deadline import time_left, within
 from tekton.core.degradation.retrying import retried
@@ -197,50 +196,15 @@ async def _enter(bulkhead: Bulkhead, timeout: float | None) -> Slot:
 
 def _prepared(attempt: Attempt, slot: Slot) -> tuple[UserFunction, Callable[[], None]]:
     """What is to be called, and what to do if it may live on after its call."""
-    function = partial(attempt.function, *attempt.args, **attempt.kwargs)
+    function = bound(attempt.function, *attempt.args, **attempt.kwargs)
     if is_async(attempt.function):
-        return partial(_awaited, function), _nothing
-    in_thread = _InThread(function, slot)
+        return function, _nothing
+    in_thread = InThread(function, slot)
     return in_thread, in_thread.outlive
-
-
-async def _awaited(function: Callable[[], Awaitable[object]]) -> object:
-    # A partial of an object with an async __call__ would not be seen to be async.
-    return await function()
 
 
 def _nothing() -> None:
     """An async function has ended when its call has."""
-
-
-class _InThread:
-    """A plain function in a thread, which keeps *slot* if its call ends before it does."""
-
-    __slots__ = ("_function", "_kept", "_lock", "_loop", "_over", "_slot")
-
-    def __init__(self, function: Callable[[], object], slot: Slot) -> None:
-        self._function = function
-        self._slot = slot
-        self._loop = asyncio.get_running_loop()
-        self._lock = threading.Lock()
-        self._over = self._kept = False
-
-    def __call__(self) -> object:
-        try:
-            return self._function()
-        finally:
-            with self._lock:
-                self._over = True
-            if self._kept:
-                with suppress(RuntimeError):  # the loop is closed, and nobody calls any more
-                    self._loop.call_soon_threadsafe(self._slot.release)
-
-    def outlive(self) -> None:
-        """Nobody waits for it any more."""
-        with self._lock:
-            if not self._over:
-                self._kept = True
-                self._slot.hold()
 
 
 def _reason(component: str, error: BaseException) -> str:

@@ -27,6 +27,11 @@ FAILURE: dict[type[tekton.TektonError], bool] = {
     tekton.TraceNotFoundError: False,
     tekton.BackupError: False,
     tekton.FallbackCycleError: False,
+    tekton.ToolNotFoundError: False,
+    tekton.ToolExistsError: False,
+    tekton.AmbiguousToolError: False,
+    tekton.InvalidArgumentsError: False,
+    tekton.NobodyToAskError: False,
 }
 """By class; an error whose class is not listed is what its nearest base is."""
 

@@ -1,0 +1,44 @@
+"""Structured data: any JSON, perhaps with the schema that describes it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from tekton.mcp.modality.content import TAG, Content
+from tekton.mcp.schema_check import SchemaCheck, copied_schema
+from tekton.utils.tekton_errors import InvalidContentError
+
+__all__ = ["StructuredContent"]
+
+
+class StructuredContent(Content, frozen=True, tag="structured"):
+    """*data*, JSON values, and the JSON *schema* that it follows, if somebody has to know.
+
+    An object or a list without a schema is in the message as it is.
+    """
+
+    data: Any
+    schema: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if self.schema is None:
+            return
+        try:
+            copied_schema(self.schema)
+        except (TypeError, ValueError) as error:
+            raise InvalidContentError("/schema", str(error)) from None
+
+    def to_content(self) -> Any:
+        """The data itself where that can be nothing else; it is not copied."""
+        plain = isinstance(self.data, list) or (isinstance(self.data, Mapping) and TAG not in self.data)
+        if plain and self.schema is None:
+            return self.data
+        tagged = {TAG: "structured", "data": self.data}
+        return tagged if self.schema is None else {**tagged, "schema": self.schema}
+
+    def check(self) -> None:
+        """Raise InvalidContentError unless the data follows the schema. Raises ValueError for a schema that is none.
+
+        Needs the extra `schemas`. A schema of a stranger can take long: check only what somebody known has sent.
+        """
+        if self.schema is not None and (found := SchemaCheck(self.schema).misfit(self.data)):
+            raise InvalidContentError(f"/data{found.pointer}", found.problem)

@@ -1,0 +1,340 @@
+"""What becomes of a message: its type and its content decide.
+
+    processor = MessageProcessor(tool_registry=tools)
+    answer = await processor.process_message(message)
+
+A REQUEST or COMMAND that names a tool (in `metadata["tool"]`, the content being the arguments, or by a content
+`{"tool": …, "arguments": {…}}`) is a call of it. For all else there are handlers (`processor.on`). The answer is a
+RESPONSE, or an ERROR with the code, detail and hint of the catalogue; nobody is answered who has not asked: an EVENT
+without a handler is no error.
+
+The deadline of a message is kept: what comes after it is not begun, and what takes longer is ended. A request that
+comes again (the same sender and message_id) within five minutes is carried out once and answered with the same answer,
+unless it was refused before anything was done.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple, TypeVar, overload
+
+from tekton.clock import SYSTEM_CLOCK, Clock
+from tekton.core.calls import bound, call
+from tekton.core.degradation.deadline import time_left, within
+from tekton.mcp.answers import Answered, Answers
+from tekton.mcp.context import MessageContext
+from tekton.mcp.error_message import error_content
+from tekton.mcp.message import Message, MessageType
+from tekton.mcp.modality import Content, StructuredContent, parse_content
+from tekton.mcp.modality.content import TAG
+from tekton.mcp.tool_context import ToolContext
+from tekton.mcp.tool_registry import ToolRegistry
+from tekton.mcp.tool_result import as_json
+from tekton.utils.tekton_errors import (
+    InvalidArgumentsError,
+    InvalidMessageError,
+    MessageExpiredError,
+    MessageTooLargeError,
+    NoHandlerError,
+    TektonError,
+    ToolBusyError,
+    ToolError,
+    ToolNotFoundError,
+)
+from tekton.utils.trace_context import CURRENT, TraceContext, new_span_id
+
+__all__ = ["MessageHandler", "MessageProcessor", "Middleware", "Next"]
+
+MAX_ANSWER = 1024 * 1024
+"""Bytes of an answer as JSON: a bus takes no more."""
+_SLACK = 0.5
+_FOREVER = 1e9
+_UNTOLD = "what the error says cannot be sent; the log has it"
+
+MessageHandler = Callable[[Message], Any]
+"""Takes a message, async or in a thread. Returns the answer, its content, or None."""
+Next = Callable[[Message], Awaitable[Message | None]]
+"""The rest of the way of a message."""
+Middleware = Callable[[Message, Next], Awaitable[Message | None]]
+"""Comes between: `await next(message)` goes on; what it returns or raises instead is the answer."""
+
+_HandlerT = TypeVar("_HandlerT", bound=MessageHandler)
+_MiddlewareT = TypeVar("_MiddlewareT", bound=Middleware)
+
+_ASKS = (MessageType.REQUEST, MessageType.COMMAND)
+_ANSWERS = (MessageType.RESPONSE, MessageType.ERROR)
+_NOT_CALLED = (ToolNotFoundError, InvalidArgumentsError, ToolBusyError)
+
+_logger = logging.getLogger("tekton.messages")
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    message_type: MessageType
+    handler: MessageHandler
+    when: Callable[[Message], bool] | None
+    content: type[Content] | None
+
+    def takes(self, message: Message) -> bool:
+        if message.message_type is not self.message_type:
+            return False
+        if self.content is not None and not isinstance(parse_content(message.content), self.content):
+            return False
+        return self.when is None or self.when(message)
+
+
+class MessageProcessor:
+    """Routes messages to the tools of *tool_registry* and to handlers, and answers as *component_id*.
+
+    Without a *component_id* it answers as the one to whom the message is addressed. *answers* keeps what was answered.
+    """
+
+    def __init__(
+        self,
+        tool_registry: ToolRegistry | None = None,
+        *,
+        component_id: str | None = None,
+        answers: Answers | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self.tool_registry = tool_registry if tool_registry is not None else ToolRegistry(clock=clock)
+        self._component_id = component_id
+        self._clock = clock
+        self._answers = answers if answers is not None else Answers(clock=clock)
+        self._rules: list[_Rule] = []
+        self._middleware: list[Middleware] = []
+
+    @overload
+    def on(
+        self,
+        message_type: MessageType,
+        handler: None = None,
+        *,
+        when: Callable[[Message], bool] | None = None,
+        content: type[Content] | None = None,
+    ) -> Callable[[_HandlerT], _HandlerT]: ...
+
+    @overload
+    def on(
+        self,
+        message_type: MessageType,
+        handler: _HandlerT,
+        *,
+        when: Callable[[Message], bool] | None = None,
+        content: type[Content] | None = None,
+    ) -> _HandlerT: ...
+
+    def on(
+        self,
+        message_type: MessageType,
+        handler: Any = None,
+        *,
+        when: Callable[[Message], bool] | None = None,
+        content: type[Content] | None = None,
+    ) -> Any:
+        """Have *handler* take the messages of that type for which *when* is true and whose content is a *content*.
+
+        Of several handlers the first that takes a message gets it. What it returns is the content of the answer, unless
+        it is a message itself; None is no answer, save to a REQUEST. Also a decorator.
+        """
+
+        def add(function: _HandlerT) -> _HandlerT:
+            self._rules.append(_Rule(MessageType(message_type), function, when, content))
+            return function
+
+        return add if handler is None else add(handler)
+
+    def use(self, middleware: _MiddlewareT) -> _MiddlewareT:
+        """Have *middleware* come between, the one that was added first outermost. Also a decorator."""
+        self._middleware.append(middleware)
+        return middleware
+
+    async def process_message(self, message: Message) -> Message | None:
+        """Do what *message* asks for; returns the RESPONSE, the ERROR, or None when there is nothing to say.
+
+        Raises nothing for what the message, a tool, a handler or a middleware does. What is returned can be sent: it is
+        JSON, and no larger than a message may be.
+        """
+        with within(self._time_of(message)), _in_trace(message.context.trace_id):
+            course = _Course(message, self._dispatch, self._middleware)
+            if message.message_type not in _ASKS:
+                return (await self._answered(course)).message
+            key = (message.context.sender, message.message_id)
+            try:
+                return await self._answers.once(key, lambda: self._answered(course), time_left())
+            except TimeoutError:
+                return self._error(message, MessageExpiredError(message.message_id))
+
+    async def _answered(self, course: "_Course") -> Answered:
+        message = course.message
+        try:
+            return Answered(_sealed(await course.run()), course.begun)
+        except Exception as error:
+            return Answered(self._error(message, error), course.begun)
+
+    async def _dispatch(self, course: "_Course", message: Message) -> Message | None:
+        asks = message.message_type in _ASKS
+        if asks and (wanted := _tool_call(message)) is not None:
+            return await self._call_tool(course, message, wanted)
+        rule = next((rule for rule in self._rules if rule.takes(message)), None)
+        if rule is not None:
+            course.begun = True
+            return self._answer(message, await _value(rule.handler, message))
+        if asks:
+            raise NoHandlerError(message.message_type, message.context.sender)
+        return None
+
+    async def _call_tool(self, course: "_Course", message: Message, wanted: "_ToolCall") -> Message:
+        course.begun = True
+        context = ToolContext(message.context.sender, message=message)
+        try:
+            result = await self.tool_registry.execute(wanted.tool_id, wanted.arguments, context=context)
+        except ToolError as error:
+            # One of this id was not called; one of another id is a matter of the tool that was.
+            course.begun = not (isinstance(error, _NOT_CALLED) and error.tool_id == wanted.tool_id)
+            raise
+        about = {"tool": wanted.tool_id}
+        return Message(MessageType.RESPONSE, result.content, self._back(message), about)
+
+    def _answer(self, message: Message, value: Any) -> Message | None:
+        if isinstance(value, Message):
+            return value
+        if message.message_type not in _ASKS or (value is None and message.message_type is MessageType.COMMAND):
+            return None
+        return Message(MessageType.RESPONSE, as_json(value, MAX_ANSWER).content, self._back(message))
+
+    def _error(self, message: Message, error: Exception) -> Message | None:
+        if not isinstance(error, TektonError) or message.message_type in _ANSWERS:
+            _log(message, error)
+        if message.message_type in _ANSWERS:  # two would answer each other's errors without an end
+            return None
+        try:
+            return _sealed(Message(MessageType.ERROR, error_content(error), self._back(message)))
+        except Exception:  # it has something in it that is no JSON, or too much
+            _log(message, error)
+            return Message(MessageType.ERROR, {"code": _code(error), "detail": _UNTOLD}, self._back(message))
+
+    def _back(self, message: Message) -> MessageContext:
+        sender = self._component_id or message.context.recipient or "tekton"
+        return message.follow(sender, message.context.sender)
+
+    def _time_of(self, message: Message) -> float | None:
+        """Seconds that are left for *message*: until its deadline, and no more than its `metadata["timeout"]`."""
+        deadline = message.context.deadline
+        limits = [] if deadline is None else [deadline - self._clock.time()]
+        wanted = message.metadata.get("timeout")
+        if isinstance(wanted, int | float) and not isinstance(wanted, bool) and wanted > 0:
+            limits.append(float(min(wanted, _FOREVER)))
+        return min(limits, default=None)
+
+
+_Dispatch = Callable[["_Course", Message], Awaitable[Message | None]]
+
+
+class _Course:
+    """The way of one *message*, through the middleware to what takes it. *begun*: somebody has taken it."""
+
+    __slots__ = ("_way", "begun", "message")
+
+    def __init__(self, message: Message, dispatch: _Dispatch, middleware: list[Middleware]) -> None:
+        self.message = message
+        self.begun = False
+        self._way: Next = partial(dispatch, self)
+        for each in reversed(middleware):
+            self._way = _behind(each, self._way)
+
+    async def run(self) -> Message | None:
+        """The answer. Raises MessageExpiredError, and what there is to raise."""
+        left = time_left()
+        if left is None:
+            return await self._way(self.message)
+        if left <= 0:
+            raise MessageExpiredError(self.message.message_id)
+        # Tools and handlers are ended in time by themselves; this is for what comes between.
+        async with _ending(self.message, left + _SLACK):
+            return await self._way(self.message)
+
+
+def _sealed(answer: Message | None) -> Message | None:
+    """*answer* as it will be sent, so that what cannot be sent is found out here."""
+    if answer is None:
+        return None
+    text = answer.to_json()
+    if len(text) > MAX_ANSWER:
+        raise MessageTooLargeError(len(text), MAX_ANSWER)
+    return Message.from_json(text)
+
+
+def _log(message: Message, error: Exception) -> None:
+    _logger.error("the %s %s failed", message.message_type, message.message_id, exc_info=error)
+
+
+def _code(error: Exception) -> str:
+    return error.code if isinstance(error, TektonError) else TektonError.code
+
+
+def _behind(middleware: Middleware, way: Next) -> Next:
+    async def go(message: Message) -> Message | None:
+        return await middleware(message, way)
+
+    return go
+
+
+@asynccontextmanager
+async def _ending(message: Message, timeout: float | None) -> AsyncIterator[None]:
+    limit = asyncio.timeout(timeout)
+    try:
+        async with limit:
+            yield
+    except TimeoutError:
+        if limit.expired():
+            raise MessageExpiredError(message.message_id) from None
+        raise
+
+
+async def _value(handler: MessageHandler, message: Message) -> Any:
+    async with _ending(message, time_left()):
+        value, error = await call(bound(handler, message))
+    if isinstance(error, Exception):
+        raise error
+    if error is not None:
+        raise RuntimeError(f"a handler has raised {type(error).__name__}") from error
+    return value
+
+
+class _ToolCall(NamedTuple):
+    tool_id: str
+    arguments: Any
+
+
+def _tool_call(message: Message) -> _ToolCall | None:
+    """The call of a tool that *message* is, if it is one."""
+    content = message.content
+    if isinstance(content, dict) and TAG in content:
+        parsed = parse_content(content)
+        content = parsed.data if isinstance(parsed, StructuredContent) else content
+    if (tool_id := message.metadata.get("tool")) is not None:
+        if not isinstance(tool_id, str):
+            raise InvalidMessageError("/metadata/tool", "expected the id of a tool")
+        return _ToolCall(tool_id, {} if content is None else content)
+    if isinstance(content, dict) and isinstance(content.get("tool"), str) and content.keys() <= {"tool", "arguments"}:
+        return _ToolCall(content["tool"], content.get("arguments", {}))
+    return None
+
+
+@contextmanager
+def _in_trace(trace_id: str | None) -> Iterator[None]:
+    """Whatever is done goes on in the trace of the message."""
+    trace = (trace_id or "").replace("-", "")
+    here = CURRENT.get()
+    if not trace or (here is not None and here.trace_id == trace):
+        yield
+        return
+    token = CURRENT.set(TraceContext(trace, new_span_id()))
+    try:
+        yield
+    finally:
+        CURRENT.reset(token)

@@ -1,0 +1,131 @@
+"""What a tool tells and asks those who call it."""
+
+import asyncio
+import logging
+import threading
+from typing import Any
+
+import msgspec
+import pytest
+
+from tekton.mcp.tool_context import BACKLOG, Answer, LogLine, Progress, Question, ToolContext, ToolEvent
+from tekton.utils.tekton_errors import InvalidContentError, NobodyToAskError
+
+
+class Confirmation(msgspec.Struct):
+    really: bool
+
+
+async def test_progress_and_log_lines_are_told_at_once() -> None:
+    told: list[ToolEvent] = []
+    context = ToolContext(tell=told.append).bound("build", None)
+
+    context.progress(1, 3, "compiling")
+    context.log("warning", "slow disk", path="/tmp")
+
+    assert told == [Progress(1, 3, "compiling"), LogLine("warning", "slow disk", {"path": "/tmp"})]
+
+
+async def test_threads_are_heard_on_the_loop_and_in_order() -> None:
+    told: list[tuple[ToolEvent, int]] = []
+    done = asyncio.Event()
+
+    def tell(event: ToolEvent) -> None:
+        told.append((event, threading.get_ident()))
+        if event == Progress(99):
+            done.set()
+
+    context = ToolContext(tell=tell).bound("build", None)
+    thread = threading.Thread(target=lambda: [context.progress(number) for number in range(100)])
+    thread.start()
+    async with asyncio.timeout(5):
+        await done.wait()
+    thread.join()
+
+    assert [event for event, _ in told] == [Progress(number) for number in range(100)]
+    assert {ident for _, ident in told} == {threading.get_ident()}
+
+
+async def test_a_thread_that_floods_keeps_the_newest_and_costs_no_more() -> None:
+    told: list[ToolEvent] = []
+    context = ToolContext(tell=told.append).bound("build", None)
+
+    thread = threading.Thread(target=lambda: [context.progress(number) for number in range(3 * BACKLOG)])
+    thread.start()
+    thread.join()
+    context.close()
+
+    assert told == [Progress(number) for number in range(2 * BACKLOG, 3 * BACKLOG)]
+
+
+async def test_after_the_call_nobody_listens() -> None:
+    told: list[ToolEvent] = []
+    context = ToolContext(tell=told.append).bound("build", None)
+
+    context.close()
+    context.progress(1)
+
+    assert told == []
+
+
+async def test_a_listener_that_fails_does_not_hurt_the_tool(caplog: pytest.LogCaptureFixture) -> None:
+    def fail(_: ToolEvent) -> None:
+        raise RuntimeError("broken")
+
+    context = ToolContext(tell=fail).bound("build", None)
+
+    with caplog.at_level(logging.ERROR, "tekton.tools"):
+        context.progress(1)
+
+    assert [record.getMessage() for record in caplog.records] == ["who called build failed at what it says"]
+
+
+async def test_a_question_is_answered_in_the_type_that_was_asked_for() -> None:
+    asked: list[Question] = []
+
+    async def answer(question: Question) -> Answer:
+        asked.append(question)
+        return Answer("accept", {"really": True})
+
+    context = ToolContext(answer=answer).bound("deploy", "ada")
+
+    assert await context.ask("Really?", Confirmation) == Answer("accept", Confirmation(True))
+    assert (asked[0].tool_id, asked[0].text) == ("deploy", "Really?")
+    assert asked[0].schema is not None
+
+
+@pytest.mark.parametrize("action", ["decline", "cancel"])
+async def test_who_does_not_answer_gives_nothing(action: Any) -> None:
+    async def answer(question: Question) -> Answer:
+        assert question.schema is None
+        return Answer(action, "secret")
+
+    answered = await ToolContext(answer=answer).bound("deploy", None).ask("Which branch?")
+
+    assert (answered.accepted, answered.content) == (False, None)
+
+
+async def test_an_answer_of_another_type_is_refused() -> None:
+    async def answer(_: Question) -> Answer:
+        return Answer("accept", {"really": "yes"})
+
+    with pytest.raises(InvalidContentError, match="in the answer: Expected bool, got str") as refused:
+        await ToolContext(answer=answer).bound("deploy", None).ask("Really?", Confirmation)
+
+    assert refused.value.pointer == "/really"
+
+
+async def test_where_nobody_can_be_asked_asking_is_an_error() -> None:
+    with pytest.raises(NobodyToAskError, match="deploy asks 'Really"):
+        await ToolContext().bound("deploy", None).ask("Really?")
+
+
+async def test_a_context_that_is_passed_on_keeps_the_caller_and_who_listens() -> None:
+    told: list[ToolEvent] = []
+    outer = ToolContext("ada", tell=told.append).bound("deploy", None)
+
+    inner = outer.bound("build", None)
+    inner.progress(1)
+
+    assert (inner.caller, inner.tool_id, told) == ("ada", "build", [Progress(1)])
+    assert outer.bound("build", "grace").caller == "grace"
