@@ -53,12 +53,14 @@ class BackgroundTask:
         task, self._task = self._task, None
         if task is None:
             return
+        current = asyncio.current_task()
+        # Whoever cleans up because he was cancelled has heard of that already, and goes on cleaning up.
+        before = 0 if current is None else current.cancelling()
         task.cancel()
         try:
             await task
         except asyncio.CancelledError:
-            current = asyncio.current_task()
-            if current is not None and current.cancelling():
+            if current is not None and current.cancelling() > before:
                 raise
 
     async def join(self) -> None:

@@ -14,6 +14,9 @@ published goes to all subscriptions whose pattern matches, and to one member of 
 is published to its subjects, numbered, on the disk; a *consumer* of it is a named place in the stream, with what was
 handed out and not acknowledged; all who consume under one name share the work. No subject is in two streams.
 
+What is private is named: a pattern that begins with a wildcard stands for nothing under `tekton` and `_inbox`, and one
+whose second token is not `requests` stands for no `<id>.requests.>`, in subscriptions and in streams.
+
 Order: what one publisher publishes to one subject arrives in this order, in a subscription and in a stream. A consumer
 hands out in the order of the stream; what is handed out again comes later than it would have.
 """
@@ -124,6 +127,8 @@ class StreamInfo(NamedTuple):
     """The sequence of the oldest message; that of the next one when there is none."""
     last: int
     consumers: "tuple[ConsumerInfo, ...]"
+    dropped: int = 0
+    """How many its limits have dropped since the control plane started, at most."""
 
 
 class ConsumerInfo(NamedTuple):
@@ -138,6 +143,8 @@ class ConsumerInfo(NamedTuple):
     """How many are stored for it and not handed out."""
     redelivered: int
     dead_letters: int
+    lost: int = 0
+    """How many the limits of the stream have dropped before they were done, at most."""
 
 
 class Subscription(Protocol):
@@ -150,7 +157,8 @@ class Subscription(Protocol):
     lost: int
     """How many were passed over, in all."""
     gap: int
-    """How many were passed over before what was read last; 0 when nothing was."""
+    """How many were passed over before what was read last; 0 when nothing was, -1 when some were and nobody knows how
+    many: the bus does not know the position any more (counts as one in `lost`)."""
 
     async def __aenter__(self) -> Self: ...
 
@@ -201,6 +209,11 @@ class Consumption(Protocol):
     stream: str
     consumer: str
 
+    @property
+    def lost(self) -> int:
+        """How many messages the limits of the stream have dropped before this consumer was done with them, at most."""
+        ...
+
     async def __aenter__(self) -> Self: ...
 
     async def __aexit__(
@@ -229,7 +242,7 @@ class Bus(Protocol):
         """
         ...
 
-    async def publish_many(self, envelopes: Sequence[Envelope]) -> list[Receipt]:
+    async def publish_many(self, envelopes: Sequence[Envelope]) -> Sequence[Receipt]:
         """Publish several, in order (their `subject`, `message`, `reply`). Raises before anything of it is published,
         or a storage error after some of it was.
         """
@@ -280,8 +293,12 @@ class Bus(Protocol):
         """Drop a stream, what it has, and its consumers. Raises StreamNotFoundError."""
         ...
 
-    async def streams(self) -> list[StreamInfo]:
-        """The streams that there are, by name."""
+    async def streams(self, *, consumers: bool = True) -> list[StreamInfo]:
+        """The streams that there are, by name.
+
+        What waits for a consumer that takes a part of its stream is counted, message by message: O(messages). Without
+        *consumers* these are left out, and nothing is looked at; `first` may then be of a message that has gone.
+        """
         ...
 
     async def delete_consumer(self, stream: str, consumer: str) -> None:

@@ -226,14 +226,19 @@ def keep_log_on_close(connection: apsw.Connection, *, keep: bool) -> None:
     connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, int(keep))
 
 
-def schema_version(connection: apsw.Connection, path: Path, supported: int) -> int:
-    """The schema version; 0 of a fresh database. Raises when it is not ours or newer than *supported*."""
-    application = connection.pragma("application_id")
+def schema_version(
+    connection: apsw.Connection, path: Path, supported: int, *, application: int = APPLICATION_ID
+) -> int:
+    """The schema version; 0 of a fresh database. Raises when it is not ours or newer than *supported*.
+
+    *application* is the id of the kind of database that it has to be.
+    """
+    found = connection.pragma("application_id")
     version = connection.pragma("user_version")
     tables = connection.execute("SELECT count(*) FROM sqlite_schema").get
-    if application == 0 and version == 0 and tables == 0:
+    if found == 0 and version == 0 and tables == 0:
         return 0
-    if application != APPLICATION_ID:
+    if found != application:
         raise StorageCorruptError(str(path), "not a database of Tekton")
     if version > supported:
         raise SchemaVersionError(str(path), version, supported)
@@ -247,6 +252,7 @@ def prepare(
     migrations: Sequence[str] | None = None,
     *,
     save: "Callable[[apsw.Connection, Path], None] | None" = None,
+    application: int = APPLICATION_ID,
 ) -> None:
     """Bring the database from schema *version* to the newest one, and set it up for writing.
 
@@ -262,7 +268,7 @@ def prepare(
     elif version < len(migrations):
         (save or copy_to)(connection, path.with_name(f"{path.name}.v{version}"))
     for number in range(version, len(migrations)):
-        _migrate(connection, path, migrations[number], number + 1)
+        _migrate(connection, path, migrations[number], number + 1, application)
     if connection.pragma("journal_mode", "wal") != "wal":
         raise StorageError(f"{path}: the file system does not support SQLite's write-ahead log")
     connection.pragma("journal_size_limit", _WAL_KEPT_BYTES)
@@ -373,7 +379,7 @@ _DAMAGE = frozenset({apsw.SQLITE_IOERR_DATA, apsw.SQLITE_IOERR_SHORT_READ, apsw.
 _KEPT_TABLES = ("components", "changes")
 
 
-def _migrate(connection: apsw.Connection, path: Path, script: str, version: int) -> None:
+def _migrate(connection: apsw.Connection, path: Path, script: str, version: int, application: int) -> None:
     reach("migrate.each_step")
     connection.execute("BEGIN IMMEDIATE")
     try:
@@ -382,7 +388,7 @@ def _migrate(connection: apsw.Connection, path: Path, script: str, version: int)
         after = _count_rows(connection)
         if before and before != after:
             raise StorageError(f"{path}: the migration to schema {version} would turn {before} rows into {after}")
-        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {version}; COMMIT")
+        connection.execute(f"PRAGMA application_id = {application}; PRAGMA user_version = {version}; COMMIT")
     except BaseException:
         with suppress(apsw.Error):
             connection.execute("ROLLBACK")

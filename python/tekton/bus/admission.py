@@ -1,0 +1,36 @@
+"""What may be published: at most MAX_MESSAGE bytes, not going in circles, not too late; a reply that is a subject."""
+
+from collections.abc import Sequence
+
+from tekton._native import is_valid_subject
+from tekton.bus.bus import MAX_HOPS, MAX_MESSAGE
+from tekton.bus.envelope import Envelope
+from tekton.mcp.message import Message
+from tekton.utils.tekton_errors import (
+    InvalidSubjectError,
+    MessageExpiredError,
+    MessageTooLargeError,
+    TooManyHopsError,
+)
+
+
+def check(message: Message, reply: str | None, size: int, now: float) -> None:
+    """Raise InvalidSubjectError, MessageTooLargeError, TooManyHopsError or MessageExpiredError, in this order.
+
+    *size* is how many bytes the message has as JSON, *now* in seconds since 1970.
+    """
+    if reply is not None and not is_valid_subject(reply):
+        raise InvalidSubjectError(reply, "is no subject to reply to")
+    if size > MAX_MESSAGE:
+        raise MessageTooLargeError(size, MAX_MESSAGE)
+    context = message.context
+    if context.hops > MAX_HOPS:
+        raise TooManyHopsError(context.hops, MAX_HOPS)
+    deadline = context.deadline
+    if deadline is not None and deadline <= now:
+        raise MessageExpiredError(message.message_id)
+
+
+def admit(envelopes: Sequence[Envelope], sequence: int, now: float) -> tuple[list[Envelope], int, bool]:
+    """As `Envelope.admit`, with what may be published on a bus. Raises as `check`."""
+    return Envelope.admit(envelopes, sequence, now, MAX_MESSAGE, MAX_HOPS)
