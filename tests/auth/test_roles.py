@@ -114,6 +114,27 @@ def test_a_role_with_what_is_no_permission_is_refused_with_the_nearest() -> None
         Role(frozenset({"components:controll"}))
 
 
+@pytest.mark.parametrize("wrong", ["", "a..b", "a b", "a.>.b", "tekton", "tekton.>", "_inbox.>"])
+def test_a_role_cannot_be_for_subjects_that_nobody_may_publish_to(wrong: str) -> None:
+    with pytest.raises(ValueError, match=r"is no pattern of subjects|is reserved"):
+        Role(frozenset(), publish=(wrong,))
+
+
+@pytest.mark.parametrize("wrong", ["", "a..b", "_inbox", "_inbox.*.>"])
+def test_a_role_cannot_be_for_subjects_that_are_private(wrong: str) -> None:
+    with pytest.raises(ValueError, match=r"is no pattern of subjects|is private"):
+        Role(frozenset(), subscribe=(wrong,))
+
+
+def test_the_subjects_of_the_roles_of_a_principal_add_up() -> None:
+    table = RoleTable({"till": Role(frozenset(), publish=("pay.>",)), "ear": Role(frozenset(), subscribe=("pay.*",))})
+
+    granted = table.grants(["till", "ear", "component"], "web")
+
+    assert granted.publish == {"pay.>", "web", "web.>", "*.requests.>"}
+    assert granted.subscribe == {"pay.*", ">"}
+
+
 @pytest.mark.parametrize("pattern", ["", "Web", "web.1", "web?", "[a]", "we b", "a" * 129])
 def test_a_pattern_that_can_match_no_component_is_refused(pattern: str) -> None:
     with pytest.raises(ValueError, match="can match no component"):

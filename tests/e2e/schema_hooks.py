@@ -45,7 +45,7 @@ def _describe_pairs(value: Any) -> None:
 
 @schemathesis.hook
 def filter_query(_: Any, query: Any) -> bool:
-    """What makes the head larger than the HTTP server reads at all is refused by it (431), before there is a request."""
+    """A head larger than the HTTP server reads at all is refused by it (431), before there is a request."""
     return len(urlencode(query or {}, doseq=True)) < _MOST_QUERY
 
 

@@ -28,6 +28,10 @@ Json = dict[str, Any]
 NOT_TRIED = {
     "GET /events/components": "a stream: it does not end",
     "GET /events/auth": "a stream: it does not end",
+    "GET /events": "a stream: it does not end",
+    "GET /events/{a}": "a stream: it does not end",
+    "GET /events/{a}/{b}": "a stream: it does not end",
+    "GET /events/{a}/{b}/{c}": "a stream: it does not end",
     "POST /api/system/stop": "there would be nothing left to ask; it is tried when all others have been",
 }
 """Operations that schemathesis leaves alone, and why."""

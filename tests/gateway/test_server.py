@@ -290,6 +290,28 @@ async def test_bodies_that_stop_in_the_middle_are_all_given_up(serve: Any) -> No
     assert (await site.request("GET", "/hello")).status == 200
 
 
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="only Linux gives such connections up")
+async def test_a_connection_whose_client_reads_nothing_is_given_up(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def much(_: Request) -> str:
+        return "x" * 32 * 1024 * 1024
+
+    monkeypatch.setattr("tekton.gateway.server.UNREAD_TIMEOUT", 0.2)
+    site = await serve([Route("GET", "/much", much, "")])
+    client = socket.create_connection(("127.0.0.1", site.server.port))
+    port = client.getsockname()[1]
+
+    def is_open() -> bool:
+        connections = psutil.Process().net_connections("tcp")
+        return any(one.raddr and one.raddr.port == port and one.laddr.port == site.server.port for one in connections)
+
+    with client:
+        client.sendall(b"GET /much HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        async with asyncio.timeout(20):
+            for wanted in (True, False):
+                while is_open() is not wanted:  # noqa: ASYNC110 - the kernel tells nobody
+                    await asyncio.sleep(0.02)
+
+
 async def test_an_idle_connection_is_not_kept_for_ever(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tekton.gateway.server.HEADER_TIMEOUT", 0.2)
     site = await serve([HELLO])

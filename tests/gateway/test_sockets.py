@@ -333,7 +333,10 @@ class Transport:
     async def receive(self) -> Message:
         return await self.incoming.get()
 
-    async def send_str(self, data: str) -> None:
+    def send_str(self, data: str) -> "asyncio.Task[None]":
+        return asyncio.create_task(self._send(data))
+
+    async def _send(self, data: str) -> None:
         await self.reading.wait()
         self.sent.put_nowait(data)
 

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from tekton.gateway.app import EventStream, Request, Route
-from tekton.gateway.errors import UnavailableError
+from tekton.gateway.errors import PermissionDeniedError, UnavailableError
 from tekton.gateway.sse import ChangeEvents, event, send_stream
 from tekton.gateway.streams import Streams
 
@@ -146,6 +146,22 @@ async def test_a_failing_source_ends_the_stream_and_tells_nothing(
     assert json.loads(list(Events(sent))[-1]["data"])["reason"] == "error"
     assert b"secret" not in sent
     assert "secret" in caplog.text
+
+
+async def test_a_source_that_is_not_for_the_client_any_more_ends_the_stream_and_is_no_defect(
+    exchange: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def refusing() -> AsyncIterator[bytes]:
+        yield b"data: 1\n\n"
+        raise PermissionDeniedError("messages:read")
+
+    proto = exchange()
+    async with asyncio.timeout(5):
+        await send_stream(EventStream(refusing()), proto, Streams(1))
+
+    sent = b"".join(proto.transport.sent)
+    assert json.loads(list(Events(sent))[-1]["data"])["reason"] == "unauthenticated"
+    assert not caplog.records
 
 
 async def test_the_source_is_closed_however_the_stream_ends(exchange: Any) -> None:

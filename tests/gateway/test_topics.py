@@ -32,10 +32,10 @@ class Client:
     async def receive(self) -> Message:
         return await self.incoming.get()
 
-    async def send_str(self, data: str) -> None:
-        await self._frames.put(data)
+    def send_str(self, data: str) -> "asyncio.Task[None]":
+        return asyncio.create_task(self._frames.put(data))
 
-    async def send_bytes(self, data: bytes) -> None:
+    def send_bytes(self, data: bytes) -> "asyncio.Task[None]":
         raise AssertionError(f"frames are text, not {data!r}")
 
     def send(self, **operation: Any) -> None:

@@ -18,14 +18,20 @@ import pytest
 
 from tekton.auth.keys import KeyRing
 from tekton.auth.roles import PERMISSIONS, ROLES
+from tekton.bus.live import LiveBus
+from tekton.bus.local_bus import LocalBus
+from tekton.clock import SYSTEM_CLOCK
 from tekton.core.component_lifecycle import ComponentRegistry
 from tekton.core.heartbeat_monitor import HeartbeatMonitor
 from tekton.gateway.app import Gateway
+from tekton.gateway.bus.port import BusPort
 from tekton.gateway.request import Request
 from tekton.gateway.router import Route
 from tekton.gateway.server import GatewayServer
 from tekton.gateway.sockets import May, Sub, TopicSocket
 from tekton.gateway.topics import ScopedTopic, Topic, TopicTable
+from tekton.mcp.context import MessageContext
+from tekton.mcp.message import Message
 from tekton.service.api import all_routes
 from tekton.service.component_credentials import ComponentCredentials
 from tekton.service.logs import SystemLogs
@@ -37,15 +43,16 @@ from tekton.utils.tekton_config import TektonConfig
 
 READ = {"components:read", "metrics:read"}
 SPEAK = {"components:register", "components:heartbeat"}
+CONVERSE = {"messages:publish", "messages:read", "tools:call"}
 ABOUT_ONE = {*SPEAK, "components:control", "components:configure", "logs:read"}
 
 MAY = {
     "nobody": set(),
     "anonymous": READ | SPEAK,
-    "component": READ | SPEAK,
-    "monitor": {*READ, "logs:read"},
-    "operator": {*READ, "logs:read", "components:control", "system:control"},
-    "admin": {*READ, *ABOUT_ONE, "system:control", "auth:manage", "audit:read"},
+    "component": READ | SPEAK | CONVERSE,
+    "monitor": {*READ, "logs:read", "messages:read"},
+    "operator": {*READ, *CONVERSE, "logs:read", "components:control", "system:control", "messages:manage"},
+    "admin": {*READ, *ABOUT_ONE, *CONVERSE, "system:control", "auth:manage", "audit:read", "messages:manage"},
     "deployer": {"components:control", "components:configure", "components:read"},
     "auditor": {"audit:read"},
 }
@@ -73,6 +80,29 @@ COMPONENTS = ("worker", "billing", "stranger")
 """One that Tekton runs, one that has a token, and one that has registered itself and can prove nothing."""
 
 
+SUBJECTS = (
+    "news.today",
+    "worker.done",
+    "billing.paid",
+    "worker.requests.work",
+    "billing.requests.pay",
+    "stranger.requests.help",
+    "tekton.components.worker",
+    "tekton.metrics",
+    "tekton.logs.worker",
+    "tekton.dead.orders",
+    "tekton.secrets",
+    "_inbox.worker.0123456789abcdef.1",
+    "_inbox.billing.0123456789abcdef.1",
+    "_inbox.otto.0123456789abcdef.1",
+)
+"""Of each kind that there are rules for, some."""
+
+
+Talk = tuple[bool, bool, bool]
+"""Of a subject: published, heard, published in the name of another."""
+
+
 @dataclass(frozen=True)
 class Caller:
     """Somebody who calls: what he shows, as what that counts, and for which component it is."""
@@ -95,6 +125,33 @@ class Caller:
         if permission == "authenticated":
             return self.shows_something
         return any(self._may_as(role, permission, component_id) for role in self.roles)
+
+    def may_publish(self, subject: str) -> bool:
+        """The model, for subjects."""
+        first, *rest = subject.split(".")
+        if not self.may("messages:publish", None) or first == "tekton":
+            return False
+        if first == "_inbox" or self.component_id is None:
+            return True
+        return first == self.component_id or rest[0] == "requests"
+
+    def may_hear(self, subject: str, own_inbox: str) -> bool:
+        """The model, for subjects."""
+        first, second, *_ = subject.split(".")
+        if first == "tekton":
+            feeds = {"components": "components:read", "metrics": "metrics:read", "logs": "logs:read"}
+            needed = {**feeds, "dead": "messages:manage"}.get(second)
+            return needed is not None and self.may(needed, "worker")
+        if not self.may("messages:read", None):
+            return False
+        if first == "_inbox":
+            return second == own_inbox
+        return second != "requests" or first == self.component_id or self.may("auth:manage", None)
+
+    def may_talk(self, subject: str, own_inbox: str) -> Talk:
+        """The model, for subjects."""
+        publishes = self.may_publish(subject)
+        return publishes, self.may_hear(subject, own_inbox), publishes and self.may("auth:manage", None)
 
     def _may_as(self, role: str, permission: str, component_id: str | None) -> bool:
         if permission not in MAY[role]:
@@ -138,6 +195,12 @@ def topics() -> TopicTable:
     return TopicTable({name: topic._replace(open=told) for name, topic in declared.items()})
 
 
+def bus_port() -> BusPort:
+    """A bus that keeps nothing."""
+    live = LiveBus(SYSTEM_CLOCK)
+    return BusPort(LocalBus(SYSTEM_CLOCK, None, live), lambda _: None, lambda: live.sequence, live.answered)
+
+
 class Site:
     """A running gateway with the policy of a control plane."""
 
@@ -172,6 +235,39 @@ class Site:
             return [error.status] * len(names)
         return seen
 
+    async def talk(self, session: aiohttp.ClientSession, caller: Caller) -> dict[str, Talk] | int:
+        """What the *caller* is let publish to, hear, and say in another's name; or the status of a refusal."""
+        headers = {} if caller.credential is None else {"authorization": f"Bearer {caller.credential}"}
+        if caller.forwarded:
+            headers["x-forwarded-for"] = "127.0.0.1"
+        url = f"http://localhost:{self.server.port}/ws"
+        _, who = await self.ask(session, caller, "GET", "/api/components")
+        try:
+            async with session.ws_connect(url, headers=headers) as socket:
+                return {subject: await self._talk(socket, subject, who["subject"]) for subject in SUBJECTS}
+        except aiohttp.WSServerHandshakeError as error:
+            return error.status
+
+    async def _talk(self, socket: aiohttp.ClientWebSocketResponse, subject: str, sender: str) -> Talk:
+        message = json.loads(Message("event", None, MessageContext(sender)).to_json())
+        done: list[bool] = []
+        for number, operation in enumerate(({"op": "pub", "message": message}, {"op": "sub"})):
+            await socket.send_json({"id": number, "subject": subject, **operation})
+            frame = await socket.receive_json()
+            assert frame["id"] == number
+            assert frame["t"] != "error" or frame["code"] in ("forbidden", "unauthenticated"), frame
+            done.append(frame["t"] != "error")
+        if done[1]:
+            await socket.send_json({"op": "unsub", "id": 1})
+        await socket.send_json({"op": "pub", "id": 2, "subject": subject, "message": message | FORGED})
+        while (frame := await socket.receive_json())["id"] != 2:
+            pass
+        assert frame["t"] == "published" or frame["code"] in ("forbidden", "unauthenticated"), frame
+        return done[0], done[1], frame["t"] == "published"
+
+
+FORGED = {"context": {"sender": "somebody-else"}}
+
 
 @pytest.fixture
 async def site(tmp_path: Path) -> AsyncIterator[Site]:
@@ -192,7 +288,10 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
     security.know_components(lambda component_id: component_id == "worker", lambda: 0)
     socket = tmp_path / "socket"
     server = GatewayServer(
-        Gateway(table(), policy=security.policy, websocket=TopicSocket(topics())), "127.0.0.1", 0, uds=socket
+        Gateway(table(), policy=security.policy, websocket=TopicSocket(topics(), None, bus_port())),
+        "127.0.0.1",
+        0,
+        uds=socket,
     )
     await server.start()
     yield Site(security, server, socket)
@@ -275,6 +374,23 @@ async def test_everybody_watches_the_topics_that_he_may_and_no_others(site: Site
                 else:
                     expected.append(about if isinstance(declared._topics[name], ScopedTopic) else list(COMPONENTS))
             assert seen == expected, caller.name
+
+
+async def test_everybody_publishes_and_hears_what_he_may_and_nothing_else(site: Site) -> None:
+    own_inboxes = {"worker": "worker", "billing": "billing", "an operator": "otto"}
+    async with (
+        asyncio.timeout(30),
+        aiohttp.ClientSession() as over_tcp,
+        aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(site.socket))) as over_socket,
+    ):
+        for caller in await callers(site.security):
+            did = await site.talk(over_socket if caller.through_socket else over_tcp, caller)
+
+            inbox = own_inboxes.get(caller.component_id or caller.name.partition(" with ")[0], "")
+            if caller.may("components:read", None):
+                assert did == {one: caller.may_talk(one, inbox) for one in SUBJECTS}, caller
+            else:
+                assert did == (403 if caller.shows_something else 401), caller
 
 
 def test_the_table_of_the_model_has_every_role_and_every_permission() -> None:

@@ -72,6 +72,16 @@ async def plane(tmp_path: Path) -> AsyncIterator[Plane]:
     await made.registry.close()
 
 
+async def test_a_role_of_the_configuration_names_subjects_besides(plane: Plane) -> None:
+    cashier = {"permissions": [], "publish": ["payments.>"], "subscribe": ["orders.>"]}
+    plane.security.adopt(plane.config({"roles": {"cashier": cashier}, "principals": {"billing": ["cashier"]}}))
+
+    grants = plane.security.identify(await plane.token("billing", "cashier")).grants
+
+    assert (grants.publish, grants.subscribe) == ({"payments.>"}, {"orders.>"})
+    assert grants.allows("messages:publish")
+
+
 async def test_roles_count_that_are_claimed_and_bound(plane: Plane) -> None:
     assert plane.roles(await plane.token("mona", "monitor", "admin", "no-such-role")) == ("monitor",)
     assert plane.roles(await plane.token("mona")) == ()

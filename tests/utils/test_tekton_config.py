@@ -231,6 +231,8 @@ def _other_value(attribute: str) -> tuple[Any, str]:
         "auto_recover": (False, "off"),
         "history_limit": (5000, "5000"),
         "history_size": (5_000_000, "5000000"),
+        "enable_streams": (False, "no"),
+        "streams_size": (5_000_000, "5000000"),
     }
     return values.get(attribute, (25, "25"))
 
@@ -239,7 +241,8 @@ def test_the_attributes_are_the_settings() -> None:
     fields = {field.name for field in dataclasses.fields(TektonConfig)}
     assert {setting.attribute for setting in SETTINGS} <= fields
     assert fields - {setting.attribute for setting in SETTINGS} == {
-        "components", "dependencies", "fallbacks", "ports", "roles", "principals", "sources", "files", "secrets",
+        "components", "dependencies", "fallbacks", "streams", "ports", "roles", "principals", "sources", "files",
+        "secrets",
     }  # fmt: skip
 
 

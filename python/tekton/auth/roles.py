@@ -8,15 +8,19 @@ The rules:
   patterns in which `*` stands for any characters.
 * Such a limit applies to the permissions in `SCOPED`, which are about one component. The rest is about the system as a
   whole, which everybody who may see it sees alike.
+* Messages are published and read by subject. `messages:publish` of a role for the "own" component is for the subjects
+  of that component; a role may name patterns of subjects besides, which need no permission beside them. What comes of
+  it is in `tekton.auth.subjects`.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import Final, Literal
 
+from tekton._native import is_valid_pattern
 from tekton.utils.tekton_ids import nearest_name
 
 PERMISSIONS: Final[Mapping[str, str]] = MappingProxyType(
@@ -31,6 +35,10 @@ PERMISSIONS: Final[Mapping[str, str]] = MappingProxyType(
         "system:control": "Stop the whole system, reload its configuration, back it up.",
         "auth:manage": "Create, list and revoke tokens and API keys; bind roles to subjects; rotate keys.",
         "audit:read": "Read the audit log.",
+        "messages:publish": "Publish messages and send requests; a component to its own subjects and others' requests.",
+        "messages:read": "Subscribe to messages and consume streams, except what is private to others.",
+        "messages:manage": "Create, change and delete streams and consumers; read dead letters.",
+        "tools:call": "Call tools.",
     }
 )
 SCOPED: Final = frozenset(
@@ -53,13 +61,57 @@ ACTIONS: Final[Mapping[str, str]] = MappingProxyType(
         "manage_system": "system:control",
         "manage_auth": "auth:manage",
         "read_audit": "audit:read",
+        "publish_messages": "messages:publish",
+        "read_messages": "messages:read",
+        "manage_messages": "messages:manage",
+        "call_tools": "tools:call",
     }
 )
 """Other names of permissions: those of actions. Several actions may be one permission."""
 
+INBOX: Final = "_inbox"
+RESERVED: Final = "tekton"
+REQUESTS: Final = "requests"
+"""The tokens of subjects that mean something: see `tekton.bus.bus`."""
+
 Scope = Literal["all", "own"] | tuple[str, ...]
 
 _PATTERN: Final = re.compile(r"[a-z0-9_*-]{1,128}")
+
+
+def names_requests(pattern: str) -> bool:
+    """Whether *pattern* is about requests: `<id>.requests.>`. Those that do not say so stand for none."""
+    tokens = pattern.split(".", 2)
+    return len(tokens) == 3 and tokens[1] == REQUESTS and tokens[0] not in (RESERVED, INBOX)
+
+
+def unpublishable(pattern: str) -> str | None:
+    """Why no role can permit to publish to *pattern*, or None."""
+    if not is_valid_pattern(pattern):
+        return "is no pattern of subjects"
+    if pattern.partition(".")[0] in (RESERVED, INBOX):
+        return "is reserved: only Tekton publishes there"
+    return None
+
+
+def unhearable(pattern: str) -> str | None:
+    """Why no role can permit to subscribe to *pattern*, or None."""
+    if not is_valid_pattern(pattern):
+        return "is no pattern of subjects"
+    if pattern.partition(".")[0] == INBOX:
+        return "is private: answers are for those who asked"
+    return None
+
+
+def unstorable(pattern: str) -> str | None:
+    """Why no stream can take *pattern*, or None."""
+    return unhearable(pattern) or unpublishable(pattern)
+
+
+def _refuse(patterns: Iterable[str], problem_of: Callable[[str], str | None]) -> None:
+    for pattern in patterns:
+        if (problem := problem_of(pattern)) is not None:
+            raise ValueError(f"{pattern!r} {problem}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +120,10 @@ class Role:
 
     permissions: frozenset[str]
     scope: Scope = "all"
+    publish: tuple[str, ...] = ()
+    """Patterns of subjects that may be published to, beside what the permissions say."""
+    subscribe: tuple[str, ...] = ()
+    """Patterns of subjects that may be subscribed to, beside what the permissions say."""
 
     def __post_init__(self) -> None:
         for permission in self.permissions:
@@ -76,6 +132,8 @@ class Role:
         for pattern in self.scope if isinstance(self.scope, tuple) else ():
             if _PATTERN.fullmatch(pattern) is None:
                 raise ValueError(f"{pattern!r} can match no component")
+        _refuse(self.publish, unpublishable)
+        _refuse(self.subscribe, unhearable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +145,10 @@ class Grants:
     """(permission, exact name of a component or of one of its units)"""
     matching: tuple[tuple[str, str], ...] = ()
     """(permission, pattern of component ids)"""
+    publish: frozenset[str] = frozenset()
+    """Patterns of subjects; `>` stands for all that is not reserved."""
+    subscribe: frozenset[str] = frozenset()
+    """Patterns of subjects; `>` stands for all that is not private to somebody."""
 
     def allows(self, permission: str, component_id: str | None = None) -> bool:
         """Whether *permission* is granted for that component or unit; for all of them where none is named.
@@ -113,15 +175,16 @@ NO_GRANTS: Final = Grants()
 
 _READ: Final = frozenset({"components:read", "metrics:read"})
 _SPEAK: Final = frozenset({"components:register", "components:heartbeat"})
-_MONITOR: Final = _READ | {"logs:read"}
+_CONVERSE: Final = frozenset({"messages:publish", "messages:read", "tools:call"})
+_MONITOR: Final = _READ | {"logs:read", "messages:read"}
 
 ROLES: Final[Mapping[str, Role]] = MappingProxyType(
     {
         # That anonymous callers speak for themselves only is seen to by the instance that each write has to name.
         "anonymous": Role(_READ | _SPEAK),
-        "component": Role(_READ | _SPEAK, "own"),
+        "component": Role(_READ | _SPEAK | _CONVERSE, "own"),
         "monitor": Role(_MONITOR),
-        "operator": Role(_MONITOR | {"components:control", "system:control"}),
+        "operator": Role(_MONITOR | _CONVERSE | {"components:control", "system:control", "messages:manage"}),
         "admin": Role(frozenset(PERMISSIONS)),
     }
 )
@@ -144,19 +207,45 @@ class RoleTable:
         everywhere: set[str] = set()
         own: set[tuple[str, str]] = set()
         matching: dict[tuple[str, str], None] = {}
+        publish: set[str] = set()
+        subscribe: set[str] = set()
         for role in (self.roles[name] for name in roles if name in self.roles):
             limited = role.permissions & SCOPED if role.scope != "all" else frozenset()
             everywhere |= role.permissions - limited
+            publish |= _published(role, component_id)
+            subscribe |= _heard(role)
             if role.scope == "own":
                 own.update((permission, name) for permission in limited for name in _names(component_id))
             elif role.scope != "all":
                 matching.update(((permission, pattern), None) for permission in limited for pattern in role.scope)
-        return Grants(frozenset(everywhere), frozenset(own), tuple(matching))
+        everywhere |= {
+            name for name, patterns in (("messages:publish", publish), ("messages:read", subscribe)) if patterns
+        }
+        return Grants(frozenset(everywhere), frozenset(own), tuple(matching), frozenset(publish), frozenset(subscribe))
 
 
 def permission_of(action: str) -> str | None:
     """The permission that *action* names, by its own name or by that of an action; None when there is none."""
     return action if action in PERMISSIONS else ACTIONS.get(action)
+
+
+def _published(role: Role, component_id: str | None) -> set[str]:
+    patterns = set(role.publish)
+    if "messages:publish" in role.permissions:
+        patterns |= _own_subjects(component_id) if role.scope == "own" else {">"}
+    return patterns
+
+
+def _own_subjects(component_id: str | None) -> set[str]:
+    """What a component publishes to: its subjects, and the door of each other one. A replica does as its component."""
+    if component_id is None:
+        return set()
+    name = component_id.partition(".")[0]
+    return {name, f"{name}.>", f"*.{REQUESTS}.>"}
+
+
+def _heard(role: Role) -> set[str]:
+    return {*role.subscribe, ">"} if "messages:read" in role.permissions else set(role.subscribe)
 
 
 def _names(component_id: str | None) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from tekton.auth.principal import Principal
 from tekton.clock import SYSTEM_CLOCK, Clock
 from tekton.core.idempotency import IdempotencyKeys
 from tekton.gateway.admission import Admission, Place
@@ -234,7 +235,15 @@ class Gateway:
         allowed = partial(self._is_allowed, request, self._socket)
         with self.streams.open(allowed) as ending:
             try:
-                connection = Connection(await proto.accept(), partial(self._permit, request), ending, allowed)
+                connection = Connection(
+                    await proto.accept(),
+                    partial(self._permit, request),
+                    ending,
+                    allowed,
+                    identify=partial(self._identify, request),
+                    reviews=self._reviews,
+                    address=request.client,
+                )
             except RuntimeError:  # granian's RSGIProtocolError: the client left during the handshake
                 return
             try:
@@ -248,6 +257,13 @@ class Gateway:
         """What a socket may do is asked each time: since it was opened, the peer may have lost the right to."""
         request.params = {} if component_id is None else {"component_id": component_id}
         self._policy(request, route)
+
+    def _identify(self, request: Request) -> Principal:
+        self._policy(request, self._socket)
+        return request.principal
+
+    def _reviews(self) -> int:
+        return self.streams.reviews
 
     def _is_allowed(self, request: Request, route: Route) -> bool:
         try:

@@ -1,12 +1,19 @@
 """An accepted WebSocket, as its handler sees it: messages in, messages out, and when to end."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
 
+from tekton.auth.principal import NOBODY, Principal
 from tekton.gateway.errors import BodyTooLargeError
 from tekton.gateway.router import Route
-from tekton.gateway.rsgi import SocketTransport
+from tekton.gateway.rsgi import ServerFuture, SocketTransport
 from tekton.gateway.streams import Allowed, always
+
+MAX_BEGUN: Final = 16
+"""Frames that may be on their way to a client without that anybody waits for them."""
+MAX_BEGUN_SIZE: Final = 65536
+"""The same in bytes."""
 
 Permit = Callable[[Route, str | None], None]
 """`(route, component_id)`: raises a GatewayError when the peer may not do that to the component, now.
@@ -14,20 +21,42 @@ Permit = Callable[[Route, str | None], None]
 Without a component: when it may not do that to any.
 """
 
+Identify = Callable[[], Principal]
+"""Who the peer is, now. Raises a GatewayError when it may not have the socket any more."""
+
+
+def nobody() -> Principal:
+    """Somebody who may do nothing."""
+    return NOBODY
+
 
 class Connection:
     """One WebSocket. It ends when its handler returns; `closing` is set to ask for that.
 
-    `allowed` tells whether the peer may still have it.
+    `allowed` tells whether the peer may still have it, `identify` who it is, `reviews` how often rights were lost.
     """
 
     def __init__(
-        self, transport: SocketTransport, permit: Permit, closing: asyncio.Event, allowed: Allowed = always
+        self,
+        transport: SocketTransport,
+        permit: Permit,
+        closing: asyncio.Event,
+        allowed: Allowed = always,
+        *,
+        identify: Identify = nobody,
+        reviews: Callable[[], int] = lambda: 0,
+        address: str = "",
     ) -> None:
         self._transport: SocketTransport | None = transport
+        self._stalls = _Stalls()
+        self._begun = self._begun_size = 0
         self.permit = permit
         self.closing = closing
         self.allowed = allowed
+        self.identify = identify
+        self.reviews = reviews
+        self.address = address
+        """`address:port` of the peer, empty when it came through a Unix socket."""
 
     async def receive(self, limit: int) -> bytes | None:
         """The next message, text or binary; None when there will be no more.
@@ -48,25 +77,110 @@ class Connection:
             raise BodyTooLargeError(limit)
         return data
 
-    async def send(self, text: str, timeout: float) -> bool:
-        """Send *text* and wait until it is on its way.
+    async def send(self, frame: str | bytes, timeout: float) -> bool:
+        """Send *frame* and wait until it is on its way.
 
         False when the client has gone, or has read so little that it took more than *timeout* seconds; nothing can
         be sent after that.
         """
-        if self._transport is None:
+        return await self.send_all((frame,), timeout)
+
+    async def send_all(self, frames: Sequence[str | bytes], timeout: float) -> bool:
+        """As `send`, for some frames at once, in order: that costs half of what one after the other does."""
+        sending = self._begin(frames)
+        return sending is not None and await self._finish(sending, timeout)
+
+    async def pass_on(self, frames: Sequence[str | bytes], timeout: float) -> bool:
+        """As `send_all`, but wait only now and then: some frames (`MAX_BEGUN`) may be on their way meanwhile.
+
+        Being woken for each message costs more than all that is done with it.
+        """
+        sending = self._begin(frames)
+        if sending is None:
             return False
+        self._begun += len(frames)
+        self._begun_size += sum(map(len, frames))
+        if self._begun < MAX_BEGUN and self._begun_size < MAX_BEGUN_SIZE:
+            return True
+        self._begun = self._begun_size = 0
+        return await self._finish(sending, timeout)
+
+    def _begin(self, frames: Sequence[str | bytes]) -> ServerFuture | None:
+        """Begin to send *frames*, of which there is one at least; the last of it, None when nothing can be sent."""
+        transport = self._transport
+        sending: ServerFuture | None = None
+        if transport is not None:
+            for frame in frames:
+                sending = transport.send_str(frame) if isinstance(frame, str) else transport.send_bytes(frame)
+        return sending
+
+    async def _finish(self, sending: ServerFuture, timeout: float) -> bool:
+        # All is sent in order: with this, what was begun before is on its way, too.
+        self._stalls.enter(sending, timeout)
         try:
-            async with asyncio.timeout(timeout):
-                await self._transport.send_str(text)
-        except (TimeoutError, RuntimeError):
+            await sending
+        except RuntimeError:
             self.release()
             return False
+        except asyncio.CancelledError:
+            if not self._stalls.has_cut(sending):
+                raise
+            self.release()
+            return False
+        finally:
+            self._stalls.leave(sending)
         return True
 
     def release(self) -> None:
         """Let go of the socket, which the server closes when nobody has it any more (not even a traceback)."""
         self._transport = None
+        self._stalls.close()
+
+
+class _Stalls:
+    """Gives up what waits too long for a client to read.
+
+    One timer watches all sends of a connection: `asyncio.timeout` around each of them is half of what a send costs.
+    """
+
+    __slots__ = ("_due", "_given_up", "_loop", "_timer")
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._due: dict[ServerFuture, float] = {}
+        self._given_up: ServerFuture | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def enter(self, sending: ServerFuture, timeout: float) -> None:
+        """Somebody begins to wait for *sending*, at most *timeout* seconds."""
+        due = self._due[sending] = self._loop.time() + timeout
+        if self._timer is None or self._timer.when() > due:
+            self.close()
+            self._timer = self._loop.call_at(due, self._give_up_due)
+
+    def leave(self, sending: ServerFuture) -> None:
+        """Nobody waits for it any longer."""
+        self._due.pop(sending, None)
+
+    def has_cut(self, sending: ServerFuture) -> bool:
+        """Whether it was given up here, and not its task cancelled."""
+        task = asyncio.current_task()
+        return sending is self._given_up and not (task is not None and task.cancelling())
+
+    def close(self) -> None:
+        """Watch no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _give_up_due(self) -> None:
+        now = self._loop.time()
+        for sending in [sending for sending, due in self._due.items() if due <= now]:
+            del self._due[sending]
+            self._given_up = sending
+            sending.cancel()
+        # Never in vain for long: without a timer, the next send makes one.
+        self._timer = self._loop.call_at(min(self._due.values()), self._give_up_due) if self._due else None
 
 
 SocketHandler = Callable[[Connection], Awaitable[None]]

@@ -57,6 +57,42 @@ STATUS: dict[type[TektonError], int] = {
     tekton.MetricNotFoundError: 404,
     tekton.MessageError: 422,
     tekton.MalformedMessageError: 400,
+    tekton.NoHandlerError: 404,
+    tekton.ToolError: 500,
+    tekton.ToolNotFoundError: 404,
+    tekton.ToolExistsError: 409,
+    tekton.AmbiguousToolError: 409,
+    tekton.InvalidArgumentsError: 422,
+    tekton.ToolBusyError: 503,
+    tekton.ToolTimeoutError: 504,
+    tekton.NobodyToAskError: 409,
+    tekton.ToolFailedError: 502,
+    tekton.AgentError: 500,
+    tekton.InvalidAgentError: 422,
+    tekton.AgentNotFoundError: 404,
+    tekton.AgentExistsError: 409,
+    tekton.NoAgentAvailableError: 503,
+    tekton.AgentUnreachableError: 503,
+    tekton.ConversationError: 500,
+    tekton.InvalidConversationError: 422,
+    tekton.ConversationNotFoundError: 404,
+    tekton.ConversationExistsError: 409,
+    tekton.NotParticipantError: 403,
+    tekton.ConversationFullError: 409,
+    tekton.TaskError: 500,
+    tekton.InvalidTaskError: 422,
+    tekton.TaskNotFoundError: 404,
+    tekton.TaskExistsError: 409,
+    tekton.TaskStateError: 409,
+    tekton.TaskConflictError: 409,
+    tekton.StaleLeaseError: 409,
+    tekton.TaskCycleError: 422,
+    tekton.TaskBudgetError: 409,
+    tekton.StepUnknownError: 409,
+    tekton.TaskFailedError: 502,
+    tekton.TaskTimeoutError: 504,
+    tekton.TaskCanceledError: 409,
+    tekton.TaskRejectedError: 409,
     tekton.BusError: 500,
     tekton.InvalidSubjectError: 422,
     tekton.MessageTooLargeError: 413,
@@ -67,8 +103,10 @@ STATUS: dict[type[TektonError], int] = {
     tekton.SlowConsumerError: 503,
     tekton.TooManySubscriptionsError: 429,
     tekton.BusBusyError: 503,
+    tekton.PublishUnknownError: 504,
     tekton.StreamNotFoundError: 404,
     tekton.StreamOverlapError: 409,
+    tekton.StreamConfiguredError: 409,
     tekton.ConsumerNotFoundError: 404,
     tekton.ConsumerExistsError: 409,
     tekton.IdempotencyError: 409,
@@ -91,6 +129,9 @@ RETRY_AFTER: dict[type[TektonError], int] = {
     tekton.StorageUnknownError: 10,
     tekton.RequestRunningError: 1,
     tekton.TooManyIdempotencyKeysError: 60,
+    tekton.ToolBusyError: 1,
+    tekton.NoAgentAvailableError: 2,
+    tekton.AgentUnreachableError: 2,
     tekton.NoRespondersError: 2,
     tekton.SlowConsumerError: 1,
     tekton.TooManySubscriptionsError: 10,
@@ -150,11 +191,12 @@ def to_problem(error: BaseException, instance: str) -> bytes:
     if isinstance(error, TektonError):
         if error.hint:
             problem["hint"] = error.hint
-        problem |= _fields(error)
+        problem |= fields_of(error)
     return _encode(problem)
 
 
-def _fields(error: TektonError) -> dict[str, Any]:
+def fields_of(error: TektonError) -> dict[str, Any]:
+    """The fields of *error* beyond those that every error has."""
     fields = {name: value for name, value in vars(error).items() if name[0] != "_" and name not in _RESERVED}
     if isinstance(error, tekton.InvalidRegistrationError):
         fields["pointer"] = error.field

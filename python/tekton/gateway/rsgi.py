@@ -103,14 +103,25 @@ class SocketMessage(Protocol):
     def data(self) -> bytes | str: ...
 
 
+class ServerFuture(Protocol):
+    """What the server does, and has begun to when this is there. Cancelling drops it."""
+
+    def cancel(self) -> bool: ...
+
+    def __await__(self) -> Generator[Any, None, None]: ...
+
+
 class SocketTransport(Protocol):
-    """An accepted WebSocket. Sending waits while the client does not read."""
+    """An accepted WebSocket. Sending waits while the client does not read.
+
+    What is sent while something is still being sent comes after it.
+    """
 
     async def receive(self) -> SocketMessage: ...
 
-    async def send_bytes(self, data: bytes) -> None: ...
+    def send_bytes(self, data: bytes) -> ServerFuture: ...
 
-    async def send_str(self, data: str) -> None: ...
+    def send_str(self, data: str) -> ServerFuture: ...
 
 
 class SocketProtocol(Protocol):

@@ -56,6 +56,12 @@ MAX_HEAD_BYTES = 28 * 1024
 The server notices when it has read as much without an end. With the last read a head may be twice as long.
 """
 
+UNREAD_TIMEOUT = 30.0
+"""Seconds after which a connection is given up whose client takes nothing of what was sent to it.
+
+We have let go of it long before, but the server waits for what it has buffered to be taken.
+"""
+
 BACKLOG = 1024
 """Connections that wait for a permit in the kernel, per listening socket."""
 
@@ -236,6 +242,8 @@ def _listen(family: socket.AddressFamily, address: tuple[str, int]) -> socket.so
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if sys.platform == "linux":  # connections have it from the socket that accepts them
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(UNREAD_TIMEOUT * 1000))
         listener.bind(address)
         listener.listen(BACKLOG)
     except OSError:
@@ -333,6 +341,7 @@ class _EmbeddedServer(Server):
             http=HTTPModes.http1,
             backlog=BACKLOG,
             backpressure=connections,
+            runtime_threads=1,  # with more, what is sent on a socket without waiting would change its order
             http1_settings=HTTP1Settings(
                 header_read_timeout=int(HEADER_TIMEOUT * 1000), max_buffer_size=MAX_HEAD_BYTES
             ),

@@ -5,12 +5,14 @@
     → {"op":"beat","component_id","instance_uuid",…}                     ← {"t":"beat","component_id","known","state",…}
     → {"op":"ping"}                                                      ← {"t":"pong"}
 
+Where there is a bus: publishing, subjects and consuming (`tekton.gateway.bus`), and binary messages, which are batches.
+
 What cannot be done is answered by {"t":"error","code","detail"}. A quiet socket gets {"t":"ping"}. The last frame is
 {"op":"bye","reason","retry"}, in place of the close codes that the server does not let us send.
 
 What topics there are is for the `SocketTopics` that a socket is given, and the frames of each are said where they are
 made. A topic gives its next frame when the one before is on its way: sending waits for the client to read, so a slow
-one costs no memory; one that reads nothing at all for half a minute is cut.
+one costs no memory; one that reads nothing at all for ten seconds is cut.
 """
 
 import asyncio
@@ -19,24 +21,47 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
-from typing import Annotated, Literal, Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
 from tekton.background import BackgroundGroup
+from tekton.bus.bus import MAX_MESSAGE as MESSAGE_SIZE
+from tekton.gateway.bus.port import BusPort
+from tekton.gateway.bus.publisher import batch_number
+from tekton.gateway.bus.session import BusSession, Wire
 from tekton.gateway.connection import Connection
-from tekton.gateway.decoding import decode_body
 from tekton.gateway.errors import BodyTooLargeError, InvalidInputError, UpgradeRequiredError
+from tekton.gateway.frames import error_frame
+from tekton.gateway.operations import (
+    BeatOp,
+    BusOperation,
+    Operation,
+    Ping,
+    Pong,
+    Pub,
+    Sub,
+    Unsub,
+    number_of,
+    read_operation,
+)
 from tekton.gateway.request import Request, encode
 from tekton.gateway.router import Route
 from tekton.gateway.sse import first_of, retry_delay
 from tekton.utils.tekton_errors import TektonError
 
+__all__ = ["SOCKET", "Beat", "May", "SocketQuery", "SocketTopics", "Sub", "TopicSocket"]
+
 MAX_MESSAGE = 65536
+MAX_PUBLISHED = MESSAGE_SIZE + 8192
+"""Bytes of a frame that publishes: a message, and what is said of it."""
 MAX_SUBSCRIPTIONS = 16
-MAX_QUERY = 1000
+"""Topics that a socket may watch."""
 PING_INTERVAL = 15.0
-STALL_TIMEOUT = 30.0
+STALL_TIMEOUT = 10.0
+
+BATCH_MARK = b"TKB"
+"""How a binary message begins that is a batch (`Envelope.pack`)."""
 
 Beat = Callable[[str, str, Mapping[str, float], int | None], msgspec.Struct]
 """`(component_id, instance_uuid, metrics, sequence)`, answered by the fields of the reply."""
@@ -66,47 +91,8 @@ SOCKET = Route(
 _BEAT = replace(SOCKET, permission="components:heartbeat")
 
 
-_Id = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
-
-
 May = Callable[[str], bool]
 """`(component_id)`: whether the peer may see what is about it, now."""
-
-
-class Sub(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="op", tag="sub"):
-    """Watch a topic, from the position *since* on or from a snapshot; of what it has, only what matches *query*."""
-
-    id: _Id
-    topic: str
-    since: _Id | None = None
-    query: Annotated[str, msgspec.Meta(max_length=MAX_QUERY)] = ""
-
-
-class Unsub(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="op", tag="unsub"):
-    """Stop watching."""
-
-    id: _Id
-
-
-class BeatOp(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="op", tag="beat"):
-    """A heartbeat."""
-
-    component_id: str
-    instance_uuid: str
-    metrics: dict[str, float] = {}
-    sequence: _Id | None = None
-
-
-class Ping(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="op", tag="ping"):
-    """Is anybody there?"""
-
-
-class Pong(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="op", tag="pong"):
-    """The answer to our own ping; not required."""
-
-
-Operation = Sub | Unsub | BeatOp | Ping | Pong
-_decoder: "msgspec.json.Decoder[Operation]" = msgspec.json.Decoder(Operation)
 
 
 class SocketTopics(Protocol):
@@ -128,23 +114,29 @@ class SocketTopics(Protocol):
 
 
 class TopicSocket:
-    """The handler of a `/ws` with *topics*. Without *beat* it takes no heartbeats."""
+    """The handler of a `/ws` with *topics*; it takes heartbeats where there is a *beat*, messages with a *bus*."""
 
-    def __init__(self, topics: SocketTopics, beat: Beat | None = None) -> None:
+    def __init__(self, topics: SocketTopics, beat: Beat | None = None, bus: BusPort | None = None) -> None:
         self.subscriptions: Counter[str] = Counter()
         """How many subscriptions there are, by topic."""
         self._topics = topics
         self._beat = beat
+        self._bus = bus
 
     async def __call__(self, connection: Connection) -> None:
-        await _Session(connection, self._topics, self._beat, self.subscriptions).run()
+        await _Session(connection, self._topics, self._beat, self._bus, self.subscriptions).run()
 
 
 class _Session:
     """One socket: a reader that obeys operations in order, and a task for each subscription."""
 
     def __init__(
-        self, connection: Connection, topics: SocketTopics, beat: Beat | None, subscriptions: Counter[str]
+        self,
+        connection: Connection,
+        topics: SocketTopics,
+        beat: Beat | None,
+        bus: BusPort | None,
+        subscriptions: Counter[str],
     ) -> None:
         self._connection = connection
         self._subscriptions = subscriptions
@@ -152,7 +144,11 @@ class _Session:
         self._beat = beat
         self._group = BackgroundGroup("socket")
         self._ended = asyncio.Event()
+        self._reason = ""
         self._topics: dict[int, asyncio.Task[None]] = {}
+        wire = Wire(self._send, self._deliver, self._group.spawn, self._end)
+        self._bus = None if bus is None else BusSession(bus, connection, wire)
+        self._limit = MAX_MESSAGE if bus is None else MAX_PUBLISHED
 
     async def run(self) -> None:
         self._group.spawn(self._read(), "read")
@@ -161,52 +157,70 @@ class _Session:
         try:
             while not await first_of(PING_INTERVAL, ended, closing) and self._connection.allowed():
                 await self._send('{"t":"ping"}')
-            if not ended.done():
+            if self._reason:
+                await self._bye(self._reason)
+            elif not ended.done():
                 await self._bye("stopping" if self._connection.allowed() else "unauthenticated")
         finally:
             await self._group.stop()
+            if self._bus is not None:
+                await self._bus.close()
 
     async def _read(self) -> None:
+        receive, limit = self._connection.receive, self._limit
         try:
-            while (message := await self._receive()) is not None:
+            while (message := await receive(limit)) is not None:
                 await self._obey(message)
+        except BodyTooLargeError as error:
+            await self._send(error_frame(error))
+            self._end("message too large")
         finally:
             self._ended.set()
 
-    async def _receive(self) -> bytes | None:
-        """The next message; None when there will be no more."""
-        try:
-            return await self._connection.receive(MAX_MESSAGE)
-        except BodyTooLargeError as error:
-            await self._send(_error(error))
-            await self._bye("message too large")
-            return None
-
     async def _obey(self, message: bytes) -> None:
-        topic_id: int | None = None
         try:
-            operation: Operation = decode_body(_decoder, message)
-            topic_id = operation.id if isinstance(operation, Sub | Unsub) else None
-            answer = self._do(operation)
+            answer = await self._carry_out(message)
         except TektonError as error:
-            answer = _error(error, topic_id)
+            number = batch_number(message) if message.startswith(BATCH_MARK) else number_of(message)
+            answer = error_frame(error, number)
         if answer is not None:
             await self._send(answer)
 
-    def _do(self, operation: Operation) -> str | None:
-        """Carry out *operation*; returns the answer, if there is one at once."""
+    async def _carry_out(self, message: bytes) -> str | None:
+        """Do what *message* asks for; returns the answer, if there is one at once."""
+        if self._bus is not None and message.startswith(BATCH_MARK):
+            return await self._bus.publish_batch(message)
+        operation = read_operation(message)
+        if type(operation) is Pub and self._bus is not None:
+            return await self._bus.publish(operation)
+        if len(message) > MAX_MESSAGE:
+            raise BodyTooLargeError(MAX_MESSAGE)
+        return await self._do(operation)
+
+    async def _do(self, operation: Operation) -> str | None:
         match operation:
-            case BeatOp():
-                return self._answer_beat(operation)
-            case Sub():
+            case Sub(subject="", stream=None):
                 self._subscribe(operation)
             case Unsub():
-                self._unsubscribe(operation.id)
+                await self._unsubscribe(operation.id)
+            case BeatOp():
+                return self._answer_beat(operation)
             case Ping():
                 return '{"t":"pong"}'
             case Pong():
                 pass
+            case _:
+                return await self._on_bus(operation)
         return None
+
+    async def _on_bus(self, operation: Sub | BusOperation) -> str | None:
+        if self._bus is None:
+            raise InvalidInputError("/op", "messages go through the control plane")
+        if isinstance(operation, Sub):
+            self._check_new(operation.id)
+            if operation.topic:
+                raise InvalidInputError("/topic", "either a topic or a subject")
+        return await self._bus.obey(operation)
 
     def _answer_beat(self, operation: BeatOp) -> str:
         if self._beat is None:
@@ -217,8 +231,7 @@ class _Session:
         return f'{{"t":"beat","component_id":{encode(component_id).decode()},{reply[1:].decode()}'
 
     def _subscribe(self, operation: Sub) -> None:
-        if operation.id in self._topics:
-            raise InvalidInputError("/id", f"{operation.id} is in use")
+        self._check_new(operation.id)
         if len(self._topics) >= MAX_SUBSCRIPTIONS:
             raise InvalidInputError("/op", f"at most {MAX_SUBSCRIPTIONS} subscriptions on one socket")
         route = replace(SOCKET, permission=self._source.permission(operation.topic))
@@ -227,6 +240,10 @@ class _Session:
         frames = self._source.open(operation, partial(self._may, route))
         self._topics[operation.id] = self._group.spawn(self._pass_on(operation, frames), f"topic {operation.id}")
 
+    def _check_new(self, number: int) -> None:
+        if number in self._topics or (self._bus is not None and number in self._bus):
+            raise InvalidInputError("/id", f"{number} is in use")
+
     def _may(self, route: Route, component_id: str) -> bool:
         try:
             self._connection.permit(route, component_id)
@@ -234,10 +251,13 @@ class _Session:
             return False
         return True
 
-    def _unsubscribe(self, topic_id: int) -> None:
-        task = self._topics.pop(topic_id, None)
+    async def _unsubscribe(self, number: int) -> None:
+        if self._bus is not None and number in self._bus:
+            await self._bus.unsubscribe(number)
+            return
+        task = self._topics.pop(number, None)
         if task is None:
-            raise InvalidInputError("/id", f"{topic_id} is not subscribed")
+            raise InvalidInputError("/id", f"{number} is not subscribed")
         task.cancel()
 
     async def _pass_on(self, operation: Sub, frames: AsyncGenerator[str, None]) -> None:
@@ -247,7 +267,7 @@ class _Session:
                 async for frame in frames:
                     await self._send(frame)
             except TektonError as error:
-                await self._send(_error(error, operation.id))
+                await self._send(error_frame(error, operation.id))
                 self._topics.pop(operation.id, None)
             finally:
                 self._subscriptions[operation.topic] -= 1
@@ -255,15 +275,17 @@ class _Session:
     async def _bye(self, reason: str) -> None:
         await self._send(f'{{"op":"bye","reason":"{reason}","retry":{retry_delay()}}}')
 
-    async def _send(self, frame: str) -> None:
+    def _end(self, reason: str) -> None:
+        """End the session with a goodbye."""
+        self._reason = self._reason or reason
+        self._ended.set()
+
+    async def _send(self, *frames: str | bytes) -> None:
         """Send and wait until it is on its way. The session ends when the client is gone or reads nothing."""
-        if not await self._connection.send(frame, STALL_TIMEOUT):
+        if not await self._connection.send_all(frames, STALL_TIMEOUT):
             self._ended.set()
 
-
-def _error(error: TektonError, topic_id: int | None = None) -> str:
-    frame: dict[str, object] = {} if topic_id is None else {"id": topic_id}
-    frame |= {"t": "error", "code": error.code, "detail": str(error)}
-    if error.hint:
-        frame["hint"] = error.hint
-    return encode(frame).decode()
+    async def _deliver(self, *frames: str | bytes) -> None:
+        """The same, but only wait now and then."""
+        if not await self._connection.pass_on(frames, STALL_TIMEOUT):
+            self._ended.set()

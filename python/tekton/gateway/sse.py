@@ -15,6 +15,7 @@ from typing import Any
 from tekton.background import BackgroundGroup
 from tekton.core.lifecycle import Change
 from tekton.gateway.changes import ChangeSource
+from tekton.gateway.errors import CredentialRequiredError, PermissionDeniedError
 from tekton.gateway.request import encode
 from tekton.gateway.rsgi import HttpProtocol, StreamTransport
 from tekton.gateway.streams import Allowed, Streams, always
@@ -45,8 +46,8 @@ class EventStream:
     ping: float = PING_INTERVAL
 
 
-def event(data: bytes, name: str | None = None, event_id: int | None = None) -> bytes:
-    """One event. *data* must be a single line, as JSON is."""
+def event(data: bytes, name: str | None = None, event_id: int | str | None = None) -> bytes:
+    """One event. *data* must be a single line, as JSON is, and so must the id."""
     head = (f"id: {event_id}\n" if event_id is not None else "") + (f"event: {name}\n" if name else "")
     return b"%bdata: %b\n\n" % (head.encode(), data)
 
@@ -115,6 +116,8 @@ async def _pump(stream: EventStream, transport: StreamTransport) -> str:
             # Sending never waits, so a source that always has more would keep the loop to itself.
             await asyncio.sleep(0)
         return "end"
+    except (CredentialRequiredError, PermissionDeniedError):  # it is not for the client any more
+        return "unauthenticated"
     finally:
         if (close := getattr(stream.source, "aclose", None)) is not None:
             await close()

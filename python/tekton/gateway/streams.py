@@ -29,6 +29,8 @@ class Streams:
         self._none_left = asyncio.Event()
         self._none_left.set()
         self.closing = asyncio.Event()
+        self.reviews = 0
+        """How often `review` was asked for: whoever remembers what somebody may has to look again."""
 
     def __len__(self) -> int:
         return len(self._open)
@@ -56,6 +58,7 @@ class Streams:
 
     def review(self) -> None:
         """End the streams of those who may no longer have them."""
+        self.reviews += 1
         for ending, allowed in self._open.items():
             if not allowed():
                 ending.set()

@@ -8,6 +8,7 @@ A table is what `TopicSocket` takes: each topic by name, with the permission tha
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
 from typing import NamedTuple
 
 from tekton.gateway.errors import InvalidInputError
@@ -91,6 +92,12 @@ class Conflated:
 
     async def open(self, operation: Sub) -> AsyncGenerator[str, None]:
         """The frames of a subscription."""
+        async with aclosing(self.values()) as values:
+            async for sequence, value in values:
+                yield f'{{"id":{operation.id},"t":"snap","seq":{sequence},"data":{value}}}'
+
+    async def values(self) -> AsyncGenerator[tuple[int, str], None]:
+        """The newest value as JSON, if there is one, and then each new one, with their numbers."""
         self.watchers += 1
         seen = 0
         try:
@@ -98,7 +105,7 @@ class Conflated:
                 while seen == self._sequence:
                     await self._news.wait()
                 seen = self._sequence
-                yield f'{{"id":{operation.id},"t":"snap","seq":{seen},"data":{self._newest()}}}'
+                yield seen, self._newest()
         finally:
             self.watchers -= 1
 

@@ -13,6 +13,7 @@ from tekton.core.attribution import Attribution, current
 from tekton.core.audit.failed_logins import FailedLogins
 from tekton.core.audit.heads import FILE_NAME, HeadFile, HeadKeeper, Sign
 from tekton.core.audit.log import AuditLog, Effect
+from tekton.core.audit.refusals import Refusals
 from tekton.utils.tekton_config import TektonConfig
 from tekton.utils.tekton_errors import StorageError
 
@@ -32,19 +33,22 @@ class Auditing:
     ) -> None:
         self.log = log
         self.failed_logins = failed_logins
+        self.refusals = Refusals(log)
         self.heads = HeadKeeper(log, HeadFile(config.audit_heads or config.data_dir / FILE_NAME), sign, clock)
         self._stop: Effect | None = None
 
     def start(self) -> None:
-        """Begin to sign heads, and to enter refused credentials."""
+        """Begin to sign heads, and to enter what is refused."""
         self.heads.start()
         self.failed_logins.start()
+        self.refusals.start()
 
     async def stop(self) -> None:
         """Enter and sign what is left. Call it after the last effect and before the registry is closed."""
         if self._stop is not None:
             self._stop.conclude()
         await self.failed_logins.stop()
+        await self.refusals.stop()
         await self.heads.stop()
 
     async def intend_to_stop(self) -> None:

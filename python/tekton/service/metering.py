@@ -59,9 +59,17 @@ class Metering:
 
     def watch(self, operation: Sub) -> AsyncGenerator[str, None]:
         """The topic `metrics` of the socket: the view at once, and then after each sample."""
+        self._bring_up_to_date()
+        return self.topic.open(operation)
+
+    def values(self) -> AsyncGenerator[tuple[int, str], None]:
+        """The same without frames."""
+        self._bring_up_to_date()
+        return self.topic.values()
+
+    def _bring_up_to_date(self) -> None:
         if not self.topic.watchers:
             self.topic.publish(self.view())
-        return self.topic.open(operation)
 
     def start(self) -> None:
         """Begin to take samples."""

@@ -27,11 +27,12 @@ AT_ONCE: Final = frozenset(
         "enable_auth",
         "token_expiry",
         "key_life",
+        "streams_size",
     }
 )
 """The settings (their attributes) that can change while the system runs. The others hold from the next start on."""
 
-TABLES: Final = ("roles", "principals", "fallbacks")
+TABLES: Final = ("roles", "principals", "fallbacks", "streams")
 """The tables beside the components. They can change while the system runs."""
 
 

@@ -20,7 +20,7 @@ from tekton.auth.keys import KeyRing
 from tekton.auth.policy import Policy, PolicyRole, as_component
 from tekton.auth.principal import Principal, Via, owner
 from tekton.auth.revocations import Revocations
-from tekton.auth.roles import ROLES, Role, RoleTable, permission_of
+from tekton.auth.roles import ROLES, Role, RoleTable, Scope, permission_of
 from tekton.auth.terms import AUDIENCE, LEEWAY
 from tekton.auth.tokens import Claims, TokenIssuer, TokenVerifier
 from tekton.background import BackgroundTask
@@ -417,7 +417,8 @@ def _key_ring(config: TektonConfig, now: float) -> KeyRing:
 
 def _role(spec: RoleSpec) -> Role:
     permissions = frozenset(filter(None, map(permission_of, spec.permissions)))
-    return Role(permissions, "all" if spec.components is None else tuple(spec.components))
+    scope: Scope = "all" if spec.components is None else tuple(spec.components)
+    return Role(permissions, scope, tuple(spec.publish), tuple(spec.subscribe))
 
 
 def _shown(role: Role) -> PolicyRole:

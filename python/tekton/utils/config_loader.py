@@ -42,7 +42,9 @@ from tekton.utils.config_schema import (
     RoleSpec,
     SecurityFile,
     Setting,
+    StreamSpec,
 )
+from tekton.utils.config_streams import checked_streams, too_large
 from tekton.utils.config_values import InvalidValueError, parse_text
 from tekton.utils.json_document import Document, Node
 from tekton.utils.redaction import redact
@@ -69,6 +71,7 @@ class LoadedConfig:
     components: dict[str, ComponentSpec]
     dependencies: dict[str, tuple[DependencySpec, ...]]
     fallbacks: dict[str, tuple[FallbackSpec, ...]]
+    streams: dict[str, StreamSpec]
     roles: dict[str, RoleSpec]
     principals: dict[str, tuple[str, ...]]
     sources: dict[str, str]
@@ -139,6 +142,9 @@ class ConfigLoader:
         specs = {name: builder.build(name, entry, self._port(name), merged[name]) for name, entry in entries.items()}
         fallbacks = checked_fallbacks(written.fallbacks, specs, components.checker)
         replicas = {name: entry.replicas for name, entry in entries.items() if entry.replicas > 1}
+        streams = checked_streams(main.value("tekton", "bus", "streams") or {}, main.checker)
+        size, origin = settings["tekton.bus.streams_size"]
+        self._mistakes += too_large(streams, size, main.origin("/tekton/bus/streams") if origin is DEFAULT else origin)
         policy = msgspec.convert(security.plain, SecurityFile)
         _refuse_unknown_roles(security.checker, policy)
         self._compare(settings, {*entries, *(ports.value("ports") or ())}, replicas)
@@ -151,6 +157,7 @@ class ConfigLoader:
             components=specs,
             dependencies={name: tuple(specs) for name, specs in merged.items()},
             fallbacks=fallbacks,
+            streams=streams,
             roles=policy.roles,
             principals={subject: tuple(roles) for subject, roles in policy.principals.items()},
             sources=self._sources(settings, components, specs),

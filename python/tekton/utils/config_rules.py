@@ -6,7 +6,7 @@ Each takes a value of the right type and answers None, or the problem and a sugg
 import re
 from urllib.parse import urlsplit
 
-from tekton.auth.roles import ACTIONS, PERMISSIONS, ROLES, permission_of
+from tekton.auth.roles import ACTIONS, PERMISSIONS, ROLES, permission_of, unhearable, unpublishable, unstorable
 from tekton.utils.tekton_errors import InvalidIdError
 from tekton.utils.tekton_ids import check_id, did_you_mean
 
@@ -30,6 +30,9 @@ _SAMPLE_SECRETS = frozenset(
 )
 OWN_SUBJECTS = frozenset({"owner", "anonymous", "tekton"})
 """Who acts when nobody has been named; nobody else may be called so."""
+
+DEAD_LETTERS = "dead_letters"
+"""The stream in which messages end that nobody could work on."""
 
 _COMPONENTS = re.compile(r"[a-z0-9_*-]{1,128}")
 _SUBJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@:+-]{0,127}")
@@ -203,6 +206,35 @@ def check_component_pattern(value: str) -> Problem | None:
     if _COMPONENTS.fullmatch(value):
         return None
     return f"{value!r} can match no component", "write ids in lower case, with * for any characters"
+
+
+def check_published(value: str) -> Problem | None:
+    """A pattern of subjects that a role may permit to publish to."""
+    return _pattern_problem(value, unpublishable(value))
+
+
+def check_subscribed(value: str) -> Problem | None:
+    """A pattern of subjects that a role may permit to subscribe to."""
+    return _pattern_problem(value, unhearable(value))
+
+
+def check_stored(value: str) -> Problem | None:
+    """A pattern of subjects that a stream may take."""
+    return _pattern_problem(value, unstorable(value))
+
+
+def check_stream_name(value: str) -> Problem | None:
+    """The name of a stream: an id that is not that of the dead letters."""
+    if value == DEAD_LETTERS:
+        return f"{value!r} is Tekton's own stream", "give yours another name"
+    return check_component(value)
+
+
+def _pattern_problem(value: str, problem: str | None) -> Problem | None:
+    if problem is None:
+        return None
+    advice = "tokens with dots between them; * is one token, and a last > all that follow"
+    return f"{value!r} {problem}", advice if problem.startswith("is no pattern") else None
 
 
 def check_subject(value: str) -> Problem | None:

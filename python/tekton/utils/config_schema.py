@@ -29,10 +29,14 @@ from tekton.utils.config_rules import (
     check_pattern,
     check_permission,
     check_probe_address,
+    check_published,
     check_role_name,
     check_secret,
     check_size,
+    check_stored,
+    check_stream_name,
     check_subject,
+    check_subscribed,
     check_text,
     check_true,
     check_user,
@@ -65,6 +69,7 @@ Capability = Annotated[str, Meta(pattern=f"^{DOTTED_ID_PATTERN}$", extra={"check
 Text = Annotated[str, Meta(extra={"check": check_text})]
 Argument = Annotated[str, Meta(extra={"check": check_argument})]
 RoleName = Annotated[str, Meta(extra={"check": check_role_name})]
+StreamName = Annotated[str, Meta(extra={"check": check_stream_name})]
 Subject = Annotated[str, Meta(extra={"check": check_subject})]
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Seconds = Annotated[float, Meta(gt=0, le=31_536_000)]
@@ -217,6 +222,41 @@ class ComponentSettings(_Section, frozen=True, kw_only=True):
     ] = 200_000
 
 
+class StreamSpec(_Section, frozen=True, kw_only=True):
+    """A stream in tekton.json: what it takes, and how long it keeps that. The limit reached first drops the oldest."""
+
+    subjects: Annotated[
+        list[Annotated[str, Meta(extra={"check": check_stored})]],
+        Meta(min_length=1, description="Patterns of the subjects that it keeps, such as `orders.>`."),
+    ]
+    max_messages: Annotated[
+        Annotated[int, Meta(ge=1, le=1_000_000_000)], Meta(description="How many messages it has at most.")
+    ] = 1_000_000
+    max_bytes: Annotated[Size, Meta(description="What they take together, in bytes or as in `256M`.")] = "256M"
+    max_age: Annotated[
+        Annotated[float, Meta(gt=0, le=315_360_000)], Meta(description="Seconds for which a message is kept.")
+    ] = 604_800.0
+    dedupe_window: Annotated[
+        Annotated[float, Meta(ge=0, le=604_800)],
+        Meta(description="Seconds in which a message with the same id is not stored again."),
+    ] = 120.0
+    work_queue: Annotated[
+        bool, Meta(description="Whether a message goes when it was acknowledged, and each subject has one consumer.")
+    ] = False
+
+
+class BusSettings(_Section, frozen=True, kw_only=True):
+    """`bus` of the main file: the streams of messages."""
+
+    enable_streams: Annotated[
+        bool, Meta(description="Whether there are streams, in bus.db. Without them messages are only passed on.")
+    ] = True
+    streams_size: Annotated[
+        Size, Meta(description="What all streams may take together: the sum of their `max_bytes`. As in `8G`.")
+    ] = "8G"
+    streams: Annotated[dict[StreamName, StreamSpec], Meta(description="Streams that are always there, by name.")] = {}
+
+
 class MainSettings(_Section, frozen=True, kw_only=True):
     """`tekton` of the main file."""
 
@@ -242,6 +282,7 @@ class MainSettings(_Section, frozen=True, kw_only=True):
     security: SecuritySettings = SecuritySettings()
     monitoring: MonitoringSettings = MonitoringSettings()
     components: ComponentSettings = ComponentSettings()
+    bus: BusSettings = BusSettings()
 
 
 class MainFile(_Section, frozen=True, kw_only=True):
@@ -262,6 +303,14 @@ class RoleSpec(_Section, frozen=True, kw_only=True):
         list[Annotated[str, Meta(extra={"check": check_component_pattern})]] | None,
         Meta(description="For which components, as patterns such as `web-*`. None: for all of them."),
     ] = None
+    publish: Annotated[
+        list[Annotated[str, Meta(extra={"check": check_published})]],
+        Meta(description="Subjects that may be published to besides, as patterns such as `orders.>`."),
+    ] = []
+    subscribe: Annotated[
+        list[Annotated[str, Meta(extra={"check": check_subscribed})]],
+        Meta(description="Subjects that may be subscribed to besides, as patterns such as `orders.>`."),
+    ] = []
 
 
 class SecurityFile(_Section, frozen=True, kw_only=True):
@@ -553,7 +602,7 @@ def _settings(struct: inspect.Type, prefix: str) -> Iterator[Setting]:
         name = f"{prefix}.{member.encode_name}"
         if isinstance(member.type, inspect.StructType):
             yield from _settings(member.type, name)
-        elif isinstance(member.type, inspect.Metadata):
+        elif isinstance(member.type, inspect.Metadata) and not isinstance(member.type.type, inspect.DictType):
             default = member.default if member.default is not msgspec.NODEFAULT else member.default_factory()
             description = (member.type.extra_json_schema or {}).get("description", "")
             yield Setting(name, member.type, default, description)

@@ -37,6 +37,7 @@ from tekton.utils.config_schema import (
     RestartSpec,
     RoleSpec,
     Setting,
+    StreamSpec,
     json_schema,
 )
 from tekton.utils.config_values import InvalidValueError
@@ -59,6 +60,7 @@ __all__ = [
     "RoleSpec",
     "Setting",
     "ShownSetting",
+    "StreamSpec",
     "TektonConfig",
     "armed_failpoints",
     "component_base_url",
@@ -84,7 +86,8 @@ class TektonConfig:
 
     `ports` has every known component, the control plane as `tekton` and `tekton_core`. `dependencies` joins
     components.json and dependencies.json and may name components that are not supervised. `fallbacks` are, by
-    capability, those who stand in for the components that offer it, the first one to ask first. `roles` are those of
+    capability, those who stand in for the components that offer it, the first one to ask first. `streams` are those of
+    tekton.json. `roles` are those of
     security.json, `principals` the roles that it binds to subjects. `sources` tells where each setting, port
     (`ports.hermes`) and component (`components.hermes`) was set: `default`, `file:line`, `env NAME` or `command line`.
     """
@@ -131,12 +134,15 @@ class TektonConfig:
     heartbeat_timeout: float
     auto_recover: bool
     history_limit: int
+    enable_streams: bool
+    streams_size: int | str
     components: dict[str, ComponentSpec]
     dependencies: dict[str, tuple[DependencySpec, ...]]
     ports: dict[str, int]
     roles: dict[str, RoleSpec]
     principals: dict[str, tuple[str, ...]]
     fallbacks: dict[str, tuple[FallbackSpec, ...]] = dataclasses.field(default_factory=dict)
+    streams: dict[str, StreamSpec] = dataclasses.field(default_factory=dict)
     sources: dict[str, str] = dataclasses.field(repr=False)
     files: ConfigFiles
     secrets: frozenset[str] = dataclasses.field(repr=False)
@@ -165,6 +171,7 @@ class TektonConfig:
             components=loaded.components,
             dependencies=loaded.dependencies,
             fallbacks=loaded.fallbacks,
+            streams=loaded.streams,
             ports=loaded.ports,
             roles=loaded.roles,
             principals=loaded.principals,

@@ -57,7 +57,7 @@ class FailedLogins:
         """Count one refusal. *address* is that of the peer; its port does not matter. The first is logged at once."""
         self.total += 1
         self.kinds[kind_of(reason)] += 1
-        pair = (_without_port(address), reason)
+        pair = (without_port(address), reason)
         if pair not in self._counts and _REST not in self._counts:
             _logger.info("a credential from %s was refused: %s", address or "the Unix socket", reason)
         self._counts[pair if pair in self._counts or len(self._counts) < MAX_PAIRS else _REST] += 1
@@ -90,6 +90,7 @@ def kind_of(reason: str) -> Kind:
     return next((kind for kind, words in _KINDS if any(word in reason for word in words)), "malformed")
 
 
-def _without_port(address: str) -> str:
+def without_port(address: str) -> str:
+    """The host of *address*."""
     host, colon, port = address.rpartition(":")
     return host.strip("[]") if colon and port.isdigit() and (host.startswith("[") or ":" not in host) else address

@@ -381,6 +381,7 @@ def _new_record(registration: ComponentRegistration, supervised: bool, generatio
         registered_at=now,
         changed_at=now,
         forget_after=registration.forget_after,
+        tools=registration.tools,
     )
 
 
@@ -396,6 +397,7 @@ def _described(registration: ComponentRegistration) -> dict[str, Any]:
         "metadata": registration.metadata,
         "max_instances": registration.max_instances,
         "forget_after": registration.forget_after,
+        "tools": registration.tools,
     }
 
 

@@ -26,7 +26,7 @@ MAX_PENDING_BYTES = 64 * 1024 * 1024
 """From here on commands are refused. Observations are not: what has happened has happened."""
 
 _SMALL = 512
-"""Bytes that a record without a reason or metadata, and with few names, is counted as."""
+"""Bytes that a record without a reason, metadata or tools, and with few names, is counted as."""
 _FEW = 8
 
 _encode = msgspec.json.Encoder().encode
@@ -103,7 +103,8 @@ class Entry:
 
 def _size(record: ComponentRecord) -> int:
     # Encoding takes longer than everything else here, and nearly all are small.
-    if record.metadata or record.reason or len(record.capabilities) + len(record.dependencies) > _FEW:
+    large = record.metadata or record.reason or record.offered
+    if large or len(record.capabilities) + len(record.dependencies) > _FEW:
         return len(_encode(record))
     return _SMALL
 

@@ -5,6 +5,7 @@
   new one. What is left to do then is done by the restore itself or, when that was killed, by the next one who opens
   the directory (`finish_restore`); each step of it may be done twice.
 * What was there before is kept, as `tekton.db.before-restore-<time>`.
+* Other databases that lie beside the backup (`companion.py`) take their places with it, by the same decision.
 * Nothing repeats. What was acknowledged after the backup is lost, so a restored database has a new identity, and its
   revisions and incarnations begin far above any that can have been seen: whoever watches from an old position is told
   to begin anew. The audit log goes on with an entry about the restore, whose number no lost entry can have had.
@@ -14,8 +15,7 @@
 
 import hashlib
 import os
-import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,8 +29,10 @@ from tekton.core.attribution import Attribution
 from tekton.core.audit.entry import AuditHead, Row, chained, draft
 from tekton.core.audit.query import RESTORE
 from tekton.core.component_lifecycle import database
+from tekton.core.component_lifecycle.companion import Companion
 from tekton.core.component_lifecycle.directory_lock import DirectoryLock
 from tekton.core.component_lifecycle.papers_digest import read_digest
+from tekton.core.component_lifecycle.restore_files import put_aside, remove, stage, sync
 from tekton.core.component_lifecycle.store import HistoryEntry
 from tekton.core.component_lifecycle.witness import Mark, Witness, sync_directory, verify
 from tekton.core.lifecycle import ComponentState
@@ -97,16 +99,18 @@ class Restoration:
     """A restore of *backup* into *data_dir*: entered, everything is checked and prepared; `carry_out` does it.
 
     While it is entered it owns the directory. Left without `carry_out`, it leaves everything as it was. *now* is in
-    wall-clock seconds.
+    wall-clock seconds. Of *companions*, those are restored too that lie beside the backup.
     """
 
-    def __init__(self, data_dir: Path, backup: Path, now: float) -> None:
+    def __init__(self, data_dir: Path, backup: Path, now: float, companions: Sequence[Companion] = ()) -> None:
         self._directory = data_dir
         self._database = data_dir / "tekton.db"
         self._backup = backup
         self._now = now
         self._lock = DirectoryLock(data_dir)
         self._staged = data_dir / "tekton.db.staged"
+        self.companions = [one for one in companions if one.beside(backup).is_file()]
+        """What is restored besides."""
         self._known: list[Mark] = []
         self._entered: int | None = None
         self._taken_back: _TakenBack | None = None
@@ -141,6 +145,9 @@ class Restoration:
             if self._database.exists() and self.present.problem is None:
                 _merge_log(self._database)
             stamp = next(each for each in stamps(self._now) if not self._kept(each).exists())
+            for one in self.companions:
+                self._staged_of(one).rename(self._directory / f"{one.file}{_RESTORE}{stamp}")
+            sync_directory(self._directory)
             self._staged.rename(self._directory / f"{_DECIDED}{stamp}")
             sync_directory(self._directory)
             finish_restore(self._directory)
@@ -148,19 +155,25 @@ class Restoration:
         return Restored(self._revision, kept if kept.exists() else None)
 
     def _leave(self) -> None:
-        _remove(self._staged)
+        for staged in (self._staged, *map(self._staged_of, self.companions)):
+            remove(staged)
         self._lock.release()
 
     def _kept(self, stamp: str) -> Path:
         return self._directory / f"{_KEPT}{stamp}"
 
+    def _staged_of(self, companion: Companion) -> Path:
+        return self._directory / f"{companion.file}.staged"
+
     def _prepare(self) -> None:
-        if not self._backup.is_file():
-            raise BackupError(str(self._backup), "there is no such file")
-        if _has_content(_log_of(self._backup)):
-            raise BackupError(str(self._backup), "not a backup but a database in use: its log lies beside it")
-        _remove(self._staged)
-        _copy(self._backup, self._staged)
+        for undecided in self._directory.glob(f"*{_RESTORE}*"):  # of a restore that was killed
+            remove(undecided)
+        stage(self._backup, self._staged)
+        for one in self.companions:
+            other, source = self._staged_of(one), one.beside(self._backup)
+            stage(source, other)
+            one.prove(other, source)
+            sync(other)
         staged = database.connect(self._staged)
         try:
             self._prove(staged)
@@ -168,7 +181,7 @@ class Restoration:
             self._begin_anew(staged)
         finally:
             staged.close()
-        _sync(self._staged)
+        sync(self._staged)
 
     def _prove(self, staged: apsw.Connection) -> None:
         """Check all of the backup, and bring it to the newest schema."""
@@ -265,8 +278,10 @@ def _take_back(staged: apsw.Connection, known: _TakenBack, identity: bytes) -> N
 _BY = Attribution("owner", "files")
 """Who can restore is who owns the files."""
 
-_DECIDED = "tekton.db.restore-"
-_KEPT = "tekton.db.before-restore-"
+_RESTORE = ".restore-"
+_BEFORE = ".before-restore-"
+_DECIDED = f"tekton.db{_RESTORE}"
+_KEPT = f"tekton.db{_BEFORE}"
 
 
 def finish_restore(data_dir: Path) -> None:
@@ -275,17 +290,20 @@ def finish_restore(data_dir: Path) -> None:
     Does nothing when there is none, which costs one look at the directory.
     """
     for decided in sorted(data_dir.glob(f"{_DECIDED}*")):
-        present, kept = data_dir / "tekton.db", data_dir / decided.name.replace(_DECIDED, _KEPT)
-        # The log goes before its database: it must never lie beside another one.
-        for old, new in ((_log_of(present), _log_of(kept)), (present, kept)):
-            if old.exists():
-                old.rename(new)
-        _shared_memory_of(present).unlink(missing_ok=True)
+        stamp = decided.name.removeprefix(_DECIDED)
+        for other in sorted(data_dir.glob(f"*{_RESTORE}{stamp}")):
+            if other != decided:
+                present = data_dir / other.name.removesuffix(f"{_RESTORE}{stamp}")
+                put_aside(present, data_dir / f"{present.name}{_BEFORE}{stamp}")
+                other.rename(present)
+        present = data_dir / "tekton.db"
+        put_aside(present, data_dir / f"{_KEPT}{stamp}")
         with database.reading(decided) as connection:
             mark = database.mark_of(connection)
         witness = Witness(data_dir / "witness")
         witness.open(mark)
         witness.close()
+        sync_directory(data_dir)
         decided.rename(present)
         sync_directory(data_dir)
 
@@ -328,31 +346,3 @@ def _note(revision: int, at: float, reason: str) -> str:
 def _no_copy(connection: apsw.Connection, path: Path) -> None:
     """The staged database is a copy already."""
     del connection, path
-
-
-def _copy(source: Path, target: Path) -> None:
-    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with source.open("rb") as reader, os.fdopen(descriptor, "wb") as writer:
-        shutil.copyfileobj(reader, writer, 1024 * 1024)
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
-
-
-def _remove(path: Path) -> None:
-    for each in (path, _log_of(path), _shared_memory_of(path), path.with_name(f"{path.name}-journal")):
-        each.unlink(missing_ok=True)
-
-
-def _log_of(path: Path) -> Path:
-    return path.with_name(f"{path.name}-wal")
-
-
-def _shared_memory_of(path: Path) -> Path:
-    return path.with_name(f"{path.name}-shm")
-
-
-def _has_content(path: Path) -> bool:
-    return path.exists() and path.stat().st_size > 0

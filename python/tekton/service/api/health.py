@@ -20,10 +20,11 @@ class Health(msgspec.Struct, frozen=True):
 
 
 class Readiness(msgspec.Struct, frozen=True):
-    """Whether the control plane itself takes requests; `reason` says why not."""
+    """Whether the control plane itself takes requests; `reason` says why not. `impaired` is what fails beside that."""
 
     ready: bool
     reason: str | None
+    impaired: list[str]
 
 
 class Version(msgspec.Struct, frozen=True):
@@ -83,7 +84,8 @@ def routes(system: System) -> list[Route]:
 
     async def ready(_: Request) -> Response:
         reason = system.unready_reason()
-        return Response.json(Readiness(reason is None, reason), status=503 if reason else 200)
+        readiness = Readiness(reason is None, reason, system.messaging.problems)
+        return Response.json(readiness, status=503 if reason else 200)
 
     async def version(_: Request) -> Version:
         return Version(__version__, sys.version.split()[0], system.pid)

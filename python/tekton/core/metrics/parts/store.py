@@ -102,7 +102,7 @@ METRICS: Final[tuple[Described, ...]] = (
         "tekton_data_size",
         GAUGE,
         "Bytes in the data directory, looked at once per interval: the `database`, its `log`, the "
-        "`history`, the `logs` of components, the signed `audit` heads.",
+        "`history`, the `messages` of streams, the `logs` of components, the signed `audit` heads.",
         "What fills the disk.",
         unit="bytes",
         labels=("part",),

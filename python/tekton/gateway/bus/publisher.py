@@ -1,0 +1,139 @@
+"""What one socket publishes, in the order in which it came.
+
+What no stream takes is delivered on the spot. What one takes waits for the disk beside the socket's reader, so that all
+that comes while one commit runs goes into the next; the reader stops when too much of it waits.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final, NamedTuple, Protocol
+
+from tekton.bus.bus import MAX_MESSAGE, Receipt
+from tekton.bus.envelope import Envelope
+from tekton.gateway.bus.access import Caller
+from tekton.gateway.bus.port import BusPort
+from tekton.gateway.frames import error_frame, published, published_all
+from tekton.gateway.operations import Pub
+from tekton.mcp.message import Message
+from tekton.utils.tekton_errors import (
+    InvalidSubjectError,
+    MessageError,
+    MessageExpiredError,
+    MessageTooLargeError,
+    TektonError,
+    TooManyHopsError,
+)
+
+MAX_WAITING: Final = 256
+"""Frames that may wait for the disk."""
+MAX_WAITING_SIZE: Final = 4 * 1024 * 1024
+"""The same in bytes of messages."""
+
+_OF_ONE = (MessageError, InvalidSubjectError, MessageTooLargeError, TooManyHopsError, MessageExpiredError)
+"""What is the matter with a message, and not with the bus."""
+
+
+class Send(Protocol):
+    """Sends frames, in order; back when they are on their way."""
+
+    async def __call__(self, *frames: str | bytes) -> None: ...
+
+
+Spawn = Callable[[Coroutine[Any, Any, None], str], object]
+
+
+class _Parcel(NamedTuple):
+    """What came in one frame. *number*: its id, if it has one."""
+
+    number: int | None
+    envelopes: Sequence[Envelope]
+    size: int
+    single: bool
+
+    def receipt(self, receipts: Sequence[Receipt]) -> str | None:
+        if self.number is None:
+            return None
+        return published(self.number, receipts[0]) if self.single else published_all(self.number, receipts)
+
+
+class Publisher:
+    """Publishes for one socket. *caller* tells whose it is, *send* sends receipts of what has waited for the disk."""
+
+    def __init__(self, port: BusPort, caller: Callable[[], Caller], send: Send, spawn: Spawn) -> None:
+        self._port = port
+        self._caller = caller
+        self._send = send
+        self._spawn = spawn
+        self._waiting: list[_Parcel] = []
+        self._size = 0
+        self._changed = asyncio.Event()
+        self._running = False
+
+    async def publish(self, operation: Pub) -> str | None:
+        """The receipt, if one is wanted and there is one at once. Raises the errors of messages and of the bus.
+
+        A question (`BusPort.admit`) is refused when nobody is there to answer it.
+        """
+        data = bytes(operation.message)
+        if len(data) > MAX_MESSAGE:
+            raise MessageTooLargeError(len(data), MAX_MESSAGE)
+        envelope = Envelope(operation.subject, Message.from_json(data), operation.reply)
+        self._port.admit(self._caller(), envelope)
+        if self._port.stream_of(envelope.subject) is not None:
+            await self._wait(_Parcel(operation.id, [envelope], len(data), single=True))
+            return None
+        receipt = await self._port.bus.publish(envelope.subject, envelope.message, reply=envelope.reply)
+        return None if operation.id is None else published(operation.id, receipt)
+
+    async def publish_batch(self, data: bytes) -> str | None:
+        """As `publish`, for a batch."""
+        number, envelopes = Envelope.unpack(data, max_message=MAX_MESSAGE)
+        caller = self._caller()
+        for envelope in envelopes:
+            self._port.admit(caller, envelope)
+        parcel = _Parcel(number or None, envelopes, len(data), single=False)
+        if any(map(self._port.stream_of, {envelope.subject for envelope in envelopes})):
+            await self._wait(parcel)
+            return None
+        return parcel.receipt(await self._port.bus.publish_many(envelopes))
+
+    async def _wait(self, parcel: _Parcel) -> None:
+        while len(self._waiting) >= MAX_WAITING or self._size >= MAX_WAITING_SIZE:
+            self._changed.clear()
+            await self._changed.wait()
+        self._waiting.append(parcel)
+        self._size += parcel.size
+        if not self._running:
+            self._running = True
+            self._spawn(self._run(), "publish")
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                parcels, self._waiting, self._size = self._waiting, [], 0
+                self._changed.set()
+                if answers := await self._store(parcels):
+                    await self._send(*answers)
+        finally:
+            self._running = False
+
+    async def _store(self, parcels: Sequence[_Parcel]) -> list[str]:
+        """Publish *parcels* together; the answers."""
+        try:
+            receipts = await self._port.bus.publish_many([one for parcel in parcels for one in parcel.envelopes])
+        except TektonError as error:
+            if isinstance(error, _OF_ONE) and len(parcels) > 1:
+                # One of them cannot be published, and nothing was; the others can.
+                return [answer for parcel in parcels for answer in await self._store([parcel])]
+            return [error_frame(error, parcel.number) for parcel in parcels]
+        answers, start = [], 0
+        for parcel in parcels:
+            end = start + len(parcel.envelopes)
+            answers.append(parcel.receipt(receipts[start:end]))
+            start = end
+        return [answer for answer in answers if answer is not None]
+
+
+def batch_number(data: bytes) -> int | None:
+    """The id of a batch, None for one without, or for what is too short to have any. See `Envelope` for the layout."""
+    return int.from_bytes(data[4:12], "little") or None

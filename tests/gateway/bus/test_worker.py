@@ -1,0 +1,236 @@
+"""Consuming on a socket: credit, what becomes of deliveries, and what is given back."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tekton.bus.bus import StreamSettings
+from tekton.bus.envelope import Envelope
+from tekton.gateway.bus.worker import AT_ONCE, Worker
+from tekton.gateway.operations import Reject
+from tekton.mcp.message import Message
+
+Make = Callable[..., Message]
+
+
+@pytest.fixture
+async def orders(bus: Any, message: Make) -> Any:
+    """A stream `orders` with ten messages, by number."""
+    await bus.bus.create_stream("orders", StreamSettings(("orders.>",)))
+    for number in range(10):
+        await bus.bus.publish("orders.new", message("ada", number))
+    return bus
+
+
+async def consume(peer: Any, **members: Any) -> None:
+    frame = await peer.ask(op="consume", id=1, stream="orders", consumer="billing", **members)
+    assert frame["t"] == "subscribed", frame
+
+
+async def sequences(peer: Any, count: int) -> list[int]:
+    return [(await peer.get(t="msg"))["sequence"] for _ in range(count)]
+
+
+async def test_no_more_comes_than_there_is_credit_for(orders: Any, people: Any) -> None:
+    peer = orders.connect(people.billing)
+
+    await consume(peer, credit=3)
+    assert await sequences(peer, 3) == [1, 2, 3]
+    assert await peer.alive()
+    peer.say(op="credit", id=1, more=2)
+
+    assert await sequences(peer, 2) == [4, 5]
+    assert await peer.alive()
+
+
+async def test_a_delivery_says_what_it_is_of_and_how_often_it_has_come(orders: Any, people: Any) -> None:
+    peer = orders.connect(people.billing)
+    await consume(peer, credit=1)
+
+    frame = await peer.get(t="msg")
+
+    assert (frame["id"], frame["stream"], frame["attempt"], frame["subject"]) == (1, "orders", 1, "orders.new")
+    assert frame["message"]["content"] == 0
+
+
+async def test_what_is_acknowledged_counts_once(orders: Any, people: Any) -> None:
+    peer = orders.connect(people.billing)
+    await consume(peer)
+    await sequences(peer, 10)
+
+    first = await peer.ask(op="ack", id=1, sequences=[1, 2, 3, 99])
+    again = await peer.ask(op="ack", id=1, sequences=[3, 4])
+
+    assert first == {"id": 1, "t": "acked", "sequences": [1, 2, 3], "late": [99]}
+    assert again == {"id": 1, "t": "acked", "sequences": [4], "late": [3]}
+    [stream] = [one for one in await orders.bus.streams() if one.name == "orders"]
+    assert stream.consumers[0].acknowledged == 4
+
+
+async def test_what_is_not_done_comes_again(orders: Any, people: Any) -> None:
+    peer = orders.connect(people.billing)
+    await consume(peer, settings={"filter": "orders.new", "backoff": [0], "max_deliver": 3})
+    await sequences(peer, 10)
+
+    assert (await peer.ask(op="nack", id=1, sequences=[2], delay=0))["sequences"] == [2]
+    frame = await peer.get(t="msg")
+
+    assert (frame["sequence"], frame["attempt"]) == (2, 2)
+
+
+async def test_what_takes_longer_is_still_held(orders: Any, people: Any) -> None:
+    peer = orders.connect(people.billing)
+    await consume(peer)
+    await sequences(peer, 10)
+
+    assert (await peer.ask(op="working", id=1, sequences=[1, 2]))["sequences"] == [1, 2]
+    assert (await peer.ask(op="ack", id=1, sequences=[1, 2]))["sequences"] == [1, 2]
+
+
+async def test_what_is_rejected_is_a_dead_letter(orders: Any, people: Any) -> None:
+    peer, ada = orders.connect(people.billing), orders.connect(people.ada)
+    await ada.subscribe(7, stream="dead_letters")
+    await consume(peer)
+    await sequences(peer, 10)
+
+    answer = await peer.ask(op="reject", id=1, sequences=[4, 5, 77], reason="not an order")
+    letters = [await ada.get(7) for _ in range(2)]
+
+    assert answer == {"id": 1, "t": "acked", "sequences": [4, 5], "late": [77]}
+    assert [letter["subject"] for letter in letters] == ["tekton.dead.orders"] * 2
+    assert sorted(letter["message"]["content"]["sequence"] for letter in letters) == [4, 5]
+    assert letters[0]["message"]["content"]["reason"] == "not an order"
+
+
+async def test_who_leaves_gives_back_what_he_has_not_acknowledged(orders: Any, people: Any) -> None:
+    first, second = orders.connect(people.billing), orders.connect(people.billing)
+    await consume(first, credit=2, settings={"backoff": [0]})
+    await sequences(first, 2)
+    await first.ask(op="ack", id=1, sequences=[1])
+
+    await orders.leave(first)
+    await consume(second, credit=1, settings={"backoff": [0]})
+    frame = await second.get(t="msg")
+
+    assert (frame["sequence"], frame["attempt"]) == (2, 2)
+
+
+async def test_who_unsubscribes_gives_back_too_and_cannot_acknowledge_any_more(orders: Any, people: Any) -> None:
+    first, second = orders.connect(people.billing), orders.connect(people.billing)
+    await consume(first, credit=1, settings={"backoff": [0]})
+    await sequences(first, 1)
+
+    first.say(op="unsub", id=1)
+    assert (await first.ask(op="ack", id=1, sequences=[1]))["code"] == "invalid"
+    await consume(second, credit=1, settings={"backoff": [0]})
+
+    assert await sequences(second, 1) == [1]
+
+
+async def test_those_who_share_a_consumer_share_the_work(orders: Any, people: Any) -> None:
+    peers = [orders.connect(people.billing) for _ in range(2)]
+    for peer in peers:
+        await consume(peer, credit=5)
+
+    assert sorted([*await sequences(peers[0], 5), *await sequences(peers[1], 5)]) == list(range(1, 11))
+
+
+async def test_other_settings_than_the_consumer_has_are_refused(orders: Any, people: Any) -> None:
+    first, second = orders.connect(people.billing), orders.connect(people.billing)
+    await consume(first, settings={"ack_wait": 5})
+
+    error = await second.ask(op="consume", id=1, stream="orders", consumer="billing", settings={"ack_wait": 6})
+
+    assert (error["id"], error["t"], error["code"]) == (1, "error", "consumer_exists")
+    assert await second.alive()
+
+
+@pytest.mark.parametrize(
+    ("who", "members", "code"),
+    [
+        ("eve", {}, "forbidden"),
+        ("billing", {"stream": "dead_letters"}, "forbidden"),
+        ("billing", {"stream": "order"}, "stream_not_found"),
+        ("billing", {"settings": {"filter": "a..b"}}, "invalid_subject"),
+        ("billing", {"settings": {"ack_wait": 0}}, "invalid"),
+        ("billing", {"settings": {"patience": 1}}, "invalid"),
+        ("billing", {"credit": 0}, "invalid"),
+    ],
+)
+async def test_what_may_not_be_consumed_is_refused(
+    orders: Any, people: Any, who: str, members: dict[str, Any], code: str
+) -> None:
+    peer = orders.connect(getattr(people, who))
+
+    error = await peer.ask(**{"op": "consume", "id": 1, "stream": "orders", "consumer": "billing"} | members)
+
+    assert error["code"] == code
+    assert [one.action for one in orders.refusals] == (["message.consume"] if code == "forbidden" else [])
+    assert await peer.alive()
+
+
+async def test_who_may_not_hear_it_any_more_is_handed_nothing(orders: Any, people: Any, message: Make) -> None:
+    peer = orders.connect(people.billing)
+    await consume(peer)
+    await sequences(peer, 10)
+
+    orders.principals[peer] = people.principal("billing")
+    orders.reviews += 1
+    await orders.bus.publish("orders.new", message("ada", "later"))
+    ended = await peer.get(1)
+
+    assert (ended["t"], ended["code"]) == ("error", "forbidden")
+    assert await peer.alive()
+
+
+async def test_what_a_stream_took_before_is_handed_to_nobody_who_may_not_hear_it(
+    orders: Any, people: Any, message: Make
+) -> None:
+    await orders.bus.create_stream("news", StreamSettings(("engram.requests.>",)))
+    await orders.bus.publish("engram.requests.ask", message("ada", "private"))
+    await orders.bus.create_stream("news", StreamSettings(("news.>",)))
+    peer = orders.connect(people.billing)
+
+    assert (await peer.ask(op="consume", id=1, stream="news", consumer="billing"))["t"] == "subscribed"
+    ended = await peer.get(1)
+
+    assert (ended["t"], ended["code"]) == ("error", "forbidden")
+
+
+class Heavy:
+    """A delivery that notes how many of its kind are being rejected at the same time."""
+
+    now = most = 0
+
+    def __init__(self, envelope: Envelope) -> None:
+        self.envelope = envelope
+
+    async def reject(self, reason: str) -> bool:
+        Heavy.now += 1
+        Heavy.most = max(Heavy.most, Heavy.now)
+        await asyncio.sleep(0)
+        Heavy.now -= 1
+        return reason == "no"
+
+
+async def test_of_what_is_rejected_only_so_much_is_written_at_the_same_time(message: Make) -> None:
+    deliveries = [Heavy(Envelope("a", message("ada"), None, number)) for number in range(1, AT_ONCE * 3)]
+
+    async def batches(_: int) -> Any:
+        yield deliveries
+
+    async def send(*_: str | bytes) -> None:
+        pass
+
+    worker = Worker(1, SimpleNamespace(batches=batches, lost=0), len(deliveries), lambda _: None)  # type: ignore[arg-type]
+    reader = asyncio.create_task(worker.run(send))
+    await asyncio.sleep(0)
+    answer = json.loads(await worker.settle(Reject(1, [one.envelope.sequence for one in deliveries], "no")))
+    reader.cancel()
+
+    assert (len(answer["sequences"]), answer["late"]) == (len(deliveries), [])
+    assert 1 < Heavy.most <= AT_ONCE
