@@ -1,12 +1,14 @@
-"""Components that verify who calls them, run by a real control plane, through revocations and its crash."""
+"""Components that verify who calls them, and their tools: a real control plane, revocations, crashes."""
 
 import http.client
 import json
 import os
 import signal
+import subprocess
 import sys
 import urllib.parse
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -40,20 +42,45 @@ app.run()
 """
 
 
+WORKER = """
+import asyncio
+import tekton
+from tekton.mcp.tool_context import ToolContext
+app = tekton.Component("worker")
+
+@app.tool
+async def who(context: ToolContext, excited: bool = False) -> str:
+    return f"{context.caller}{'!' if excited else '.'}"
+
+@app.tool
+async def work(context: ToolContext) -> None:
+    context.progress(1, 2, "halfway")
+    await asyncio.Event().wait()
+
+app.run()
+"""
+
+
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory, start_tekton: Any) -> Iterator[Any]:
-    """One control plane with both components for all tests of this file."""
+    """One control plane with the components for all tests of this file."""
     tekton = start_tekton(tmp_path_factory.mktemp("callers"))
     tekton.configure(
         {
             "backend": {"command": [sys.executable, "-c", BACKEND], "ready": {"heartbeat": True}},
             "proxy": {"command": [sys.executable, "-c", PROXY], "ready": {"heartbeat": True}},
+            "worker": {
+                "command": [sys.executable, "-c", WORKER],
+                "ready": {"heartbeat": True},
+                "restart": {"policy": "no"},
+            },
         }
     )
     try:
         tekton.up()
         tekton.until("backend")
         tekton.until("proxy")
+        tekton.until("worker")
         yield tekton
     finally:
         tekton.kill()
@@ -111,6 +138,64 @@ def test_a_component_calls_another_one_in_its_own_name(ask: Any, token: Any) -> 
         {"subject": "proxy", "roles": ["component"]},
     )
     assert ask("proxy", "/who")[1]["subject"] == "proxy"
+
+
+def test_tools_are_called_from_the_command_line_in_the_name_of_who_calls(
+    system: Any, token: Any, tmp_path: Path
+) -> None:
+    def call(credential: str, *arguments: str) -> tuple[int, str]:
+        (tmp_path / "credential").write_text(credential)
+        elsewhere = {
+            "TEKTON_URL": f"http://127.0.0.1:{system.port}",
+            "TEKTON_CREDENTIAL_FILE": f"{tmp_path}/credential",
+        }
+        done = system.run("tool", "call", *arguments, env=elsewhere)
+        return done.returncode, done.stdout or done.stderr.partition(":")[0]
+
+    listed = system.run("tool", "ls", "-o", "name").stdout.split()
+    here = system.run("tool", "call", "who", "excited=true")
+    ada, mona, backend = token("ada", "operator"), token("mona", "monitor"), token("backend", "component")
+
+    assert listed == ["backend.reset", "worker.who", "worker.work"]
+    assert (here.returncode, here.stdout, here.stderr) == (0, '"owner!"\n', "")
+    assert call(ada, "worker.who") == (0, '"ada."\n')
+    assert call(ada, "backend.reset") == (0, '"done"\n')
+    assert call(backend, "worker.who") == (0, '"backend."\n')
+    assert call(backend, "backend.reset") == (7, "error[forbidden]")
+    assert call(mona, "worker.who") == (7, "error[forbidden]")
+
+
+def test_a_call_ends_at_once_when_the_component_is_killed_and_its_tools_are_gone(system: Any, eventually: Any) -> None:
+    calling = subprocess.Popen(
+        system.command("tool", "call", "worker.work"),
+        cwd=system.directory,
+        env=system.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert calling.stderr is not None
+        assert calling.stderr.readline() == "50% (1 of 2) halfway\n"
+
+        os.kill(system.component("worker")["pid"], signal.SIGKILL)
+        stdout, stderr = calling.communicate(timeout=30)
+    finally:
+        calling.kill()
+
+    assert (calling.returncode, stdout) == (1, "")
+    assert stderr.startswith("error[tool_failed]: worker.work failed: ")
+    eventually(lambda: not system.get("/api/tools?component=worker")["items"], "the tools to be gone")
+
+
+def test_tools_are_there_when_another_control_plane_is(system: Any, eventually: Any) -> None:
+    os.kill(system.control_pid, signal.SIGKILL)
+    eventually(system.answers, "another control plane")
+
+    found = eventually(lambda: system.get("/api/tools?component=backend")["items"], "the tools")
+
+    assert [one["id"] for one in found] == ["backend.reset"]
+    assert system.run("tool", "call", "backend.reset").stdout == '"done"\n'
 
 
 def test_a_revocation_holds_also_while_there_is_no_control_plane(

@@ -17,8 +17,16 @@ from tekton.testing import free_port
 
 PROMTOOL = shutil.which("promtool")
 
-NEEDS_AN_EVENT = {"tekton_metrics_label_sets_refused_total"}
-"""Without any samples as long as nothing goes wrong."""
+NEEDS_AN_EVENT = {
+    "tekton_metrics_label_sets_refused_total",
+    "tekton_consumer_waiting",
+    "tekton_consumer_in_flight",
+    "tekton_consumer_redelivered_total",
+    "tekton_consumer_dead_letters_total",
+    "tekton_tool_calls_total",
+    "tekton_tool_call_duration_seconds",
+}
+"""Without any samples as long as nothing goes wrong, and nobody consumes a stream or calls a tool."""
 
 NEEDS_A_GPU = {name for one in METRICS if "_gpu_" in (name := one.metric.exposed)}
 

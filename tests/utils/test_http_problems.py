@@ -129,3 +129,12 @@ def test_whatever_the_body_holds_there_is_an_error_with_a_text(body: bytes, text
 
     assert isinstance(error, ProblemError)
     assert (error.status, error.code, str(error)) == (502, "http_error", text)
+
+
+def test_an_error_without_a_class_keeps_where_it_points_to() -> None:
+    told = error_from_answer(422, json.dumps({"code": "invalid", "detail": "no", "pointer": "/a"}).encode())
+    silent = error_from_answer(422, json.dumps({"code": "invalid", "detail": "no", "pointer": 1}).encode())
+
+    assert isinstance(told, ProblemError)
+    assert told.pointer == "/a"
+    assert not hasattr(silent, "pointer")

@@ -4,7 +4,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tekton.utils import server_sent_events
 from tekton.utils.server_sent_events import EventStreamParser, EventTooLargeError, ServerSentEvent
 
 _STREAM = (
@@ -59,9 +58,8 @@ def test_a_byte_order_mark_is_skipped_at_the_start_only() -> None:
     assert [event.data for event in events] == ["a", "c"]
 
 
-def test_an_event_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_sent_events, "MAX_EVENT_BYTES", 100)
-    parser = EventStreamParser()
+def test_an_event_without_end_is_refused() -> None:
+    parser = EventStreamParser(most=100)
     parser.feed(b"data: " + b"x" * 90 + b"\n\n")
 
     parser.feed(b"data: " + b"x" * 80 + b"\n")

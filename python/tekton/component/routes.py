@@ -9,12 +9,13 @@ A plain function runs in a thread. Without a type for the body, POST, PUT and PA
     @app.tool
     async def greet(name: str, excited: bool = False) -> str: ...
 
-A tool is called with a JSON object: `POST /api/tools/greet`; see `tekton.mcp.tool`.
+A tool is called with a JSON object: `POST /api/tools/greet`, or through the control plane as `greeter.greet`; see
+`tekton.mcp.tool`.
 """
 
 import asyncio
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any, TypeVar, overload
 
@@ -24,7 +25,8 @@ from tekton.auth.roles import PERMISSIONS
 from tekton.gateway.asgi import AsgiApp
 from tekton.gateway.request import Request
 from tekton.gateway.router import AUTHENTICATED, CALLERS, PUBLIC, Handler, Route
-from tekton.mcp.tool import Tool
+from tekton.mcp.tool import Tool, ToolLimits
+from tekton.mcp.tool_registry import ToolRegistry
 from tekton.utils.tekton_ids import did_you_mean
 
 _HandlerT = TypeVar("_HandlerT", bound=Callable[[Request], Any])
@@ -39,14 +41,23 @@ class RouteTable:
         self._routes: list[Route] = []
         self._mounted: list[tuple[str, AsgiApp, str]] = []
         self._tool_permissions: dict[str, str] = {}
-        self.tools: dict[str, Tool] = {}
+        self.tools = ToolRegistry()
+        """What it can be asked to do: the functions that `tool` has decorated."""
 
     @overload
     def tool(self, handler: _ToolT) -> _ToolT: ...
 
     @overload
     def tool(
-        self, *, name: str | None = None, description: str | None = None, permission: str | None = None
+        self,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        permission: str | None = None,
+        timeout: float = 60.0,
+        max_concurrent: int = 32,
+        max_waiting: int = 128,
+        annotations: Mapping[str, Any] | None = None,
     ) -> Callable[[_ToolT], _ToolT]: ...
 
     def tool(
@@ -56,21 +67,31 @@ class RouteTable:
         name: str | None = None,
         description: str | None = None,
         permission: str | None = None,
+        timeout: float = 60.0,
+        max_concurrent: int = 32,
+        max_waiting: int = 128,
+        annotations: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Offer the decorated function, which stays as it is, as a tool.
+        """Offer the decorated function, which stays as it is, as a tool; before the component is started.
 
-        Name, description and JSON schema are those of the function, its docstring and its annotations, unless *name*
+        Name, description and JSON schemas are those of the function, its docstring and its annotations, unless *name*
         and *description* are given. Arguments that do not fit are refused before the function is called: 422, with a
-        pointer to what is wrong. *permission* is as for a `route`. Raises InvalidIdError, TypeError for parameters that
-        cannot come from JSON, and ValueError for a second tool of the same name or for what is no permission.
+        pointer to what is wrong. *permission* is as for a `route`. A call may take *timeout* seconds; *max_concurrent*
+        calls run at once, and *max_waiting* more wait for their turn. *annotations* are hints for those who choose
+        tools, as the Model Context Protocol names them: with `{"idempotentHint": True}` a call that may have been lost
+        is made again. Raises InvalidIdError, TypeError for parameters that cannot come from JSON, and ValueError for a
+        second tool of the same name, for what is no permission, and for limits that allow nothing.
         """
         needed = _checked(permission)
+        limits = ToolLimits(timeout=timeout, max_concurrent=max_concurrent, max_waiting=max_waiting)
 
         def add(function: _ToolT) -> _ToolT:
-            tool = Tool.from_function(function, name=name, description=description)
+            tool = Tool.from_function(
+                function, name=name, description=description, limits=limits, annotations=annotations or {}
+            )
             if tool.name in self.tools:
                 raise ValueError(f"there is a tool {tool.name} already")
-            self.tools[tool.name] = tool
+            self.tools.add(tool)
             self._tool_permissions[tool.name] = needed
             return function
 

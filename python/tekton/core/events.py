@@ -191,9 +191,9 @@ class ChangeFeed:
 def _size(change: Change) -> int:
     """What *change* adds to the memory, roughly: one of the state alone shares what the record says with others."""
     record = change.record
-    if change.kind in ("state", "serving") or not record.metadata:
+    if change.kind in ("state", "serving") or not (record.metadata or record.offered):
         return _LEAST_SIZE
-    return _LEAST_SIZE + len(_encode(record.metadata))
+    return _LEAST_SIZE + len(_encode(record.metadata)) + len(_encode(record.offered))
 
 
 class Subscription:

@@ -15,8 +15,10 @@ from typing import Annotated, Any
 import msgspec
 
 from tekton import _native
+from tekton.core.offered_tools import Offered, OfferedTool, checked_tools
 from tekton.utils import tekton_ids
 from tekton.utils.endpoints import endpoint_problem
+from tekton.utils.json_depth import is_deeper
 from tekton.utils.random_uuid import random_uuid
 from tekton.utils.tekton_errors import InvalidRegistrationError
 
@@ -119,6 +121,7 @@ class ComponentRegistration(msgspec.Struct, frozen=True, kw_only=True, forbid_un
     Lists are kept as tuples, each name once. `endpoint` is the base URL (http or https) under which it is reached,
     `max_instances` how many live instances of the id may exist at once. `forget_after` is for how many seconds an
     instance that has FAILED or STOPPED stays in the registry (`core/forgetting.py`); None: until somebody removes it.
+    `tools` are those that it offers at its endpoint (`core/offered_tools.py`); unset: none.
     """
 
     component_id: Annotated[str, _shown(pattern=f"^{tekton_ids.ID_PATTERN}$")]
@@ -134,6 +137,7 @@ class ComponentRegistration(msgspec.Struct, frozen=True, kw_only=True, forbid_un
     max_instances: Annotated[int, _shown(minimum=1, maximum=10_000)] = 1
     metadata: dict[str, Any] = {}
     forget_after: Annotated[float, _shown(minimum=0, maximum=MAX_FORGET_AFTER)] | None = None
+    tools: Offered = msgspec.UNSET
 
     def __post_init__(self) -> None:
         # Callers pass lists; a frozen value must not change behind the registry's back. A name counts once.
@@ -248,6 +252,8 @@ def _copy(registration: ComponentRegistration, *, plain: bool) -> ComponentRegis
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidRegistrationError("/metadata", f"cannot be JSON: {error}") from None
     msgspec.structs.force_setattr(copied, "metadata", metadata)
+    if registration.tools is not msgspec.UNSET:
+        msgspec.structs.force_setattr(copied, "tools", checked_tools(registration.component_id, registration.tools))
     return copied
 
 
@@ -256,18 +262,10 @@ def _copy_of_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
     if len(data) > MAX_METADATA_BYTES:
         raise InvalidRegistrationError("/metadata", f"larger than {MAX_METADATA_BYTES} bytes as JSON")
     copied = _decode_metadata(data)
-    if data.count(b"{") + data.count(b"[") > MAX_METADATA_DEPTH and _is_deeper(copied, MAX_METADATA_DEPTH):
+    if data.count(b"{") + data.count(b"[") > MAX_METADATA_DEPTH and is_deeper(copied, MAX_METADATA_DEPTH):
         # One such record could not be written as part of a list, and so would spoil every list.
         raise InvalidRegistrationError("/metadata", f"nested more than {MAX_METADATA_DEPTH} levels deep")
     return copied
-
-
-def _is_deeper(value: Any, levels: int) -> bool:
-    level = [value]
-    for _ in range(levels):
-        children = [one.values() if isinstance(one, dict) else one for one in level if isinstance(one, (dict, list))]
-        level = [child for some in children for child in some]
-    return any(isinstance(one, (dict, list)) for one in level)
 
 
 def _check_instance_uuid(value: str) -> None:
@@ -283,8 +281,8 @@ class ComponentRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     change to this record. `registered_at` and `changed_at` are wall-clock seconds. `reason` says why the
     component is in its state, where that is not obvious. `supervised` means that Tekton runs the process.
     `serving` False takes traffic away: discovery does not name the instance, but dependencies are satisfied by it. It
-    means something only of a usable instance, and is true again when the instance is started anew. `forget_after` is
-    that of the registration.
+    means something only of a usable instance, and is true again when the instance is started anew. `forget_after` and
+    `tools` are those of the registration.
     """
 
     component_id: str
@@ -306,6 +304,12 @@ class ComponentRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     changed_at: float
     serving: bool = True
     forget_after: float | None = None
+    tools: Offered = msgspec.UNSET
+
+    @property
+    def offered(self) -> tuple[OfferedTool, ...]:
+        """The tools of the instance, of which the registration tells nothing where there are none."""
+        return () if isinstance(self.tools, msgspec.UnsetType) else self.tools
 
     @property
     def usable(self) -> bool:

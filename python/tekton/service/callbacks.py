@@ -4,6 +4,7 @@ Nothing of this machine is open to them, except what `tekton.security.callback_n
 serves this machine only, callers could reach the components beside it anyway: so it may call them, too.
 """
 
+from collections.abc import Callable, Container
 from ipaddress import ip_network
 
 from tekton.core.component_lifecycle import ComponentRegistry
@@ -15,6 +16,16 @@ from tekton.utils.tekton_config import TektonConfig
 _LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
+def tool_policy(config: TektonConfig, ports: Callable[[], Container[int]]) -> AddressPolicy:
+    """Where calls of the tools of components may go: as callbacks, but of this machine to *ports*, and no others."""
+    return AddressPolicy(map(ip_network, config.callback_networks), ports)
+
+
+def is_local(config: TektonConfig) -> bool:
+    """True where the control plane serves this machine only."""
+    return config.host in _LOCAL_HOSTS
+
+
 def callback_client(config: TektonConfig, registry: ComponentRegistry) -> GuardedHttp:
     """A client for such requests. Its policy follows the registry."""
     return GuardedHttp(callback_policy(config, registry))
@@ -23,7 +34,7 @@ def callback_client(config: TektonConfig, registry: ComponentRegistry) -> Guarde
 def callback_policy(config: TektonConfig, registry: ComponentRegistry) -> AddressPolicy:
     """Where *config* and the components in *registry* allow such requests to go."""
     networks = map(ip_network, config.callback_networks)
-    if config.host not in _LOCAL_HOSTS:
+    if not is_local(config):
         return AddressPolicy(networks)
     # Our own port is not among them: we would ask ourselves, as a caller of this machine.
     return AddressPolicy(networks, lambda: local_ports(registry) - {config.port})
@@ -32,10 +43,11 @@ def callback_policy(config: TektonConfig, registry: ComponentRegistry) -> Addres
 def local_ports(registry: ComponentRegistry) -> frozenset[int]:
     """The ports of this machine at which live registered components say to be. O(components)."""
     endpoints = {one.endpoint for one in registry.all_instances() if one.usable and one.endpoint}
-    return frozenset(port for endpoint in endpoints if (port := _local_port(endpoint)) is not None)
+    return frozenset(port for endpoint in endpoints if (port := local_port(endpoint)) is not None)
 
 
-def _local_port(endpoint: str) -> int | None:
+def local_port(endpoint: str) -> int | None:
+    """The port of this machine that *endpoint* is; None when it is elsewhere."""
     try:
         url = parse_url(endpoint)
     except InvalidUrlError:

@@ -42,7 +42,10 @@ class CallSettings(msgspec.Struct, frozen=True):
 
 
 class Degradation:
-    """See the module. *config* is the configuration that holds, *specs* are the components that are supervised."""
+    """See the module. *config* is the configuration that holds, *specs* are the components that are supervised.
+
+    *told* gets the `CallSettings`, too, each time that they change.
+    """
 
     topic: Conflated
     """The `CallSettings`, and each time that they change, from `start` on."""
@@ -53,11 +56,13 @@ class Degradation:
         *,
         config: Callable[[], TektonConfig],
         specs: Callable[[], Mapping[str, ComponentSpec]],
+        told: Callable[[CallSettings], object] = lambda _: None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._registry = registry
         self._config = config
         self._specs = specs
+        self._told_settings = told
         self._clock = clock
         self._chains = chains_of(config().fallbacks)
         self._told: dict[str, Service] = {}
@@ -95,6 +100,7 @@ class Degradation:
         settings = CallSettings(self._chains, self._own_breakers())
         if settings != self._published:
             self._published = settings
+            self._told_settings(settings)
             self.topic.publish(settings)
 
     # What is known

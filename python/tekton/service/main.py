@@ -41,6 +41,7 @@ from tekton.service.file_system import doubt
 from tekton.service.last_config import LastConfig
 from tekton.service.limits import limits_of
 from tekton.service.lineup import LineUp
+from tekton.service.messaging import Messaging
 from tekton.service.readings.gateway import refusals, subscriptions
 from tekton.service.reload import refuse_lost_components
 from tekton.service.rundir import ControlFile, RunDirectory
@@ -188,6 +189,7 @@ class ControlPlane:
             clock=SYSTEM_CLOCK,
             changed=security.keys_changed,
         )
+        messaging = await Messaging.open(self._config)
         sign = signer(security.ring, SYSTEM_CLOCK)
         auditing = Auditing(registry.audit, failed_logins, self._config, sign, SYSTEM_CLOCK)
         lineup = LineUp(self._config, self._selection, AdHoc(AdHocFile(run_directory.adhoc_file, guard.run_id)))
@@ -197,6 +199,7 @@ class ControlPlane:
             guard,
             security,
             auditing,
+            messaging=messaging,
             signing_keys=signing_keys,
             load=partial(self._load_anew, asyncio.get_running_loop()),
             on_stop=self._stopping.set,
@@ -208,6 +211,7 @@ class ControlPlane:
         self._server = server = self._make_server(system, run_directory, self._port(run_directory, guard), tls)
         await system.start()
         await server.start()
+        system.tools.keep_from(server.port)
         run_directory.announce(self._control_file(run_directory, server.port, system.started_at))
         guard.announce_serving()
         _logger.info("serving %s with data in %s", self._url(server.port), self._config.data_dir)
@@ -277,7 +281,7 @@ class ControlPlane:
 
     def _make_server(self, system: System, run_directory: RunDirectory, port: int, tls: Tls | None) -> GatewayServer:
         topics = socket_topics(system)
-        socket = TopicSocket(topics, system.monitor.beat)
+        socket = TopicSocket(topics, system.monitor.beat, system.bus_port)
         admission = Admission(limits_of(self._config))
         gateway = Gateway(
             all_routes(system),

@@ -1,7 +1,7 @@
 """The composition root: everything the control plane owns, how it comes up and how it goes down.
 
-Order up: registry, heartbeats, the port, then the components. Order down: not ready, components in reverse
-dependency order, streams and sockets, the port, the registry.
+Order up: registry, bus, heartbeats, the port, then the components. Order down: not ready, components in reverse
+dependency order, streams and sockets, the port, the bus, the registry.
 """
 
 import asyncio
@@ -30,6 +30,8 @@ from tekton.core.uptime import Uptime
 from tekton.failpoints import reach
 from tekton.service.auditing import Auditing, concluded
 from tekton.service.backups import Backups
+from tekton.service.bus_feeds import BusFeeds
+from tekton.service.bus_port import bus_port
 from tekton.service.changes import Changes
 from tekton.service.degradation import Degradation
 from tekton.service.history import History, open_telemetry
@@ -37,6 +39,7 @@ from tekton.service.last_config import LastConfig
 from tekton.service.lineup import LineUp
 from tekton.service.log_levels import LogLevels
 from tekton.service.logs import SystemLogs
+from tekton.service.messaging import Messaging
 from tekton.service.metering import Metering
 from tekton.service.overview import Overview
 from tekton.service.readings.system import measure_system, read_system
@@ -45,6 +48,7 @@ from tekton.service.samples import component_samples, machine_samples, metric_sa
 from tekton.service.security import Security
 from tekton.service.signing_keys import SigningKeys
 from tekton.service.span_export import span_export
+from tekton.service.tools import ComponentTools
 from tekton.service.tracing import Tracing
 from tekton.service.watchdog import Watchdog
 from tekton.supervisor.guard_client import GuardClient
@@ -71,6 +75,7 @@ class System:
         security: Security,
         auditing: Auditing,
         *,
+        messaging: Messaging,
         signing_keys: SigningKeys,
         load: Callable[[], TektonConfig],
         clock: Clock = SYSTEM_CLOCK,
@@ -83,6 +88,9 @@ class System:
         self.security = security
         self.signing_keys = signing_keys
         self.auditing = auditing
+        self.messaging = messaging
+        self.bus = messaging.bus
+        self.bus_port = bus_port(messaging, auditing.refusals)
         self.pid = os.getpid()
         self.started_at = clock.time()
         self.monitor = HeartbeatMonitor(
@@ -104,8 +112,13 @@ class System:
         self.uptime = Uptime(registry)
         self.forgetting = Forgetting(registry, clock=clock, startable=self.coordinator.has_handler)
         self.recovery = Recovery(registry, self.coordinator, clock=clock, rng=random.Random(), flapping=self.flapping)
+        self.tools = ComponentTools(registry, security, config, clock=clock)
         self.degradation = Degradation(
-            registry, config=lambda: lineup.config, specs=lambda: self.supervisor.specs, clock=clock
+            registry,
+            config=lambda: lineup.config,
+            specs=lambda: self.supervisor.specs,
+            told=lambda settings: self.tools.adopt(settings.breakers),
+            clock=clock,
         )
         self.resources = SystemResources(config, guard, clock)
         self.supervisor = Supervisor(
@@ -163,6 +176,15 @@ class System:
         self.metering = Metering(clock, config.collection_interval, enabled=config.enable_metrics)
         self.metering.read(*read_system(self))
         self.metering.measure(*measure_system(self))
+        self.bus_feeds = BusFeeds(
+            messaging.live,
+            registry.feed,
+            self.logs.feed,
+            self.tracing,
+            metrics=self.metering.values,
+            resources=self.resources.topic.values,
+            clock=clock,
+        )
         self.backups = Backups(config.data_dir, clock)
         self._clock = clock
         self._on_stop = on_stop
@@ -183,6 +205,8 @@ class System:
         self.signing_keys.start()
         self.auditing.start()
         self.tracing.start()
+        await self.messaging.adopt(self.config)
+        self.bus_feeds.start()
         await self.coordinator.initialize()
         self.watchdog.start()
         self.flapping.start()
@@ -190,6 +214,7 @@ class System:
         self.history.start()
         self.metering.start()
         self.degradation.start()
+        self.tools.start()
         await self.monitor.start_monitoring(self.config.heartbeat_timeout)
 
     async def start_components(self, address: ControlPlaneAddress) -> None:
@@ -223,6 +248,8 @@ class System:
     async def stop(self) -> None:
         """Stop the rest, after the port is closed."""
         await _each(
+            self.bus_feeds.stop,
+            self.messaging.stop,
             self.signing_keys.stop,
             self.security.stop,
             self.backups.stop,
@@ -233,6 +260,7 @@ class System:
             self.metering.stop,
             self.tracing.stop,
             self.history.stop,
+            self.tools.stop,
             self.degradation.stop,
             self.watchdog.stop,
             self.resources.stop,
@@ -252,6 +280,7 @@ class System:
         self.security.adopt(config)
         self.signing_keys.life = config.key_life
         self.degradation.adopt(config.fallbacks)
+        await self.messaging.adopt(config)
         configure_logging(config.log_level, json=config.log_format == "json", everything=True)
         self.log_levels.configured()
         await self.monitor.adjust(

@@ -127,6 +127,10 @@ class Tracing:
         """The frames of the topic `spans`, from this moment on."""
         return _frames(operation.id, self._feed.watch())
 
+    def watch(self) -> AsyncGenerator[Batch, None]:
+        """The spans from this moment on."""
+        return self._feed.watch()
+
     def _add(self, span: Span) -> None:
         self._buffer.add(span)
         if not self._told and self._loop is not None:

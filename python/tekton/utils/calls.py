@@ -11,7 +11,7 @@ tried as often as makes sense, and each layer that tried again would multiply th
 import asyncio
 import math
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
@@ -22,6 +22,7 @@ from tekton.utils.balancing import Balancer
 from tekton.utils.call_tokens import CallTokens
 from tekton.utils.http_problems import error_from_answer
 from tekton.utils.retries import PASSING, Retries, is_harmless
+from tekton.utils.server_sent_events import ServerSentEvent
 from tekton.utils.tekton_errors import (
     AllInstancesFailedError,
     CallTimeoutError,
@@ -50,6 +51,39 @@ Instances = Callable[[], Sequence[ComponentRecord]]
 """All instances of a component as they are known at the moment, also those that cannot be called."""
 
 
+Heard = Callable[[ServerSentEvent], Awaitable[None]]
+"""Is told of the events that come before an answer; while it waits nothing more is read."""
+
+
+class Sender(Protocol):
+    """A client of one server."""
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        json: object = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+        *,
+        query: Mapping[str, str | int | float] | None = None,
+    ) -> Answer:
+        """See `HttpClient.send`. For calls that are `heard` it takes that too: see `GuardedClient`."""
+        ...
+
+
+class Transport(Protocol):
+    """How instances are reached: `HttpClient`, or what is more careful."""
+
+    def at(self, base_url: str) -> Sender:
+        """A client of the server at *base_url*."""
+        ...
+
+    async def close(self) -> None:
+        """Close the connections."""
+        ...
+
+
 class CallHook(Protocol):
     """What is asked before each attempt and told after it, in the same task: the place for a circuit breaker."""
 
@@ -73,6 +107,8 @@ class Call:
     headers: Mapping[str, str] | None = None
     harmless: bool = False
     """True when it does no harm that the request arrives twice."""
+    heard: Heard | None = None
+    """What is told of the events before the answer, where the transport can do that."""
 
 
 class _Failure(NamedTuple):
@@ -92,7 +128,7 @@ class Caller:
 
     *hook* sees every attempt. A component that refuses a call with 401 is shown one of *tokens*, from then on in each
     call; Authorization headers that are *withheld* are sent to nobody. What is remembered of instances and of the
-    budget of retries holds for all calls.
+    budget of retries holds for all calls. *transport* is how they are reached; it is closed with the caller.
     """
 
     def __init__(
@@ -102,6 +138,7 @@ class Caller:
         retries: Retries | None = None,
         tokens: CallTokens | None = None,
         withheld: Callable[[str], bool] = lambda _: False,
+        transport: Transport | None = None,
         rng: random.Random | None = None,
     ) -> None:
         self._hook = hook
@@ -110,7 +147,7 @@ class Caller:
         self._random = rng or random.Random()
         self._retries = retries or Retries(rng=self._random)
         self._balancer: Balancer | None = None
-        self._http = HttpClient()
+        self._http: Transport = transport or HttpClient()
 
     async def call(self, component_id: str, instances: Instances, call: Call, timeout: float | None = None) -> Any:
         """The decoded answer to *call*.
@@ -188,7 +225,8 @@ class Caller:
         client = self._http.at(instance.endpoint or "")
         timeout = deadline - asyncio.get_running_loop().time()
         headers = {TIMEOUT_HEADER: f"{timeout:.3f}", **(call.headers or {})}
-        return await client.send(call.method, call.path, call.data, headers, timeout, query=call.query)
+        more: dict[str, Any] = {} if call.heard is None else {"heard": call.heard}
+        return await client.send(call.method, call.path, call.data, headers, timeout, query=call.query, **more)
 
     def _may_show(self, name: str, text: str) -> bool:
         return name.lower() != "authorization" or not self._withheld(text)

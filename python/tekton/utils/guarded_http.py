@@ -7,15 +7,17 @@ on somebody's behalf.
 The URL is read strictly, its name resolved once, and every address that it has is judged by the policy; the connection
 goes to one of those very addresses, so that a name which leads elsewhere a moment later gains nothing. `Host` and the
 name in TLS are those of the URL. Redirects are not followed, proxies of the environment not used, cookies and
-connections not kept, nothing is unpacked. The other side has five seconds for everything, and may say 64 KiB.
+connections not kept, nothing is unpacked. The other side has five seconds for everything, and may say 64 KiB, unless
+the client is made for other sizes.
 """
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing, asynccontextmanager
 from ipaddress import ip_address
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from tekton.utils.address_policy import AddressPolicy
 from tekton.utils.strict_urls import InvalidUrlError, IPAddress, StrictUrl, parse_url
@@ -45,19 +47,36 @@ class RefusedUrlError(NotConnectedError):
     """A request that is not made: its URL is not accepted, or leads where such requests may not go."""
 
 
+class Opened(NamedTuple):
+    """An answer of which nothing but the head has come yet. Header names are in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    pieces: AsyncIterator[bytes]
+    """What comes, as it comes, until that is more than the client takes: then TransportError is raised."""
+
+
 class GuardedHttp:
-    """See the module. *resolve* gives the addresses of a name, *tls* replaces the usual certificates."""
+    """See the module. *resolve* gives the addresses of a name, *tls* replaces the usual certificates.
+
+    *timeout* is in seconds; *max_answer* is how many bytes the other side may say, *at_once* how many requests are
+    under way at the same time.
+    """
 
     def __init__(
         self,
         policy: AddressPolicy,
         *,
         timeout: float = TIMEOUT,
+        max_answer: int = MAX_ANSWER_BYTES,
+        at_once: int = _AT_ONCE,
         resolve: Resolve | None = None,
         tls: "ssl.SSLContext | None" = None,
     ) -> None:
         self._policy = policy
         self._timeout = timeout
+        self._max_answer = max_answer
+        self._at_once = at_once
         self._resolve = resolve or _resolve
         self._tls = tls
         self._session: aiohttp.ClientSession | None = None
@@ -77,24 +96,50 @@ class GuardedHttp:
             await session.close()
 
     async def send(
-        self, method: str, url: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        url: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
     ) -> Answer:
         """Send a request and return the answer, whatever its status, but for redirects.
 
         Raises RefusedUrlError when it must not be sent, and TransportError when there is no acceptable answer.
         """
+        async with self.open(method, url, body, headers, timeout) as opened:
+            return Answer(opened.status, opened.headers, b"".join([piece async for piece in opened.pieces]))
+
+    @asynccontextmanager
+    async def open(
+        self,
+        method: str,
+        url: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+        *,
+        max_answer: int | None = None,
+    ) -> AsyncIterator[Opened]:
+        """`send`, without waiting for more than the head of the answer. The time runs until the block is left.
+
+        Raises like `send`; within the block, too.
+        """
         parsed = self._checked(url)
         place, target = parsed.origin, _as_yarl(parsed)
+        limit = self._timeout if timeout is None else timeout
+        most = self._max_answer if max_answer is None else max_answer
         sent = {name: text for name, text in (headers or {}).items() if name.lower() not in _OURS}
-        with translated(place, self._timeout):
+        with translated(place, limit):
             async with (
-                asyncio.timeout(self._timeout),
+                asyncio.timeout(limit),
                 self._opened().request(method, target, data=body, headers=sent, allow_redirects=False) as response,
             ):
                 if 300 <= response.status < 400:
                     raise TransportError(place, f"answered {response.status}: redirects are not followed")
-                received = await _read(response, place)
-                return Answer(response.status, {n.lower(): text for n, text in response.headers.items()}, received)
+                told = {name.lower(): text for name, text in response.headers.items()}
+                async with aclosing(_pieces(response, place, most)) as pieces:
+                    yield Opened(response.status, told, pieces)
 
     def _checked(self, text: str) -> StrictUrl:
         try:
@@ -125,7 +170,7 @@ class GuardedHttp:
                 resolver=_resolver(self._addresses),
                 use_dns_cache=False,
                 force_close=True,
-                limit=_AT_ONCE,
+                limit=self._at_once,
                 ssl=True if self._tls is None else self._tls,
             )
             self._session = aiohttp.ClientSession(
@@ -177,10 +222,10 @@ def _as_yarl(url: StrictUrl) -> "URL":
     return built
 
 
-async def _read(response: "aiohttp.ClientResponse", url: str) -> bytes:
-    received = bytearray()
+async def _pieces(response: "aiohttp.ClientResponse", url: str, most: int) -> AsyncGenerator[bytes, None]:
+    received = 0
     async for piece in response.content.iter_any():
-        received += piece
-        if len(received) > MAX_ANSWER_BYTES:
-            raise TransportError(url, f"the answer is larger than {MAX_ANSWER_BYTES // 1024} KiB")
-    return bytes(received)
+        received += len(piece)
+        if received > most:
+            raise TransportError(url, f"the answer is larger than {most // 1024} KiB")
+        yield piece

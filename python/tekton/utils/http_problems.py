@@ -24,11 +24,18 @@ def error_from_answer(status: int, body: bytes) -> TektonError:
     code = _text(document, "code") or "http_error"
     detail = _text(document, "detail") or _text(document, "title") or _snippet(status, body)
     hint = _text(document, "hint")
-    error = _rebuilt(code, detail, document) or ProblemError(status, code, detail)
+    error = _rebuilt(code, detail, document) or _problem(status, code, detail, document)
     error.args = (detail,)
     error.hint = hint or error.hint
     if document.get("relayed") is True:
         error.relayed = True
+    return error
+
+
+def _problem(status: int, code: str, detail: str, document: dict[str, Any]) -> ProblemError:
+    error = ProblemError(status, code, detail)
+    if (pointer := _text(document, "pointer")) is not None:
+        error.pointer = pointer
     return error
 
 

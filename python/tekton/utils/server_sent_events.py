@@ -25,10 +25,11 @@ class ServerSentEvent:
 class EventStreamParser:
     """Feed it the stream in pieces of any size; follows the parsing rules of the HTML standard.
 
-    `retry` is the pause before reconnecting, in seconds, if the server named one.
+    `retry` is the pause before reconnecting, in seconds, if the server named one. An event has at most *most* bytes.
     """
 
     retry: float | None = None
+    most: int = MAX_EVENT_BYTES
     _buffer: bytearray = field(default_factory=bytearray)
     _scanned: int = 0
     _event: str = ""
@@ -38,14 +39,14 @@ class EventStreamParser:
     _started: bool = False
 
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
-        """The events that *chunk* completes. Raises `EventTooLargeError` beyond 64 MiB."""
+        """The events that *chunk* completes. Raises `EventTooLargeError` for one that is too large."""
         self._buffer += chunk
         events = []
         while (line := self._next_line()) is not None:
             if (event := self._take(line)) is not None:
                 events.append(event)
-        if len(self._buffer) + sum(map(len, self._data)) > MAX_EVENT_BYTES:
-            raise EventTooLargeError(f"an event is larger than {MAX_EVENT_BYTES} bytes")
+        if len(self._buffer) + sum(map(len, self._data)) > self.most:
+            raise EventTooLargeError(f"an event is larger than {self.most} bytes")
         return events
 
     def _next_line(self) -> str | None:

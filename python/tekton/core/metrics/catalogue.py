@@ -8,6 +8,7 @@ from typing import Final
 
 from tekton.core.metrics.described import Described
 from tekton.core.metrics.parts import (
+    bus,
     components,
     degradation,
     http,
@@ -19,6 +20,7 @@ from tekton.core.metrics.parts import (
     supervision,
     system,
     telemetry,
+    tools,
 )
 from tekton.core.metrics.parts.http import REQUEST_SECONDS
 
@@ -30,8 +32,10 @@ METRICS: Final[tuple[Described, ...]] = (
     *supervision.METRICS,
     *leases.METRICS,
     *degradation.METRICS,
+    *tools.METRICS,
     *store.METRICS,
     *http.METRICS,
+    *bus.METRICS,
     *security.METRICS,
     *resources.METRICS,
     *telemetry.METRICS,

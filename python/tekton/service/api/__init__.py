@@ -23,12 +23,15 @@ from tekton.service.api import (
     kill,
     log_levels,
     logs,
+    messages,
     metrics,
     policy,
     replicas,
     resources,
     signing_keys,
     startup,
+    streams,
+    tools,
     traces,
 )
 from tekton.service.system import System
@@ -55,10 +58,13 @@ def all_routes(system: System) -> list[Route]:
         log_levels,
         metrics,
         events,
+        messages,
+        streams,
         auth,
         policy,
         keys,
         signing_keys,
+        tools,
         traces,
     )
     routes = [route for module in modules for route in module.routes(system)]

@@ -10,8 +10,9 @@ from tekton import __version__
 from tekton.core.audit.heads import FILE_NAME as HEADS
 from tekton.core.history.sqlite_store import FILE_NAME as HISTORY
 from tekton.core.metrics.metrics import Reader, Reading
-from tekton.service.readings import registry, resources, security, supervision, telemetry
+from tekton.service.readings import bus, registry, resources, security, supervision, telemetry
 from tekton.service.readings.measured import Measurement
+from tekton.service.readings.tools import component_tools
 
 if TYPE_CHECKING:
     from tekton.service.system import System
@@ -35,6 +36,9 @@ def read_system(system: "System") -> list[Reader]:
         partial(security.refused, system.auditing.failed_logins),
         partial(security.credentials, system.security),
         partial(security.api_keys, system.security),
+        partial(component_tools, system.tools),
+        partial(bus.bus, system.messaging),
+        partial(bus.streams, system.messaging),
         partial(telemetry.logs, system.logs.feed),
         partial(telemetry.traces, system.tracing),
         partial(telemetry.history, system.history.store),
@@ -48,10 +52,12 @@ def measure_system(system: "System") -> list[Measurement]:
         "database": data / "tekton.db",
         "log": data / "tekton.db-wal",
         "history": data / HISTORY,
+        "messages": data / "bus.db",
         "logs": data / "logs",
         "audit": system.config.audit_heads or data / HEADS,
     }
     return [
+        partial(bus.each_stream, system.messaging),
         partial(telemetry.oldest, store, system.metering.metrics.clock),
         partial(asyncio.to_thread, telemetry.file_sizes, parts),
     ]

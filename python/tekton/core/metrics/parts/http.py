@@ -22,7 +22,11 @@ METRICS: Final[tuple[Described, ...]] = (
         panel="histogram_quantile(0.99, sum by (route, le) (rate(tekton_http_request_duration_seconds_bucket[5m])))",
         alert=Alert(
             name="TektonServerErrors",
-            when='sum(rate(tekton_http_request_duration_seconds_count{status="5xx"}[5m])) > 0.1',
+            # A tool that fails is its component's business: see TektonToolFails.
+            when=(
+                'sum(rate(tekton_http_request_duration_seconds_count{status="5xx", route!="/api/tools/{tool_id}"}[5m]))'
+                " > 0.1"
+            ),
             lasting="5m",
             severity="warning",
             summary="The control plane answers requests with 5xx: `tekton logs tekton` has the errors",
