@@ -110,6 +110,7 @@ class ControlPlane:
         self.histories: dict[str, list[Json]] = {}
         self.logs: dict[str, list[str]] = {}
         self.answers: dict[str, tuple[int, Json]] = {}
+        self.streams: dict[str, list[tuple[str, Json]]] = {}
         self.requests: list[tuple[str, str]] = []
         self.bodies: list[Json] = []
         self.authorizations: list[str | None] = []
@@ -297,6 +298,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if path == "/events/components" and f"GET {path}" not in plane.answers:
             position = self.headers.get("Last-Event-ID")
             self._stream(plane.changes(None if position is None else int(position)))
+        elif (events := plane.streams.get(f"{self.command} {path}")) is not None:
+            self._stream(f"event: {name}\ndata: {json.dumps(data)}\n\n".encode() for name, data in events)
         elif query.get("follow") == ["1"] and path.split("/")[3] in plane.logs:
             self._stream(plane.lines(path.split("/")[3], int(query["tail"][0])))
         else:

@@ -30,7 +30,7 @@ def copy(tekton: Any, database: Path, tmp_path: Path) -> Path:
 def test_a_running_control_plane_is_asked_for_the_backup(
     tekton: Any, plane: Any, data_dir: Path, tmp_path: Path
 ) -> None:
-    written = {"path": str(tmp_path / "x.db"), "revision": 3074, "size_bytes": 1_572_864}
+    written = {"path": str(tmp_path / "x.db"), "revision": 3074, "size_bytes": 1_572_864, "also": []}
     plane.answers["POST /api/system/backup"] = (201, written)
     lock = DirectoryLock(data_dir)
     lock.acquire()
@@ -57,7 +57,7 @@ def test_a_backup_for_machines_is_one_document(tekton: Any, database: Path) -> N
     result = tekton("backup", "-o", "json")
 
     document = json.loads(result.stdout)
-    assert (set(document), result.stderr) == ({"path", "revision", "size_bytes"}, "")
+    assert (set(document), result.stderr) == ({"path", "revision", "size_bytes", "also"}, "")
     assert Path(document["path"]).stat().st_size == document["size_bytes"]
 
 
@@ -136,7 +136,7 @@ def test_a_confirmed_restore_is_made_and_names_what_it_kept(
 def test_a_restore_for_machines_is_one_document(tekton: Any, copy: Path) -> None:
     document = json.loads(tekton("restore", str(copy), "--yes", "-o", "json").stdout)
 
-    assert set(document) == {"backup_revision", "present_revision", "lost_changes", "revision", "kept"}
+    assert set(document) == {"backup_revision", "present_revision", "lost_changes", "also", "revision", "kept"}
     assert document["lost_changes"] == 0
 
 

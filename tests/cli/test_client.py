@@ -22,6 +22,7 @@ from tekton.utils.tekton_errors import (
     ConfigurationError,
     ProblemError,
     StartTimeoutError,
+    TektonError,
     TransportError,
 )
 
@@ -252,6 +253,27 @@ def test_something_else_on_the_port_is_unreachable_not_a_traceback(answer: bytes
         with pytest.raises(TransportError):
             connect(Target(url=f"http://127.0.0.1:{server.server_address[1]}")).get("/api/health")
         server.shutdown()
+
+
+def test_who_refuses_a_body_without_reading_all_of_it_is_heard(tmp_path: Path) -> None:
+    problem = b'{"code": "too_large", "status": 413, "detail": "more than 5 bytes", "limit": 5}'
+    answer = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: %d\r\n\r\n%b" % (len(problem), problem)
+    path = str(tmp_path / "socket")
+
+    def refuse() -> None:
+        with listening.accept()[0] as connection:
+            connection.recv(10)
+            connection.sendall(answer)
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
+        listening.bind(path)
+        listening.listen()
+        server = threading.Thread(target=refuse)
+        server.start()
+        client = Client(lambda timeout: UnixConnection(path, timeout), path)
+        with pytest.raises(TektonError, match="more than 5 bytes"):
+            client.post("/api/messages", body={"content": "x" * 4_000_000})
+        server.join()
 
 
 def test_a_request_that_takes_too_long_is_given_up(client: Client, plane: Any) -> None:

@@ -61,6 +61,15 @@ def test_components_of_the_running_system_are_completed(plane: Any, double: Any,
     assert words(f"tekton logs --data-dir {data_dir} engram e") == ["ergon"]
 
 
+def test_tools_are_completed_also_behind_a_verb_below_a_verb(plane: Any, double: Any, data_dir: Path) -> None:
+    plane.components = [double.view("greeter")]
+    plane.answers["GET /api/tools"] = (200, {"items": [{"id": "greeter.greet"}, {"id": "$(ls)"}], "cursor": None})
+
+    assert words(f"tekton --data-dir {data_dir} tool call gr") == ["greeter.greet"]
+    assert words(f"tekton tool show --data-dir {data_dir} ") == ["greeter.greet"]
+    assert words(f"tekton tool --data-dir {data_dir} ls --component ") == ["greeter"]
+
+
 def test_the_running_system_is_found_from_the_configuration(plane: Any, double: Any, data_dir: Path) -> None:
     plane.components = [double.view("hermes")]
     (data_dir.parent / "tekton.json").write_text('{"tekton": {"data_dir": "data"}}')

@@ -142,6 +142,15 @@ def test_a_control_plane_that_runs_is_well(tekton: Any, plane: Any, data_dir: Pa
         assert "ok    control plane   runs (process 4712), ready" in tekton("doctor").stdout
 
 
+def test_a_control_plane_whose_streams_cannot_be_used_is_a_warning(
+    tekton: Any, plane: Any, data_dir: Path, held: Any
+) -> None:
+    plane.answers["GET /api/ready"] = (200, {"ready": True, "reason": None, "impaired": ["streams: unreadable"]})
+
+    with held(data_dir / "LOCK", "4712\n"):
+        assert "warn  control plane   runs, but streams: unreadable" in tekton("doctor").stdout
+
+
 def test_an_owner_that_does_not_answer_is_found(tekton: Any, data_dir: Path, held: Any) -> None:
     with held(data_dir / "LOCK", "4712\n"):
         result = tekton("doctor")

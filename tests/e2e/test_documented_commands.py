@@ -16,9 +16,27 @@ from tekton.cli.examples import EXAMPLES
 from tekton.testing import free_port
 
 PATIENCE = 60.0
-FOLLOWS = ("attach", "top", "ps -w", "events -f", "logs -f", "run -- ")
+FOLLOWS = ("attach", "top", "ps -w", "events -f", "logs -f", "run -- ", "msg watch 'orders.>'")
 """What goes on until somebody ends it."""
 IDLE = {"command": ["sleep", "1000000"]}
+LIBRARY = """\
+import tekton
+from tekton.bus.bus import Delivery
+from tekton.mcp.message import Message
+
+app = tekton.Component("library")
+
+@app.subscribe("library.requests.>", queue="library")
+async def find(message: Message) -> list[str]:
+    return [message.content]
+
+@app.consume("orders")
+async def refuse(delivery: Delivery) -> None:
+    await delivery.reject("no such customer")
+
+app.run()
+"""
+"""Answers requests, and gets no order done."""
 # Whoever runs the tests in the background may have had SIGINT ignored, and bash cannot take that back.
 BASH = """\
 import os, signal, sys
@@ -110,7 +128,9 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
     }
     (tmp_path / "deploy").mkdir()
     for folder in (tmp_path, tmp_path / "deploy"):
-        (folder / "tekton.json").write_text(json.dumps({"tekton": {"data_dir": ".tekton", "port": port}}))
+        streams = {"orders": {"subjects": ["orders.>"]}}
+        main = {"data_dir": ".tekton", "port": port, "bus": {"streams": streams}}
+        (folder / "tekton.json").write_text(json.dumps({"tekton": main}))
         (folder / "components.json").write_text(json.dumps({"components": components}))
     (tmp_path / "docker-compose.yml").write_text("services:\n  web:\n    command: sleep 1000\n")
     (tmp_path / "jobs.yml").write_text("processes:\n  web:\n    command: sleep 1000\n")
@@ -145,6 +165,10 @@ def new_key(shell: Shell) -> str:
     return str(json.loads(shell.run(f"tekton auth key create --subject {subject} --role monitor -o json"))["id"])
 
 
+SHOWS = {"run": "listening", "ps": "COMPONENT", "logs": "tick"}
+"""What a verb that goes on by itself shows first."""
+
+
 @pytest.mark.timeout(300)
 @pytest.mark.skipif(which("node") is None or which("curl") is None, reason="needs node and curl")
 def test_the_examples_run_in_a_system(shell: Shell) -> None:
@@ -152,22 +176,30 @@ def test_the_examples_run_in_a_system(shell: Shell) -> None:
     shell.run("tekton run --name billing -d -- sleep 1000000")
     (shell.directory / "worker").write_text("#!/bin/sh\nexec sleep 1000000\n")
     (shell.directory / "worker").chmod(0o755)
+    (shell.directory / "library.py").write_text(LIBRARY)
+    shell.run(f"tekton run --port {free_port()} --ready http:/api/ready -d -- {sys.executable} library.py")
     for example in RUNNING:
         line = example.replace("Zk3vQ9pLm2Xa", new_key(shell)) if "Zk3vQ9pLm2Xa" in example else example
+        line = line.replace("resend 17", "resend 1")
         if "hermes" in line:
             # The example before has killed or stopped it, perhaps.
             shell.run("tekton start hermes")
-        if "--name worker" in line:
-            # The system of this test has a worker already.
-            shell.run(line.replace("--name worker", "--name another -d"))
-        elif line == "tekton top" or not any(line.startswith(f"tekton {start}") for start in FOLLOWS):
-            shell.run(line)
-        elif line.startswith("tekton run"):
-            shell.interrupt(line, "listening")
-        elif line.startswith("tekton ps"):
-            shell.interrupt(line, "COMPONENT")
-        elif line.startswith("tekton logs"):
-            shell.interrupt(line, "tick")
+        type_one(shell, line)
+
+
+def type_one(shell: Shell, line: str) -> None:
+    """Type *line* into a running system, and end it if it goes on by itself."""
+    if "--name worker" in line:
+        # The system of this test has a worker already.
+        shell.run(line.replace("--name worker", "--name another -d"))
+    elif line == "tekton top" or not any(line.startswith(f"tekton {start}") for start in FOLLOWS):
+        shell.run(line)
+    elif line.startswith("tekton msg"):
+        shell.follow(line, by="tekton msg send orders.new 1", until="orders.new")
+    else:
+        verb = line.split()[1]
+        if verb in SHOWS:
+            shell.interrupt(line, SHOWS[verb])
         else:
             shell.follow(line, by="tekton restart engram", until="engram")
 

@@ -125,6 +125,7 @@ GOES_ON = (
     GoesOn(r"\b(python3?|node) \w+\.(py|mjs)$", "ready after|listening"),
     GoesOn(r"\btekton logs\b.* -f\b", "."),
     GoesOn(r"\btekton events\b.* -f\b", "hermes", meanwhile="tekton restart hermes"),
+    GoesOn(r"\btekton msg watch\b(?!.* -n\b)", "event from owner", meanwhile="tekton msg send billing.note hello"),
     GoesOn(r"\bcurl\b.* -\w*N\b", "event: snapshot"),
 )
 VALUES = {"NAME": "hermes", "FILE": "Procfile", "CODE": "start_timeout", "DIR": ".other", "BACKUP": "monday.db"}
@@ -195,7 +196,9 @@ class Home:
     def environment(self) -> dict[str, str]:
         path = [str(self.directory / "bin"), str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("TEKTON_", "MAKE"))}
-        services = json.loads((ROOT / "examples" / "system" / "components.json").read_text())["components"]
+        services: dict[str, Any] = {}
+        for example in ("system", "orders"):
+            services |= json.loads((ROOT / "examples" / example / "components.json").read_text())["components"]
         ports = {f"{name.upper()}_PORT": self._port(str(spec["port"])) for name, spec in services.items()}
         ports["TEKTON_PORT"] = self._port("8010")
         return {**kept, **ports, "PATH": os.pathsep.join(path), "HOME": str(self.directory), "NO_COLOR": "1"}

@@ -16,8 +16,8 @@ from tekton.core.degradation.breaker_states import BreakerState
 from tekton.core.lifecycle import ComponentRecord, ComponentRegistration, ComponentState
 from tekton.testing.control_plane import InMemoryControlPlane
 from tekton.testing.cut_connections import CuttingProxy
+from tekton.utils import control_socket, tekton_http, tekton_websocket
 from tekton.utils import discovery as discovery_module
-from tekton.utils import tekton_http, tekton_websocket
 from tekton.utils.component_client import (
     ComponentClient,
     ControlPlane,
@@ -266,7 +266,7 @@ class TestDisconnected:
         async def never(*_: object) -> None:
             raise TransportError("ws", "cut")
 
-        monkeypatch.setattr(tekton_websocket.WebSocketClient, "_connect", never)
+        monkeypatch.setattr(control_socket.ControlSocket, "connect", never)
         client = discovery._task
         await client.stop()
         client.start(discovery._watch())

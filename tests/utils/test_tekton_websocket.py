@@ -74,9 +74,9 @@ async def test_a_lost_connection_is_resumed_without_loss_or_repetition(plane: In
         await register(plane, "hermes")
         first = await following(events)
 
-        assert client._session is not None
-        assert client._session.connector is not None
-        for transports in client._session.connector._acquired:  # type: ignore[attr-defined]
+        assert client._socket._session is not None
+        assert client._socket._session.connector is not None
+        for transports in client._socket._session.connector._acquired:  # type: ignore[attr-defined]
             transports.transport.abort()
         await register(plane, "engram")
         second = await following(events)

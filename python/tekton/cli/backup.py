@@ -28,17 +28,18 @@ _FILE = click.Path(dir_okay=False, path_type=Path, resolve_path=True)
 @output_options("text", "json")
 @target_options
 def backup(path: Path | None, output: str, target: Target) -> None:
-    """Write a backup of the database.
+    """Write a backup of the database, and of the streams beside it.
 
     A running system goes on meanwhile. Without a PATH the backup gets a name after the time, in the folder backups of
-    the data directory. A file that exists is never overwritten.
+    the data directory; the streams have the same name with `.bus` in it. A file that exists is never overwritten.
     """
     since = SYSTEM_CLOCK.monotonic()
     written = _write(path, target)
     if output == "json":
         click.echo(to_json(written, indent=2))
         return
-    click.echo(written["path"])
+    for path_written in (written["path"], *written["also"]):
+        click.echo(path_written)
     took = elapsed(SYSTEM_CLOCK.monotonic() - since)
     say(f"revision {written['revision']}, {size(written['size_bytes'])}, in {took}")
 
@@ -56,9 +57,10 @@ def _write(path: Path | None, target: Target) -> dict[str, Any]:
 def _write_offline(directory: Path, path: Path | None) -> dict[str, Any]:
     import msgspec
 
+    from tekton.bus.streams.backup import STREAMS
     from tekton.core.component_lifecycle.backup import back_up_offline
 
-    written: dict[str, Any] = msgspec.to_builtins(back_up_offline(directory, path, SYSTEM_CLOCK.time()))
+    written: dict[str, Any] = msgspec.to_builtins(back_up_offline(directory, path, SYSTEM_CLOCK.time(), [STREAMS]))
     return written
 
 
@@ -68,17 +70,18 @@ def _write_offline(directory: Path, path: Path | None) -> dict[str, Any]:
 @output_options("text", "json")
 @target_options
 def restore(path: Path, yes: bool, output: str, target: Target) -> int | None:
-    """Put a backup in the place of the database.
+    """Put a backup in the place of the database, and of the streams with it.
 
-    Nothing may run on the data directory. The backup is checked before anything is touched, and the database that was
-    there is kept. What was registered and changed after the backup is lost.
+    Nothing may run on the data directory. The backup is checked before anything is touched, and what was there is kept.
+    What was registered, changed and published after the backup is lost.
     """
     target = target.on_this_machine("restore")
+    from tekton.bus.streams.backup import STREAMS
     from tekton.core.component_lifecycle.restore import Restoration
 
     instance = Instance(data_dir(target))
     instance.refuse_if_owned()
-    with Restoration(instance.data_dir, path, SYSTEM_CLOCK.time()) as restoration:
+    with Restoration(instance.data_dir, path, SYSTEM_CLOCK.time(), [STREAMS]) as restoration:
         _tell(restoration)
         if not yes and not confirm(f"restore into {instance.data_dir}?"):
             say("nothing was changed")
@@ -99,6 +102,7 @@ def _facts(restoration: "Restoration") -> dict[str, Any]:
         "backup_revision": restoration.backup_revision,
         "present_revision": present.revision,
         "lost_changes": present.lost,
+        "also": [one.file for one in restoration.companions],
     }
 
 
@@ -107,6 +111,8 @@ def _tell(restoration: "Restoration") -> None:
     present = restoration.present
     made = "" if restoration.last_change is None else f", last changed {_time(restoration.last_change)}"
     say(f"the backup is sound: revision {restoration.backup_revision}{made}")
+    for one in restoration.companions:
+        say(f"{one.file} is restored, too")
     if present.problem is not None:
         say(f"the database that is there cannot be used: {present.problem}")
     if present.revision is None:

@@ -159,6 +159,8 @@ def _control_plane(instance: Instance) -> Check:
     if version != __version__:
         advice = "tekton down, then tekton up"
         return Check(name, "warn", f"runs version {version}, this is {__version__}", advice)
+    if impaired := ready.get("impaired"):
+        return Check(name, "warn", f"runs, but {'; '.join(map(clean, impaired))}", f"read {instance.log}")
     serving = instance.control_pid or owner  # the owner is its guard
     return Check(name, "ok", f"runs (process {serving}), {'ready' if ready['ready'] else ready['reason']}")
 

@@ -25,6 +25,7 @@ from tekton.utils.server_sent_events import EventStreamParser, EventTooLargeErro
 from tekton.utils.tekton_errors import ConfigurationError, Mistake, TransportError
 
 if TYPE_CHECKING:
+    from tekton.utils.control_plane import ControlPlane
     from tekton.utils.tekton_config import TektonConfig
 
 ANSWER_TIMEOUT = 30.0
@@ -114,18 +115,23 @@ class Client:
         path: str,
         query: Mapping[str, object] | None = None,
         *,
+        body: Mapping[str, object] | None = None,
         last_event_id: str | None = None,
         deadline: float | None = None,
     ) -> Iterator[ServerSentEvent]:
-        """Server-sent events until the server ends the stream.
+        """Server-sent events until the server ends the stream. With a *body* it is asked for by POST.
 
         Raises NotInTimeError when *deadline* (on the monotonic clock) passes, however often keep-alives come.
         """
         headers = {"Accept": "text/event-stream"}
         if last_event_id is not None:
             headers["Last-Event-ID"] = last_event_id
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        data = None if body is None else json.dumps(body).encode()
+        method = "GET" if body is None else "POST"
         parser = EventStreamParser()
-        with self._exchange("GET", _target(path, query), headers, self._remaining(deadline)) as exchange:
+        with self._exchange(method, _target(path, query), headers, self._remaining(deadline), data) as exchange:
             for piece in self._pieces(exchange, deadline):
                 yield from parser.feed(piece)
 
@@ -166,7 +172,7 @@ class Client:
         try:
             connection.connect()
             opened = connection.sock
-            connection.request(method, self._prefix + target, body, {**self._headers, **headers})
+            _send(connection, method, self._prefix + target, body, {**self._headers, **headers})
             if timeout == READ_TIMEOUT:
                 self._tell_of_delay(opened)
             response = connection.getresponse()
@@ -244,6 +250,23 @@ def connect(target: Target) -> Client:
     raise _nothing_runs(instance)
 
 
+def control_plane(target: Target) -> "ControlPlane":
+    """Where the control plane that *target* means is, for what speaks more than HTTP. Raises as `connect`."""
+    from tekton.utils.control_plane import ControlPlane
+
+    if target.url is not None:
+        return ControlPlane(target.url, credential=_credential_for_url(target))
+    instance = Instance(data_dir(target))
+    if instance.socket.exists():
+        return ControlPlane(socket=instance.socket)
+    if instance.url is not None:
+        return ControlPlane(instance.url, credential=instance.credential)
+    announced = None if target.data_dir is not None else _announced(target)
+    if announced is not None:
+        return ControlPlane(announced)
+    raise _nothing_runs(instance)
+
+
 def data_dir(target: Target) -> Path:
     """The data directory that *target* names, or that its configuration does."""
     if target.data_dir is not None:
@@ -317,6 +340,17 @@ def _parts(url: str) -> tuple[str, int | None, str, bool]:
 def component_path(name: str, action: str = "") -> str:
     """The path of a component in the API, or of something that belongs to it."""
     return f"/api/components/{quote(name, safe='', errors='surrogateescape')}{f'/{action}' if action else ''}"
+
+
+def _send(
+    connection: http.client.HTTPConnection, method: str, target: str, body: bytes | None, headers: Mapping[str, str]
+) -> None:
+    """Send a request, or as much of it as is read: who refuses a body may close before he has all of it."""
+    try:
+        connection.request(method, target, body, headers)
+    except (BrokenPipeError, ConnectionResetError):
+        if body is None:
+            raise
 
 
 def _target(path: str, query: Mapping[str, object] | None) -> str:

@@ -1,4 +1,4 @@
-"""Names of components, for a shell that completes a word: whatever can be known within a tenth of a second.
+"""Names of components and tools, for a shell that completes a word: whatever can be known within a tenth of a second.
 
 From the control plane that runs, else from the components.json beside the configuration. What cannot be read, or is not
 there, gives no names: nobody has asked a question that could be answered with an error.
@@ -27,25 +27,36 @@ class ComponentName(click.types.StringParamType):
         return [CompletionItem(name) for name in names if name.startswith(incomplete) and name not in chosen]
 
 
+class ToolName(click.types.StringParamType):
+    """A text that is the id of a tool. Any text is accepted; a shell completes those that can be called."""
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002
+        return [CompletionItem(name) for name in known_tools(_target(ctx)) if name.startswith(incomplete)]
+
+
 def _target(context: click.Context) -> Target:
     """What the words so far say about the control plane, before the verb and behind it."""
     said = Target()
-    for place in filter(None, (context, context.parent)):
+    place: click.Context | None = context
+    while place is not None:
         given = {name: place.params.get(name) for name in ("data_dir", "url", "config")}
         from_environment = place.get_parameter_source("url") is click.core.ParameterSource.ENVIRONMENT
         said = said.beside(Target(**given, url_is_from_environment=from_environment))
+        place = place.parent
     return said
 
 
 def complete_names(command: click.Command) -> None:
-    """Let a shell complete the parameters of *command* that are names of components."""
+    """Let a shell complete the parameters of *command*, and of those below it, that are names of something."""
+    for below in command.commands.values() if isinstance(command, click.Group) else ():
+        complete_names(below)
     for parameter in command.params:
-        told = parameter.metavar or (parameter.name or "").upper()
-        if parameter.type is click.STRING and told.strip("[].").removesuffix("S") == "NAME":
-            parameter.type = _COMPONENT_NAME
+        told = (parameter.metavar or (parameter.name or "").upper()).strip("[].").removesuffix("S")
+        if parameter.type is click.STRING and told in _NAMES:
+            parameter.type = _NAMES[told]
 
 
-_COMPONENT_NAME = ComponentName()
+_NAMES = {"NAME": ComponentName(), "TOOL": ToolName()}
 
 
 def known_names(target: Target) -> list[str]:
@@ -54,6 +65,18 @@ def known_names(target: Target) -> list[str]:
         return _valid(_running(target)) or _valid(_configured(target))
     except Exception:
         return []  # a shell is waiting for words, and would show a traceback between them
+
+
+def known_tools(target: Target) -> list[str]:
+    """The ids of the tools of the control plane that *target* means."""
+    from tekton.cli.client import connect
+    from tekton.utils.tekton_ids import DOTTED_ID_PATTERN
+
+    try:
+        page = connect(target).get("/api/tools", {"limit": 1000}, timeout=_PATIENCE)
+        return [one["id"] for one in page["items"] if re.fullmatch(DOTTED_ID_PATTERN, one["id"])]
+    except Exception:
+        return []  # as above
 
 
 def _valid(names: list[str]) -> list[str]:

@@ -97,6 +97,34 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("tekton trace show", "the latest one"),
         ("tekton trace show -o json", "the same for a program"),
     ),
+    "tool": (("tekton tool ls", "what can be called now"),),
+    "tool ls": (
+        ("tekton tool ls", "all tools that can be called now"),
+        ("tekton tool ls --component greeter -o json", "those of one component with their schemas, for a program"),
+    ),
+    "tool show": (("tekton tool show greeter.greet", "what it takes, and what it returns"),),
+    "tool call": (
+        ("tekton tool call greeter.greet name=Ada excited=true", "as the schema says, a text and a truth value"),
+        ("tekton tool call greet --json arguments.json", "the only tool of that name, with what is in a file"),
+        ("tekton tool call report.write year=2026 --timeout 5m -r > report.txt", "a text as it is, in a file"),
+    ),
+    "msg": (("tekton msg send orders.new '{\"amount\": 3}'", "tell whoever listens"),),
+    "msg send": (
+        ("tekton msg send orders.new '{\"amount\": 3}'", "an event whose content is an object"),
+        ("date | tekton msg send clock.now -", "with what is on stdin, a text"),
+    ),
+    "msg request": (
+        ("tekton msg request library.requests.find tekton", "with a text, for 10 seconds at most"),
+        ("tekton msg request library.requests.find tekton --timeout 1m -o json", "the whole answer, for a program"),
+    ),
+    "msg watch": (
+        ("tekton msg watch 'orders.>'", "until Ctrl-C"),
+        ("tekton msg watch '>' --stream orders --since 1h -n 1 -o json", "the oldest of the last hour, for a program"),
+    ),
+    "msg streams": (("tekton msg streams", "what they keep, and who is behind"),),
+    "msg dead": (("tekton msg dead ls", "with what nobody got done, and why"),),
+    "msg dead ls": (("tekton msg dead ls --stream orders", "only those of one stream"),),
+    "msg dead resend": (("tekton msg dead resend 17", "once what was wrong with it is mended"),),
     "events": (
         ("tekton events --since 1h", "what happened within the last hour"),
         ("tekton events -f -o jsonl", "what is happening, for a program"),

@@ -73,6 +73,14 @@ class PathTakenError(FileProblemError):
         super().__init__(path, problem)
 
 
+class AdvisedUsageError(click.UsageError):
+    """A mistake in the command line about which another command knows more than the help of this one."""
+
+    def __init__(self, message: str, advice: str) -> None:
+        self.advice = advice
+        super().__init__(message)
+
+
 class ControlPlaneError(TektonError):
     """The control plane, or the guard above it, ended although nobody had asked for it.
 
@@ -107,6 +115,13 @@ _ADVICE = {
     75: "tekton up --auto-port takes another port",
     78: "tekton restore BACKUP puts a backup in its place",
 }
+_NEXT = {
+    "component_not_found": "tekton ps",
+    "stream_not_found": "tekton msg streams",
+    "tool_not_found": "tekton tool ls",
+}
+"""The next command, by code, where the error itself has no advice."""
+
 _CODES = {8: "config_invalid", 75: "in_use"}
 
 
@@ -152,13 +167,15 @@ def say_error(error: click.ClickException) -> int:
     context = getattr(error, "ctx", None)
     # Brackets around the name of an argument say, in the usage, that it may be left out.
     message = re.sub(r"^(Invalid value for )'\[([A-Z_]+)\]'", r"\1'\2'", error.format_message())
-    say_problem("usage", message, advice=f"{context.command_path} --help" if context else None)
+    own = error.advice if isinstance(error, AdvisedUsageError) else None
+    say_problem("usage", message, advice=own or (f"{context.command_path} --help" if context else None))
     return error.exit_code
 
 
 def _tell(error: Any) -> None:
     evidence = error.evidence if isinstance(error, ControlPlaneError) else ()
-    say_problem(error.code, str(error), evidence, error.hint or f"tekton explain {error.code}")
+    advice = error.hint or _NEXT.get(error.code, f"tekton explain {error.code}")
+    say_problem(error.code, str(error), evidence, advice)
 
 
 def _tell_mistakes(error: Any) -> None:

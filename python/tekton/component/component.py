@@ -30,19 +30,22 @@ from typing import Any, Self, TypeVar
 import msgspec
 
 from tekton.background import BackgroundGroup, BackgroundTask
+from tekton.bus.bus import Bus
 from tekton.clock import SYSTEM_CLOCK, Clock
 from tekton.component.auth import Auth, Callers
 from tekton.component.boundary import Boundary, BoundedGateway
 from tekton.component.exposition import ComponentMetrics
 from tekton.component.gate import Gate
+from tekton.component.handlers import MessageTable
 from tekton.component.hooks import call_hook
+from tekton.component.listening import Listening
 from tekton.component.process import run_until_signalled
 from tekton.component.process_metrics import ProcessMetrics
 from tekton.component.readiness import Condition, Conditions, name_of
 from tekton.component.routes import RouteTable
 from tekton.component.spans import ComponentSpans
 from tekton.component.standard_routes import Version, standard_routes
-from tekton.component.tools import tool_routes
+from tekton.component.tools import offered, tool_routes
 from tekton.component.topics import Topics, topic_routes
 from tekton.core.lifecycle import ComponentRegistration, check_registration, new_instance_uuid
 from tekton.core.metrics.metrics import MetricsManager
@@ -52,6 +55,7 @@ from tekton.gateway.router import CALLERS, Route
 from tekton.gateway.server import GatewayServer
 from tekton.gateway.sockets import SOCKET, TopicSocket
 from tekton.gateway.tracing import RequestSpans
+from tekton.utils.bus_client import BusClient
 from tekton.utils.call_tokens import CallTokens
 from tekton.utils.component_client import CallHook, ControlPlane, Discovery
 from tekton.utils.remote_auth import RemoteAuth
@@ -70,7 +74,7 @@ _AT_ONCE = 0.2
 _SOCKET = replace(SOCKET, permission=CALLERS, summary="The WebSocket: the events of topics")
 
 
-class Component(RouteTable):
+class Component(RouteTable, MessageTable):
     """A served, registered component.
 
     *port* is where it listens: else PORT, else the configured port of *component_id*, else any free one. *endpoint*
@@ -80,8 +84,8 @@ class Component(RouteTable):
     *allowed_hosts* are names under which it may be addressed beside its own and those of the loopback interface,
     *allowed_origins* web origins whose pages may change things. *auth* says who may call without a token: callers on
     this machine ("auto"), nobody (True), everybody (False); see `tekton.component.auth`. Without *register* it only
-    serves. *call_hook* sees its calls to other components. Numbers put into `metrics` go with the heartbeats. Tests
-    come between it and the world at its `boundary`.
+    serves. *call_hook* sees its calls to other components. *bus* is used instead of that of the control plane. Numbers
+    put into `metrics` go with the heartbeats. Tests come between it and the world at its `boundary`.
 
     Under a supervisor, id and instance are those that the supervisor gave. Raises InvalidRegistrationError, and
     TypeError for one string where several are expected.
@@ -108,10 +112,12 @@ class Component(RouteTable):
         control_plane: ControlPlane | None = None,
         register: bool = True,
         call_hook: CallHook | None = None,
+        bus: Bus | None = None,
         stop_timeout: float = 7.0,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         super().__init__()
+        MessageTable.__init__(self)
         self.registration = ComponentRegistration(
             component_id=component_id,
             component_name=name or component_id,
@@ -135,6 +141,7 @@ class Component(RouteTable):
         self._auth: Auth = auth
         self._callers = Callers(component_id, auth, clock)
         self._control_plane = control_plane
+        self._plane: ControlPlane | None = None
         self._registers = register
         self._call_hook = call_hook
         self._stop_timeout = stop_timeout
@@ -154,6 +161,9 @@ class Component(RouteTable):
         self._discovery: Discovery | None = None
         self._reviewing = BackgroundTask(f"callers of {component_id}")
         self._spans = ComponentSpans(component_id, clock)
+        self._bus = bus
+        self._client: BusClient | None = None
+        self._listening = Listening(component_id, self, self._spans.tracer, clock)
 
     @property
     def component_id(self) -> str:
@@ -181,6 +191,20 @@ class Component(RouteTable):
         if self._discovery is None:
             raise RuntimeError(f"{self.component_id} has no control plane: it is not started, or does not register")
         return self._discovery
+
+    @property
+    def bus(self) -> Bus:
+        """The bus that its handlers listen to: that of its control plane, unless another one was given.
+
+        Raises RuntimeError when it is not started, or has no control plane.
+        """
+        if self._bus is not None:
+            return self._bus
+        if self._client is None:
+            if self._plane is None:
+                raise RuntimeError(f"{self.component_id} has no bus: it is not started, or has no control plane")
+            self._client = BusClient(self._plane, clock=self._clock)
+        return self._client
 
     @property
     def tracer(self) -> Tracer:
@@ -304,10 +328,16 @@ class Component(RouteTable):
             presence, self._presence = self._presence, None
             if presence is not None:
                 await presence.close()
+            await self._listening.stop(0.0)
+            client, self._client = self._client, None
+            if client is not None:
+                await client.close()
+            self._plane = None
             discovery, self._discovery = self._discovery, None
             if discovery is not None:
                 await discovery.stop()
             await self._reviewing.stop()
+            await self.tools.close()
             await self._spans.stop(at_once=patience == _AT_ONCE)
             if self._callers.remote is not None:
                 await self._callers.remote.stop()
@@ -320,7 +350,9 @@ class Component(RouteTable):
         await self._readiness.stop()
         if self._presence is not None:
             await self._presence.leave(failure)
-        await server.stop(timeout=patience / 2)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._listening.stop(patience / 2))
+            group.create_task(server.stop(timeout=patience / 2))
         for mount in reversed(self._mounts):
             await mount.stop()
         for hook in reversed(hooks):
@@ -361,7 +393,8 @@ class Component(RouteTable):
         await server.start()
         self._server = server
         endpoint = self._endpoint or f"http://{address}:{server.port}"
-        self.registration = msgspec.structs.replace(self.registration, endpoint=endpoint)
+        tools = offered(self.tools) or msgspec.UNSET
+        self.registration = msgspec.structs.replace(self.registration, endpoint=endpoint, tools=tools)
 
     def _choose_port(self, environment: ComponentEnvironment) -> int:
         if self._port is not None:
@@ -370,8 +403,9 @@ class Component(RouteTable):
 
     async def _join(self, environment: ComponentEnvironment, began: float) -> None:
         plane = self._control_plane
-        if plane is None and (self._registers or self._auth is True):
+        if plane is None and (self._registers or self._auth is True or self._needs_bus):
             plane = await ControlPlane.locate()
+        self._plane = plane
         if plane is not None:
             self._verify_by(plane)
             self._spans.start(plane, str(self.registration.instance_uuid), environment)
@@ -418,13 +452,30 @@ class Component(RouteTable):
 
     async def _attend_readiness(self, began: float) -> None:
         await self._conditions.met(str(self.endpoint))
+        if self._listening.wanted:
+            await self._listening.start(self.bus)
         self._ready.set()
         if self._presence is not None:
             self._presence.mark_ready()
         elapsed = self._clock.monotonic() - began
         _logger.info("%s is ready after %.2f s on %s", self.component_id, elapsed, self.endpoint)
+        if self._presence is not None or self._listening.wanted:
+            await self._conditions.watch(self._take_traffic)
+
+    async def _take_traffic(self, serving: bool, reason: str) -> None:
+        """Whether it is ready has changed."""
         if self._presence is not None:
-            await self._conditions.watch(self._presence.set_serving)
+            self._presence.set_serving(serving, reason)
+        if not self._listening.wanted:
+            return
+        if serving:
+            await self._listening.start(self.bus)
+        else:
+            await self._listening.pause(self._stop_timeout)
+
+    @property
+    def _needs_bus(self) -> bool:
+        return self._listening.wanted and self._bus is None
 
     async def _unready_reason(self) -> str | None:
         return self._gate.closed or await self._conditions.failing()

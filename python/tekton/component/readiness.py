@@ -47,7 +47,7 @@ class Conditions:
             told = reason
             await asyncio.sleep(READY_POLL)
 
-    async def watch(self, tell: Callable[[bool, str], None]) -> None:
+    async def watch(self, tell: Callable[[bool, str], Awaitable[None]]) -> None:
         """From now on *tell* whenever they cease to hold (False, and why) or hold again. Ends when there are none."""
         held: str | None = None
         while self._conditions:
@@ -57,7 +57,7 @@ class Conditions:
                 _logger.info(
                     "%s takes %s", self._component_id, f"no requests: {reason}" if reason else "requests again"
                 )
-                tell(reason is None, reason or "")
+                await tell(reason is None, reason or "")
             held = reason
 
 

@@ -15,6 +15,9 @@ from typing import Self, cast
 
 from tekton.auth.keys import KeyRing
 from tekton.auth.terms import AUDIENCE
+from tekton.bus.live import LiveBus
+from tekton.bus.streams.memory_store import MemoryStreamStore
+from tekton.bus.streams.streams import Streams
 from tekton.clock import SYSTEM_CLOCK
 from tekton.core.component_lifecycle import ComponentRegistry
 from tekton.core.forgetting import Forgetting
@@ -22,15 +25,30 @@ from tekton.core.heartbeat_monitor import HeartbeatMonitor
 from tekton.core.history.store import MemoryTelemetryStore
 from tekton.core.lifecycle import ComponentRecord
 from tekton.gateway.app import Gateway
+from tekton.gateway.bus.port import BusPort
 from tekton.gateway.component_topic import component_topic
 from tekton.gateway.server import GatewayServer
 from tekton.gateway.sockets import TopicSocket
 from tekton.gateway.topics import Topic, TopicTable
-from tekton.service.api import auth, capabilities, components, degradation, events, heartbeats, policy, traces
+from tekton.service.api import (
+    auth,
+    capabilities,
+    components,
+    degradation,
+    events,
+    heartbeats,
+    messages,
+    policy,
+    streams,
+    tools,
+    traces,
+)
 from tekton.service.component_credentials import ComponentCredentials
 from tekton.service.degradation import Degradation
+from tekton.service.messaging import Messaging
 from tekton.service.security import Security
 from tekton.service.system import System
+from tekton.service.tools import ComponentTools
 from tekton.service.tracing import Tracing
 from tekton.service.views import ComponentView, InstanceView, show, show_instance
 from tekton.utils.component_client import ControlPlane
@@ -39,7 +57,7 @@ from tekton.utils.tekton_errors import ComponentNotFoundError
 
 
 class InMemoryControlPlane:
-    """What components talk to: registration, discovery, heartbeats and the socket, tokens and who may do what, spans.
+    """What components talk to: registration, discovery, heartbeats, the socket, tokens, who may do what, tools, spans.
 
     It asks for a heartbeat every *interval* seconds; after *timeout* seconds without one a component has failed.
     *roles* are those beside the ones that are built in, as `security.json` has them, *fallbacks* those of
@@ -63,6 +81,7 @@ class InMemoryControlPlane:
         self.tracing = Tracing(MemoryTelemetryStore())
         self.overview = _Overview(self)
         self.security = _security(self.registry, roles or {}, jwt_secret)
+        self.tools = _tools(self.registry, self.security)
         self._timeout = timeout
         # The routes ask of a system no more than what is here.
         system = cast(System, self)
@@ -71,7 +90,12 @@ class InMemoryControlPlane:
             "components": component_topic(events.change_source(system)),
             "call_settings": Topic("components:read", self.degradation.topic.open),
         }
-        socket = TopicSocket(TopicTable(topics), self.monitor.beat)
+        live = LiveBus(SYSTEM_CLOCK)
+        self._streams = Streams(MemoryStreamStore(), SYSTEM_CLOCK, live.deliver)
+        self.messaging = _messaging(live, self._streams)
+        self.bus = self.messaging.bus
+        self.bus_port = BusPort(self.bus, self._streams.stream_of, lambda: live.sequence, live.answered)
+        socket = TopicSocket(TopicTable(topics), self.monitor.beat, self.bus_port)
         gateway = Gateway(routes, websocket=socket, policy=self.security.policy, keys=self.registry.idempotency_keys)
         self.security.on_loss(gateway.review)
         self._server = GatewayServer(gateway, "127.0.0.1", port)
@@ -121,22 +145,27 @@ class InMemoryControlPlane:
         await self.monitor.start_monitoring(self._timeout)
         self.forgetting.start()
         self.degradation.start()
+        self.tools.start()
         self.tracing.start()
+        await self._streams.start()
         await self._server.start()
+        self.tools.keep_from(self._server.port)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._server.stop()
+        await self._streams.stop()
         await self.tracing.stop()
+        await self.tools.stop()
         self.degradation.stop()
         await self.forgetting.stop()
         await self.monitor.stop_monitoring()
         await self.registry.close()
 
 
-_APIS = (components, heartbeats, capabilities, degradation, events, auth, policy, traces)
+_APIS = (components, heartbeats, capabilities, degradation, events, messages, auth, policy, streams, tools, traces)
 
 
 def _degradation(registry: ComponentRegistry, fallbacks: Mapping[str, Sequence[FallbackSpec]]) -> Degradation:
@@ -159,6 +188,18 @@ def _security(registry: ComponentRegistry, roles: Mapping[str, RoleSpec], jwt_se
         clock=SYSTEM_CLOCK,
         report=lambda _address, _reason: None,
     )
+
+
+def _messaging(live: LiveBus, streams: Streams) -> Messaging:
+    # It asks of a configuration no more than what is here.
+    config = SimpleNamespace(enable_streams=True, streams_size="1GiB")
+    return Messaging(cast(TektonConfig, config), live, streams, SYSTEM_CLOCK)
+
+
+def _tools(registry: ComponentRegistry, security: Security) -> ComponentTools:
+    # It asks of a configuration no more than what is here.
+    config = SimpleNamespace(host="127.0.0.1", port=0, ops_port=None, metrics_port=None, callback_networks=())
+    return ComponentTools(registry, security, cast(TektonConfig, config))
 
 
 class _Overview:

@@ -45,7 +45,44 @@
     │   └── MetricNotFoundError       metric, nearest
     ├── MessageError
     │   ├── MalformedMessageError     problem, position: no JSON, or JSON with two meanings
-    │   └── InvalidMessageError       pointer, problem
+    │   ├── InvalidMessageError       pointer, problem
+    │   ├── InvalidContentError       pointer, problem
+    │   └── NoHandlerError            message_type, sender: nobody takes such messages
+    ├── ToolError                     tool_id
+    │   ├── ToolNotFoundError         nearest
+    │   ├── ToolExistsError
+    │   ├── AmbiguousToolError        candidates: the tools of that name
+    │   ├── InvalidArgumentsError     pointer, problem, nearest
+    │   ├── ToolBusyError             limit, waiting
+    │   ├── ToolTimeoutError          timeout
+    │   ├── NobodyToAskError
+    │   └── ToolFailedError           reason
+    ├── AgentError                    agent_id
+    │   ├── InvalidAgentError         field, problem
+    │   ├── AgentNotFoundError        nearest
+    │   ├── AgentExistsError
+    │   ├── NoAgentAvailableError     wanted, unusable: agents that could do it, if they were usable
+    │   └── AgentUnreachableError     reason
+    ├── ConversationError             conversation_id
+    │   ├── InvalidConversationError  field, problem
+    │   ├── ConversationNotFoundError
+    │   ├── ConversationExistsError
+    │   ├── NotParticipantError       participant
+    │   └── ConversationFullError     what, limit
+    ├── TaskError                     task_id
+    │   ├── InvalidTaskError          field, problem
+    │   ├── TaskNotFoundError
+    │   ├── TaskExistsError
+    │   ├── TaskStateError            state, change: what cannot be done with a task in that state
+    │   ├── TaskConflictError         expected, found: the numbers of its last event
+    │   ├── StaleLeaseError           epoch, current: somebody else works on the task by now
+    │   ├── TaskCycleError            cycle: of its parts, each depends on the next
+    │   ├── TaskBudgetError           what, limit
+    │   ├── StepUnknownError          step: begun, not to be repeated, and nobody knows what came of it
+    │   ├── TaskFailedError           failed, reason
+    │   ├── TaskTimeoutError
+    │   ├── TaskCanceledError         reason
+    │   └── TaskRejectedError         reason
     ├── BusError
     │   ├── InvalidSubjectError       subject, problem
     │   ├── MessageTooLargeError      size, limit
@@ -56,8 +93,10 @@
     │   ├── SlowConsumerError         pattern, waiting
     │   ├── TooManySubscriptionsError limit
     │   ├── BusBusyError              waited
+    │   ├── PublishUnknownError       message_id, waited: no receipt came
     │   ├── StreamNotFoundError       stream, nearest
     │   ├── StreamOverlapError        stream, other, subject
+    │   ├── StreamConfiguredError     stream
     │   ├── ConsumerNotFoundError     stream, consumer
     │   └── ConsumerExistsError       stream, consumer: with other settings
     ├── IdempotencyError
@@ -274,7 +313,7 @@ class CursorExpiredError(RegistryError):
     """A list cursor or watch position that is no longer known; start again without it."""
 
     code = "cursor_expired"
-    hint = "list again without the cursor"
+    hint = "start again without it"
 
 
 class HistoryUnknownError(TektonError):
@@ -641,6 +680,402 @@ class InvalidMessageError(MessageError):
         super().__init__(f"{pointer} of the message: {problem}")
 
 
+class InvalidContentError(MessageError):
+    """Content is not of the modality that it claims to be. `pointer` leads to what is wrong with it."""
+
+    code = "invalid_content"
+
+    def __init__(self, pointer: str, problem: str) -> None:
+        self.pointer = pointer
+        self.problem = problem
+        super().__init__(f"{pointer}: {problem}" if pointer else problem)
+
+
+class NoHandlerError(MessageError):
+    """Nobody here takes such messages."""
+
+    code = "no_handler"
+    hint = "name a tool in metadata.tool, or send it to a component that takes such messages"
+
+    def __init__(self, message_type: str, sender: str) -> None:
+        self.message_type = message_type
+        self.sender = sender
+        super().__init__(f"there is no handler for this {message_type} of {sender}")
+
+
+class ToolError(TektonError):
+    """Base of what can go wrong with a tool. `tool_id` says with which."""
+
+    code = "tool"
+
+    def __init__(self, tool_id: str, problem: str) -> None:
+        self.tool_id = tool_id
+        super().__init__(problem)
+
+
+class ToolNotFoundError(ToolError):
+    """There is no tool of that id."""
+
+    code = "tool_not_found"
+
+    def __init__(self, tool_id: str, nearest: str | None = None) -> None:
+        self.nearest = nearest
+        if nearest:
+            self.hint = f"did you mean {nearest!r}?"
+        super().__init__(tool_id[:255], f"there is no tool {tool_id[:255]!r}")
+
+
+class ToolExistsError(ToolError):
+    """There is a tool of that id already. It was left as it is."""
+
+    code = "tool_exists"
+    hint = "choose another id, or register it with replace=True"
+
+    def __init__(self, tool_id: str) -> None:
+        super().__init__(tool_id, f"there is a tool {tool_id} already")
+
+
+class AmbiguousToolError(ToolError):
+    """Several components have a tool of that name. `candidates` are the ids of those tools."""
+
+    code = "ambiguous_tool"
+
+    def __init__(self, tool_id: str, candidates: Sequence[str]) -> None:
+        self.candidates = list(candidates[:20])
+        self.hint = f"use one of {', '.join(self.candidates)}"
+        super().__init__(tool_id, f"{len(candidates)} components have a tool {tool_id}")
+
+
+class InvalidArgumentsError(ToolError):
+    """The arguments are not those that the tool takes. It was not called. `pointer` leads to what is wrong."""
+
+    code = "invalid_arguments"
+
+    def __init__(self, tool_id: str, pointer: str, problem: str, nearest: str | None = None) -> None:
+        self.pointer = pointer
+        self.problem = problem
+        if nearest:
+            self.nearest = nearest
+            self.hint = f"did you mean {nearest!r}?"
+        super().__init__(tool_id, f"{pointer or 'the arguments'}: {problem}")
+
+
+class ToolBusyError(ToolError):
+    """As many calls of the tool run as may (`limit`), and no more may wait (`waiting` do). It was not called."""
+
+    code = "tool_busy"
+    hint = "call it less often at once, or allow more calls"
+
+    def __init__(self, tool_id: str, limit: int, waiting: int) -> None:
+        self.limit = limit
+        self.waiting = waiting
+        super().__init__(tool_id, f"{tool_id}: {limit} calls run and {waiting} wait")
+
+
+class ToolTimeoutError(ToolError):
+    """A call was not over in time (`timeout`, seconds). What it has done by then is not undone."""
+
+    code = "tool_timeout"
+
+    def __init__(self, tool_id: str, timeout: float) -> None:
+        self.timeout = round(timeout, 3)
+        super().__init__(tool_id, f"{tool_id} was not done within {timeout:.3g} s")
+
+
+class NobodyToAskError(ToolError):
+    """A tool has a question for its caller, and its caller cannot be asked."""
+
+    code = "nobody_to_ask"
+    hint = "call it where questions can be answered, or give it all that it needs"
+
+    def __init__(self, tool_id: str, question: str) -> None:
+        self.question = question[:500]
+        super().__init__(tool_id, f"{tool_id} asks {question[:500]!r}, and nobody is there to answer")
+
+
+class ToolFailedError(ToolError):
+    """A call has raised, or returned what cannot be passed on."""
+
+    code = "tool_failed"
+
+    def __init__(self, tool_id: str, reason: str) -> None:
+        self.reason = reason
+        super().__init__(tool_id, f"{tool_id} failed: {reason}")
+
+
+class AgentError(TektonError):
+    """Base of what can go wrong with an agent. `agent_id` says with which; it is empty where that is not known."""
+
+    code = "agent"
+
+    def __init__(self, agent_id: str, problem: str) -> None:
+        self.agent_id = agent_id
+        super().__init__(problem)
+
+
+class InvalidAgentError(AgentError):
+    """An agent is described by something that cannot be accepted. `field` is a JSON pointer."""
+
+    code = "invalid_agent"
+
+    def __init__(self, agent_id: str, field: str, problem: str) -> None:
+        self.field = field
+        self.problem = problem
+        super().__init__(agent_id, f"{field} of agent {agent_id}: {problem}")
+
+
+class AgentNotFoundError(AgentError):
+    """There is no agent of that id."""
+
+    code = "agent_not_found"
+
+    def __init__(self, agent_id: str, nearest: str | None = None) -> None:
+        self.nearest = nearest
+        if nearest:
+            self.hint = f"did you mean {nearest!r}?"
+        super().__init__(agent_id[:128], f"there is no agent {agent_id[:128]!r}")
+
+
+class AgentExistsError(AgentError):
+    """There is an agent of that id already. It was left as it is."""
+
+    code = "agent_exists"
+    hint = "choose another id, or register it with replace=True"
+
+    def __init__(self, agent_id: str) -> None:
+        super().__init__(agent_id, f"there is an agent {agent_id} already")
+
+
+class NoAgentAvailableError(AgentError):
+    """No usable agent can do what is wanted. `unusable` names some that could, if they were usable."""
+
+    code = "no_agent_available"
+
+    def __init__(self, wanted: str, unusable: Sequence[str] = ()) -> None:
+        self.wanted = wanted
+        self.unusable = list(unusable[:20])
+        if self.unusable:
+            self.hint = f"not usable at the moment: {', '.join(self.unusable)}"
+        super().__init__("", f"no agent is available for {wanted}")
+
+
+class AgentUnreachableError(AgentError):
+    """An agent is known, and there is no way to it at the moment."""
+
+    code = "agent_unreachable"
+
+    def __init__(self, agent_id: str, reason: str) -> None:
+        self.reason = reason
+        super().__init__(agent_id, f"agent {agent_id} cannot be reached: {reason}")
+
+
+class ConversationError(TektonError):
+    """Base of what can go wrong with a conversation. `conversation_id` says with which."""
+
+    code = "conversation"
+
+    def __init__(self, conversation_id: str, problem: str) -> None:
+        self.conversation_id = conversation_id
+        super().__init__(problem)
+
+
+class InvalidConversationError(ConversationError):
+    """A conversation is described by something that cannot be accepted. `field` is a JSON pointer."""
+
+    code = "invalid_conversation"
+
+    def __init__(self, conversation_id: str, field: str, problem: str) -> None:
+        self.field = field
+        self.problem = problem
+        super().__init__(conversation_id, f"{field} of conversation {conversation_id}: {problem}")
+
+
+class ConversationNotFoundError(ConversationError):
+    """There is no conversation of that id, or none that the caller may know of."""
+
+    code = "conversation_not_found"
+
+    def __init__(self, conversation_id: str) -> None:
+        super().__init__(conversation_id[:255], f"there is no conversation {conversation_id[:255]!r}")
+
+
+class ConversationExistsError(ConversationError):
+    """There is a conversation of that id already. It was left as it is."""
+
+    code = "conversation_exists"
+    hint = "take it up with Conversation.resume, or choose another id"
+
+    def __init__(self, conversation_id: str) -> None:
+        super().__init__(conversation_id, f"there is a conversation {conversation_id} already")
+
+
+class NotParticipantError(ConversationError):
+    """Somebody speaks in a conversation in which he does not take part. Nothing was added to it."""
+
+    code = "not_participant"
+    hint = "add_participant lets him take part"
+
+    def __init__(self, conversation_id: str, participant: str) -> None:
+        self.participant = participant
+        super().__init__(conversation_id, f"{participant} takes no part in conversation {conversation_id}")
+
+
+class ConversationFullError(ConversationError):
+    """A conversation has as much of something (`what`) as it may have (`limit`). Nothing was added to it."""
+
+    code = "conversation_full"
+
+    def __init__(self, conversation_id: str, what: str, limit: int) -> None:
+        self.what = what
+        self.limit = limit
+        super().__init__(conversation_id, f"conversation {conversation_id} may have {limit} {what}, and no more")
+
+
+class TaskError(TektonError):
+    """Base of what can go wrong with a task. `task_id` says with which; it is empty where there is none yet."""
+
+    code = "task"
+
+    def __init__(self, task_id: str, problem: str) -> None:
+        self.task_id = task_id
+        super().__init__(problem)
+
+
+class InvalidTaskError(TaskError):
+    """A task is described by something that cannot be accepted. `field` is a JSON pointer."""
+
+    code = "invalid_task"
+
+    def __init__(self, field: str, problem: str) -> None:
+        self.field = field
+        self.problem = problem
+        super().__init__("", f"{field} of a task: {problem}")
+
+
+class TaskNotFoundError(TaskError):
+    """There is no task of that id, or none that the caller may know of."""
+
+    code = "task_not_found"
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__(task_id[:128], f"there is no task {task_id[:128]!r}")
+
+
+class TaskExistsError(TaskError):
+    """There is a task of that id already. It was left as it is."""
+
+    code = "task_exists"
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__(task_id, f"there is a task {task_id} already")
+
+
+class TaskStateError(TaskError):
+    """Something (`change`) cannot be done with a task that is in that `state`. Nothing was changed."""
+
+    code = "task_state"
+
+    def __init__(self, task_id: str, state: str, change: str) -> None:
+        self.state = state
+        self.change = change
+        super().__init__(task_id, f"task {task_id} is {state}: {change} is not possible")
+
+
+class TaskConflictError(TaskError):
+    """A task has gone on since it was looked at: its last event is not the expected one. Nothing was changed."""
+
+    code = "task_conflict"
+    hint = "look at the task again"
+
+    def __init__(self, task_id: str, expected: int, found: int) -> None:
+        self.expected = expected
+        self.found = found
+        super().__init__(task_id, f"task {task_id} has {found} events, not {expected}")
+
+
+class StaleLeaseError(TaskError):
+    """Somebody writes for a task that is not, or no longer, his to work on. Nothing was changed."""
+
+    code = "stale_lease"
+
+    def __init__(self, task_id: str, epoch: int, current: int) -> None:
+        self.epoch = epoch
+        self.current = current
+        super().__init__(task_id, f"lease {epoch} of task {task_id} is over; the last one was {current}")
+
+
+class TaskCycleError(TaskError):
+    """Parts of a task depend on each other in a circle (`cycle`). Nothing was begun."""
+
+    code = "task_cycle"
+
+    def __init__(self, cycle: Sequence[str]) -> None:
+        self.cycle = list(cycle)
+        super().__init__("", f"tasks that depend on each other in a circle: {' -> '.join([*cycle, *cycle[:1]])}")
+
+
+class TaskBudgetError(TaskError):
+    """A task has used up as much of something (`what`) as it may (`limit`)."""
+
+    code = "task_budget"
+
+    def __init__(self, task_id: str, what: str, limit: float) -> None:
+        self.what = what
+        self.limit = limit
+        super().__init__(task_id, f"task {task_id} may use {limit:g} {what}, and no more")
+
+
+class StepUnknownError(TaskError):
+    """A step that must not be repeated was begun, and nobody knows what came of it."""
+
+    code = "step_unknown"
+    hint = "look at what the step does for other systems; retry_task does it again"
+
+    def __init__(self, task_id: str, step: str) -> None:
+        self.step = step
+        super().__init__(task_id, f"step {step!r} of task {task_id} was begun, and what came of it is not known")
+
+
+class TaskFailedError(TaskError):
+    """A task was not done. `failed` is the code of what went wrong."""
+
+    code = "task_failed"
+
+    def __init__(self, task_id: str, failed: str, reason: str) -> None:
+        self.failed = failed
+        self.reason = reason
+        super().__init__(task_id, f"task {task_id} has failed: {reason}")
+
+
+class TaskTimeoutError(TaskError):
+    """A task was not done when its deadline came."""
+
+    code = "task_timeout"
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__(task_id, f"task {task_id} was not done before its deadline")
+
+
+class TaskCanceledError(TaskError):
+    """A task was called off."""
+
+    code = "task_canceled"
+
+    def __init__(self, task_id: str, reason: str = "") -> None:
+        self.reason = reason
+        super().__init__(task_id, f"task {task_id} was canceled{': ' if reason else ''}{reason}")
+
+
+class TaskRejectedError(TaskError):
+    """An agent will not do what a task wants. Handlers raise it, too."""
+
+    code = "task_rejected"
+
+    def __init__(self, task_id: str, reason: str = "") -> None:
+        self.reason = reason
+        super().__init__(task_id, f"task {task_id} was rejected{': ' if reason else ''}{reason}")
+
+
 class BusError(TektonError):
     """Something that the message bus did not do."""
 
@@ -749,6 +1184,18 @@ class BusBusyError(BusError):
         super().__init__(f"the message waited {waited:g} s for the disk, and was not stored")
 
 
+class PublishUnknownError(BusError):
+    """A message was sent to the control plane, and no receipt came. It may have been published or not."""
+
+    code = "publish_unknown"
+    hint = "publish it again under the same message_id: a stream stores it once"
+
+    def __init__(self, message_id: str, waited: float) -> None:
+        self.message_id = message_id
+        self.waited = waited
+        super().__init__(f"no receipt for message {message_id} within {waited:.3g} s: was it published?")
+
+
 class StreamNotFoundError(BusError):
     """There is no stream of that name."""
 
@@ -766,12 +1213,24 @@ class StreamOverlapError(BusError):
     """A subject that one stream is to take is another's already."""
 
     code = "stream_overlap"
+    hint = "choose narrower patterns, or delete the other stream"
 
     def __init__(self, stream: str, other: str, subject: str) -> None:
         self.stream = stream
         self.other = other
         self.subject = subject
         super().__init__(f"the stream {stream} cannot take {subject}: the stream {other} takes it")
+
+
+class StreamConfiguredError(BusError):
+    """A change to a stream that stands in the configuration."""
+
+    code = "stream_configured"
+    hint = "change it in tekton.json, and reload"
+
+    def __init__(self, stream: str) -> None:
+        self.stream = stream
+        super().__init__(f"the stream {stream} stands in the configuration")
 
 
 class ConsumerNotFoundError(BusError):
@@ -786,15 +1245,15 @@ class ConsumerNotFoundError(BusError):
 
 
 class ConsumerExistsError(BusError):
-    """The consumer is there, with other settings than it is asked for."""
+    """The consumer is there, with other settings than it is asked for, or takes what another one is to have."""
 
     code = "consumer_exists"
-    hint = "use another name, or delete the consumer first"
 
-    def __init__(self, stream: str, consumer: str) -> None:
+    def __init__(self, stream: str, consumer: str, problem: str = "has other settings") -> None:
         self.stream = stream
         self.consumer = consumer
-        super().__init__(f"the consumer {consumer} of the stream {stream} has other settings")
+        self.hint = f"use another name, or delete it first: DELETE /api/streams/{stream}/consumers/{consumer}"
+        super().__init__(f"the consumer {consumer} of the stream {stream} {problem}")
 
 
 class IdempotencyError(TektonError):
@@ -929,6 +1388,9 @@ class ApiKeyNotFoundError(TektonError):
 
 class ProblemError(TektonError):
     """An HTTP API refused, for a reason that has no class of its own here. `status` is that of the answer."""
+
+    pointer: str
+    """Leads to what is wrong with a body; there is none unless the answer has one."""
 
     def __init__(self, status: int, code: str, detail: str, hint: str | None = None) -> None:
         self.status = status

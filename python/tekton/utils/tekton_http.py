@@ -331,7 +331,7 @@ def decoded(answer: Answer, url: str) -> Any:
         return None
     try:
         return msgspec.json.decode(answer.body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise TransportError(url, f"the answer is not JSON: {error}") from error
 
 
@@ -380,7 +380,7 @@ def translated(url: str, timeout: float) -> Iterator[None]:
     try:
         yield
     except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-        raise NotConnectedError(url, _why_not_connected(error)) from error
+        raise NotConnectedError(url, why_not_connected(error)) from error
     except TimeoutError as error:
         raise TransportError(url, f"no answer within {timeout:g} s") from error
     except (aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError, ConnectionError) as error:
@@ -389,7 +389,8 @@ def translated(url: str, timeout: float) -> Iterator[None]:
         raise TransportError(url, str(error) or type(error).__name__) from error
 
 
-def _why_not_connected(error: "aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError") -> str:
+def why_not_connected(error: "aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError") -> str:
+    """The reason in a few words."""
     match cause := getattr(error, "os_error", error):
         case ConnectionRefusedError():
             return "connection refused"

@@ -21,29 +21,20 @@ import random
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import msgspec
 
 from tekton.core.lifecycle import Change, ComponentRecord
 from tekton.utils.control_plane import ControlPlane
+from tekton.utils.control_socket import SILENCE, ControlSocket, GoodbyeError
 from tekton.utils.tekton_errors import ProblemError, TransportError
-from tekton.utils.trace_context import CURRENT
-
-if TYPE_CHECKING:
-    import aiohttp
 
 __all__ = ["CallSettings", "Lost", "Resumed", "Snapshot", "WebSocketClient"]
 
 _logger = logging.getLogger("tekton.websocket")
 
-SILENCE = 45.0
-"""Seconds without a frame after which the connection counts as lost; the server sends one every 15."""
-
-CONNECT_TIMEOUT = 10.0
 BACKOFF = (0.25, 15.0)
-_MAX_FRAME = 64 * 1024 * 1024
-_REFUSED = 401
 _COMPONENTS, _CALL_SETTINGS = 1, 2
 _CALL_SETTINGS_TOPIC = "call_settings"
 
@@ -81,13 +72,11 @@ class WebSocketClient:
     """
 
     def __init__(self, control_plane: ControlPlane | None = None, *, rng: random.Random | None = None) -> None:
-        self._control_plane = control_plane or ControlPlane.from_environment()
-        self._credential = self._control_plane.credential
+        self._socket = ControlSocket(control_plane or ControlPlane.from_environment())
         self._random = rng or random.Random()
-        self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        self._session = self._open()
+        self._socket.open()
         return self
 
     async def __aexit__(
@@ -97,9 +86,7 @@ class WebSocketClient:
 
     async def close(self) -> None:
         """Close all connections; iterations that are under way end with TransportError."""
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        await self._socket.close()
 
     async def watch(self, since: int | None = None) -> AsyncGenerator[Snapshot | Change, None]:
         """A snapshot and the changes after it; with *since* (a revision) only the changes after that one.
@@ -127,14 +114,14 @@ class WebSocketClient:
                             since = event.revision
                         yield event
             except TransportError as error:
-                if self._session is None:
+                if not self._socket.opened:
                     raise
                 yield Lost(error.reason)
                 await asyncio.sleep(self._delay(error, failures))
                 failures = min(failures + 1, 16)
 
     def _delay(self, error: TransportError, failures: int) -> float:
-        if isinstance(error, _GoodbyeError):
+        if isinstance(error, GoodbyeError):
             return error.retry
         if failures == 0:
             _logger.warning("%s; trying again", error)
@@ -159,7 +146,7 @@ class WebSocketClient:
                     case {"t": "error"}:
                         raise ProblemError(400, frame["code"], frame["detail"])
                     case {"op": "bye"}:
-                        raise _GoodbyeError(self._url, float(frame["retry"]))
+                        raise GoodbyeError(self._socket.url, float(frame["retry"]))
 
     async def _frames(self, since: int | None) -> AsyncGenerator[dict[str, Any], None]:
         import aiohttp
@@ -168,64 +155,21 @@ class WebSocketClient:
         components = {"op": "sub", "id": _COMPONENTS, "topic": "components", "since": since}
         # Answered after the subscription has been accepted or refused: a quiet one shows that it is there.
         try:
-            async with await self._connect() as socket:
+            async with await self._socket.connect() as socket:
                 for operation in (settings, components, {"op": "ping"}):
                     await socket.send_str(msgspec.json.encode(operation).decode())
                 while True:
                     message = await socket.receive(SILENCE)
                     if message.type is not aiohttp.WSMsgType.TEXT:
-                        raise TransportError(self._url, "the connection was closed")
+                        raise TransportError(self._socket.url, "the connection was closed")
                     yield msgspec.json.decode(message.data)
         except TimeoutError:
-            raise TransportError(self._url, "silent for too long") from None
+            raise TransportError(self._socket.url, "silent for too long") from None
         except (aiohttp.ClientError, OSError, msgspec.DecodeError) as error:
-            raise TransportError(self._url, str(error) or type(error).__name__) from error
-
-    async def _connect(self) -> "aiohttp.ClientWebSocketResponse":
-        import aiohttp
-
-        if self._session is None:
-            raise TransportError(self._url, "the client is not open")
-        headers = {} if self._credential is None else {"Authorization": f"Bearer {self._credential}"}
-        if (context := CURRENT.get()) is not None:
-            headers |= context.headers()
-        try:
-            async with asyncio.timeout(CONNECT_TIMEOUT):
-                return await self._session.ws_connect(self._url, headers=headers, max_msg_size=_MAX_FRAME)
-        except aiohttp.WSServerHandshakeError as error:
-            renewed = self._control_plane.read_credential() if error.status == _REFUSED else None
-            if renewed is not None and renewed != self._credential:
-                self._credential = renewed
-                return await self._connect()
-            if 400 <= error.status < 500:
-                raise ProblemError(
-                    error.status, "refused", f"the socket was refused with status {error.status}"
-                ) from None
-            raise
-
-    @property
-    def _url(self) -> str:
-        base = "http://localhost" if self._control_plane.socket else self._control_plane.url
-        return f"ws{base.removeprefix('http')}/ws?v=1"
-
-    def _open(self) -> "aiohttp.ClientSession":
-        import aiohttp
-
-        plane = self._control_plane
-        if plane.socket is not None:
-            return aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(plane.socket)))
-        return aiohttp.ClientSession()
+            raise TransportError(self._socket.url, str(error) or type(error).__name__) from error
 
 
 def _news(frame: Mapping[str, Any]) -> Snapshot | Change:
     if frame["t"] == "delta":
         return msgspec.convert(frame["data"], Change)
     return Snapshot(frame["seq"], msgspec.convert(frame["data"], list[ComponentRecord]))
-
-
-class _GoodbyeError(TransportError):
-    """The server ends the connection in good order; come back after *retry* seconds."""
-
-    def __init__(self, url: str, retry: float) -> None:
-        self.retry = retry
-        super().__init__(url, f"come back in {retry:g} s")

@@ -1,0 +1,313 @@
+"""Runs the handlers of a component (`handlers.py`) on its bus.
+
+Each has a task that reads, and a group in which its calls run, so many at a time. What ends a reader, such as a stream
+that does not exist yet, is logged, and tried again with growing delays. To stop is to read no more, to let what is in
+progress finish while there is time, and to give back the rest.
+
+A message's trace and deadline are those of the call; a request that comes again is carried out once.
+"""
+
+import asyncio
+import logging
+import random
+import re
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, suppress
+from functools import partial
+from typing import Any, Final, Generic, TypeVar
+
+import msgspec
+
+from tekton.background import BackgroundGroup, BackgroundTask
+from tekton.bus.bus import Bus, Delivery, Subscription
+from tekton.bus.envelope import Envelope
+from tekton.clock import Clock
+from tekton.component.handlers import MessageTable, Subscriber, Worker
+from tekton.core.calls import call
+from tekton.core.degradation.deadline import within
+from tekton.core.tracing.tracer import Tracer, why
+from tekton.mcp.answers import Answered, Answers
+from tekton.mcp.error_message import error_content
+from tekton.mcp.message import Message, MessageType
+from tekton.utils.tekton_errors import CursorExpiredError, MessageExpiredError, TektonError
+from tekton.utils.trace_context import TraceContext, new_span_id
+
+__all__ = ["Listening"]
+
+STANDING_TIMEOUT: Final = 2.0
+"""Seconds for which a component that is about to be ready waits for its subscriptions."""
+BACKOFF: Final = (0.25, 15.0)
+
+_TRACE_ID: Final = re.compile(r"[0-9a-f]{32}")
+
+_logger = logging.getLogger("tekton.component")
+
+_ItemT = TypeVar("_ItemT", Envelope, Delivery)
+
+
+class Listening:
+    """The handlers of *table* at work, from `start` to `stop`, and again."""
+
+    def __init__(self, component_id: str, table: MessageTable, tracer: Tracer, clock: Clock) -> None:
+        self._component_id = component_id
+        self._table = table
+        self._calls = _Calls(component_id, tracer, clock)
+        self._readers: list[_Reader[Any]] = []
+
+    @property
+    def wanted(self) -> bool:
+        """True when there are handlers."""
+        return bool(self._table.subscribers or self._table.workers)
+
+    async def start(self, bus: Bus) -> None:
+        """Read from *bus*. Returns when all subscriptions stand, or after two seconds."""
+        self._readers = self._readers or self._make_readers(bus)
+        for reader in self._readers:
+            reader.start()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STANDING_TIMEOUT):
+                for reader in self._readers:
+                    await reader.standing.wait()
+
+    async def pause(self, patience: float) -> None:
+        """Read no more, and finish what is in progress, *patience* seconds at most. `start` goes on from there."""
+        async with asyncio.TaskGroup() as group:
+            for reader in self._readers:
+                group.create_task(reader.stop(patience))
+
+    async def stop(self, patience: float) -> None:
+        """The same, and the next `start` begins anew. Twice does nothing."""
+        await self.pause(patience)
+        self._readers = []
+
+    def _make_readers(self, bus: Bus) -> "list[_Reader[Any]]":
+        calls, table = self._calls, self._table
+        return [
+            *(_SubscriptionReader(bus, subscriber, calls) for subscriber in table.subscribers),
+            *(_WorkReader(bus, worker, calls, worker.consumer or self._component_id) for worker in table.workers),
+        ]
+
+
+class _Calls:
+    """Calls handlers, with all that a message brings along."""
+
+    def __init__(self, component_id: str, tracer: Tracer, clock: Clock) -> None:
+        self._component_id = component_id
+        self._tracer = tracer
+        self._clock = clock
+        self._answers = Answers(clock=clock)
+
+    async def handle(self, handler: Subscriber | Worker, item: Envelope | Delivery) -> Any:
+        """What the handler returns to *item*; raises what it raises."""
+        envelope = item if isinstance(item, Envelope) else item.envelope
+        argument = envelope.message if handler.takes is Message else envelope if handler.takes is Envelope else item
+        context = envelope.message.context
+        left = None if context.deadline is None else context.deadline - self._clock.time()
+        if left is not None and left <= 0:
+            raise MessageExpiredError(envelope.message.message_id)
+        span = self._tracer.begin(f"handle {envelope.subject}", "consumer", self._trace(context.trace_id))
+        with span, within(left, ends=True):
+            outcome = await call(partial(handler.handler, argument))
+            if outcome.error is not None:
+                span.fail(why(outcome.error))
+                raise outcome.error
+            return outcome.value
+
+    async def answer(self, subscriber: Subscriber, envelope: Envelope) -> Message | None:
+        """The answer to a request; the same one to the same request. Never raises."""
+        message = envelope.message
+        key = (message.context.sender, message.message_id)
+        return await self._answers.once(key, partial(self._answered, subscriber, envelope))
+
+    async def _answered(self, subscriber: Subscriber, envelope: Envelope) -> Answered:
+        try:
+            value = await self.handle(subscriber, envelope)
+            if isinstance(value, Message):
+                return Answered(value)
+            return Answered(self._reply(envelope.message, MessageType.RESPONSE, msgspec.to_builtins(value)))
+        except Exception as error:
+            if not isinstance(error, TektonError):
+                _logger.exception("%s has failed to answer %s", self._component_id, envelope.subject)
+            return Answered(self._reply(envelope.message, MessageType.ERROR, error_content(error)))
+
+    def _reply(self, request: Message, kind: MessageType, content: Any) -> Message:
+        return Message(kind, content, request.follow(self._component_id, request.context.sender))
+
+    def _trace(self, trace_id: str | None) -> TraceContext | None:
+        """Where in the trace of a message its handling begins: it does not say which of its spans has sent it."""
+        if trace_id is None or _TRACE_ID.fullmatch(trace_id) is None:
+            return None
+        return TraceContext(trace_id, new_span_id(), self._tracer.sampler.chooses(trace_id))
+
+
+class _Reader(ABC, Generic[_ItemT]):
+    """Reads for one handler, so many calls at a time."""
+
+    def __init__(self, name: str, concurrency: int) -> None:
+        self.standing = asyncio.Event()
+        self._name = name
+        self._slots = asyncio.Semaphore(concurrency)
+        self._concurrency = concurrency
+        self._work = BackgroundGroup(name)
+        self._task = BackgroundTask(name)
+        self._patience = 0.0
+        self._random = random.Random()
+
+    def start(self) -> None:
+        if not self._task.running:
+            self._task.start(self._run())
+
+    async def stop(self, patience: float) -> None:
+        self._patience = patience
+        await self._task.stop()
+        self.standing.clear()
+
+    @abstractmethod
+    async def _read(self) -> None:
+        """Read until the source ends. Raises what ends it."""
+
+    @abstractmethod
+    async def _handle(self, item: _ItemT) -> None:
+        """Never raises but when it is cancelled."""
+
+    async def _run(self) -> None:
+        failures = 0
+        while True:
+            try:
+                await self._read()
+                return
+            except TektonError as error:
+                failures = 0 if self.standing.is_set() else failures
+                if failures == 0:
+                    hint = f" ({error.hint})" if error.hint else ""
+                    _logger.warning("%s: %s%s; trying again", self._name, error, hint)
+            self.standing.clear()
+            limit = min(BACKOFF[1], BACKOFF[0] * 2**failures)
+            failures = min(failures + 1, 16)
+            await asyncio.sleep(self._random.uniform(limit / 2, limit))
+
+    async def _hand_over(self, items: AsyncIterator[_ItemT]) -> None:
+        """Call the handler with all *items*, until it is cancelled."""
+        self.standing.set()
+        try:
+            while True:
+                # A place comes first: what nobody can work on is left where it is.
+                await self._slots.acquire()
+                try:
+                    item = await anext(items)
+                except BaseException:
+                    self._slots.release()
+                    raise
+                self._work.spawn(self._handle_here(item), "call")
+        except StopAsyncIteration:
+            pass
+
+    async def _handle_here(self, item: _ItemT) -> None:
+        try:
+            await self._handle(item)
+        finally:
+            self._slots.release()
+
+    async def _finish(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._patience):
+                for _ in range(self._concurrency):
+                    await self._slots.acquire()
+        await self._work.stop()
+        self._slots = asyncio.Semaphore(self._concurrency)
+
+
+class _SubscriptionReader(_Reader[Envelope]):
+    """Reads what is published. Where nobody shares it, it goes on behind what was read last."""
+
+    def __init__(self, bus: Bus, subscriber: Subscriber, calls: _Calls) -> None:
+        super().__init__(f"subscription to {subscriber.pattern}", subscriber.concurrency)
+        self._bus = bus
+        self._subscriber = subscriber
+        self._calls = calls
+        self._position: int | None = None
+
+    async def _read(self) -> None:
+        try:
+            await self._read_on()
+        except CursorExpiredError:
+            if self._position is None:
+                raise
+            _logger.warning("%s: messages were missed", self._name)
+            self._position = None
+            await self._read_on()
+
+    async def _read_on(self) -> None:
+        wanted, since = self._subscriber, self._position
+        subscription = self._bus.subscribe(wanted.pattern, queue=wanted.queue, limits=wanted.limits, since=since)
+        try:
+            async with subscription, aclosing(self._envelopes(subscription)) as envelopes:
+                await self._hand_over(envelopes)
+        except asyncio.CancelledError:
+            await self._finish()
+            raise
+
+    async def _envelopes(self, subscription: Subscription) -> AsyncGenerator[Envelope, None]:
+        async for envelope in subscription:
+            if subscription.gap:
+                number = "some" if subscription.gap < 0 else subscription.gap
+                _logger.warning("%s: %s messages were missed", self._name, number)
+            if self._subscriber.queue is None:
+                self._position = envelope.sequence
+            yield envelope
+
+    async def _handle(self, item: Envelope) -> None:
+        try:
+            if item.reply is None:
+                await self._calls.handle(self._subscriber, item)
+            elif (answer := await self._calls.answer(self._subscriber, item)) is not None:
+                await self._bus.publish(item.reply, answer)
+        except TektonError as error:
+            _logger.warning("%s: %s: %s", self._name, item.subject, error)
+        except Exception:
+            _logger.exception("%s: %s", self._name, item.subject)
+
+
+class _WorkReader(_Reader[Delivery]):
+    """Reads what a stream hands out."""
+
+    def __init__(self, bus: Bus, worker: Worker, calls: _Calls, consumer: str) -> None:
+        super().__init__(f"work of {consumer} on {worker.stream}", worker.concurrency)
+        self._bus = bus
+        self._worker = worker
+        self._calls = calls
+        self._consumer = consumer
+
+    async def _read(self) -> None:
+        async with self._bus.consume(self._worker.stream, self._consumer, self._worker.settings) as consumption:
+            try:
+                await self._hand_over(aiter(consumption))
+            except asyncio.CancelledError:
+                # What is in progress is ours until we leave.
+                await self._finish()
+                raise
+
+    async def _handle(self, item: Delivery) -> None:
+        try:
+            counts = await self._settle(item)
+        except TektonError as error:
+            _logger.warning("%s: what became of message %d was not told: %s", self._name, _place(item), error)
+            return
+        if not counts and self._worker.takes is not Delivery:
+            _logger.warning("%s: message %d was handed out again meanwhile", self._name, _place(item))
+
+    async def _settle(self, item: Delivery) -> bool:
+        try:
+            await self._calls.handle(self._worker, item)
+        except MessageExpiredError as error:
+            return await item.reject(str(error))
+        except Exception as error:
+            known = isinstance(error, TektonError)
+            _logger.warning("%s: message %d: %s", self._name, _place(item), why(error), exc_info=not known)
+            return await item.nack()
+        return await item.ack()
+
+
+def _place(item: Delivery) -> int:
+    return item.envelope.sequence

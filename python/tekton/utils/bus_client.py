@@ -1,0 +1,183 @@
+"""The bus of a control plane, over one WebSocket: see `tekton.bus.bus` for what can be done with it.
+
+    async with BusClient() as bus:
+        await bus.publish("orders.new", message)
+        async for delivery in bus.consume("orders", "billing"):
+            await delivery.ack()
+
+It connects with the first use, and again whenever the connection breaks, with growing, jittered delays. Then it
+
+* sends again what has no receipt yet, under the same message id, until its time is over: a stream stores it once;
+* goes on with each subscription behind the last message that came (`bus_subscription`), and with each consumption
+  (`bus_consumption`).
+
+Nothing of it grows without bound: so much is published without a receipt, so many deliveries are on their way, so much
+waits for each reader.
+"""
+
+import asyncio
+import random
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from tekton._native import is_valid_pattern, is_valid_subject
+from tekton.auth.principal import Principal
+from tekton.auth.roles import NO_GRANTS
+from tekton.auth.subjects import owner_token
+from tekton.bus.bus import (
+    DEFAULT_CONSUMER,
+    DEFAULT_LIMITS,
+    MAX_HOPS,
+    ConsumerSettings,
+    Limits,
+    Receipt,
+    StreamInfo,
+    StreamSettings,
+)
+from tekton.bus.envelope import Envelope
+from tekton.clock import SYSTEM_CLOCK, Clock
+from tekton.mcp.message import Message
+from tekton.utils.bus_consumption import ClientConsumption
+from tekton.utils.bus_exchange import Exchange
+from tekton.utils.bus_inbox import ClientInbox
+from tekton.utils.bus_streams import StreamsClient
+from tekton.utils.bus_subscription import ClientSubscription, Wanted
+from tekton.utils.control_plane import ControlPlane
+from tekton.utils.control_socket import ControlSocket
+from tekton.utils.tekton_errors import InvalidSubjectError, MessageExpiredError
+
+__all__ = ["PUBLISH_TIMEOUT", "BusClient"]
+
+PUBLISH_TIMEOUT = 30.0
+"""Seconds for which a message is tried to be published, and for which an acknowledgement waits for its answer."""
+
+
+class BusClient:
+    """A `Bus`. Use it with `async with`, or `close` it. *control_plane* is that of the environment unless it is given.
+
+    A message that has no receipt after *publish_timeout* seconds, or at its deadline, is given up: TransportError (and
+    MessageExpiredError) when it was never sent, PublishUnknownError when it was.
+    """
+
+    def __init__(
+        self,
+        control_plane: ControlPlane | None = None,
+        *,
+        publish_timeout: float = PUBLISH_TIMEOUT,
+        clock: Clock = SYSTEM_CLOCK,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._control_plane = control_plane or ControlPlane.from_environment()
+        self._timeout = publish_timeout
+        self._clock = clock
+        self._exchange = Exchange(ControlSocket(self._control_plane), clock, rng or random.Random())
+        self._streams = StreamsClient(self._control_plane)
+        self._inbox: ClientInbox | None = None
+        self._opening = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End all subscriptions and consumptions, give up what has no receipt, and close the connection."""
+        await self._exchange.stop()
+        await self._streams.close()
+
+    async def publish(self, subject: str, message: Message, *, reply: str | None = None) -> Receipt:
+        """See `Bus.publish`. Waits while too much is without a receipt."""
+        envelope = Envelope(subject, message, reply)
+        self._check(envelope)
+        [receipt] = await self._exchange.post([self._exchange.parcel(envelope)], self._timeout)
+        return receipt
+
+    async def publish_many(self, envelopes: Sequence[Envelope]) -> list[Receipt]:
+        """See `Bus.publish_many`."""
+        for envelope in envelopes:
+            self._check(envelope)
+        for envelope in envelopes:
+            if envelope.message.context.hops > MAX_HOPS:
+                # The control plane refuses it, and keeps it for those who look for the circle.
+                await self.publish(envelope.subject, envelope.message, reply=envelope.reply)
+        return await self._exchange.post(self._exchange.parcels(envelopes), self._timeout)
+
+    def subscribe(
+        self, pattern: str, *, queue: str | None = None, limits: Limits = DEFAULT_LIMITS, since: int | None = None
+    ) -> ClientSubscription:
+        """See `Bus.subscribe`. What the control plane refuses is raised when it is entered or read."""
+        _check_pattern(pattern)
+        return ClientSubscription(self._exchange, Wanted(pattern, queue=queue, since=since), limits)
+
+    def replay(
+        self, stream: str, *, since: int | None = None, at: float | None = None, pattern: str = ">"
+    ) -> ClientSubscription:
+        """See `Bus.replay`. What the control plane refuses is raised when it is entered or read."""
+        _check_pattern(pattern)
+        wanted = Wanted(pattern, stream=stream, since=since, at=at)
+        return ClientSubscription(self._exchange, wanted, DEFAULT_LIMITS)
+
+    def consume(self, stream: str, consumer: str, settings: ConsumerSettings = DEFAULT_CONSUMER) -> ClientConsumption:
+        """See `Bus.consume`. What the control plane refuses is raised when it is entered or read."""
+        return ClientConsumption(self._exchange, stream, consumer, settings, self._timeout)
+
+    async def request(self, subject: str, message: Message, *, timeout: float) -> Message:
+        """See `Bus.request`. When the connection breaks meanwhile, the request is sent again, as it was."""
+        self._check(Envelope(subject, message))
+        deadline = message.context.deadline
+        patience = timeout if deadline is None else min(timeout, deadline - self._clock.time())
+        started = asyncio.get_running_loop().time()
+        inbox = await self._own_inbox()
+        return await inbox.request(subject, message, patience - (asyncio.get_running_loop().time() - started))
+
+    async def create_stream(self, name: str, settings: StreamSettings) -> StreamInfo:
+        """See `Bus.create_stream`."""
+        return await self._streams.create(name, settings)
+
+    async def delete_stream(self, name: str) -> None:
+        """See `Bus.delete_stream`."""
+        await self._streams.delete(name)
+
+    async def streams(self, *, consumers: bool = True) -> list[StreamInfo]:
+        """See `Bus.streams`. The consumers are asked for in any case."""
+        found = await self._streams.all()
+        return found if consumers else [stream._replace(consumers=()) for stream in found]
+
+    async def delete_consumer(self, stream: str, consumer: str) -> None:
+        """See `Bus.delete_consumer`."""
+        await self._streams.delete_consumer(stream, consumer)
+
+    async def _own_inbox(self) -> ClientInbox:
+        async with self._opening:
+            if self._inbox is None or self._inbox.ended:
+                self._inbox = ClientInbox(self._exchange, owner_token(await self._principal()))
+            return self._inbox
+
+    async def _principal(self) -> Principal:
+        """Whom the control plane takes us for: inboxes are named after that."""
+        who = await self._streams.whoami()
+        return Principal(
+            subject=who["subject"],
+            roles=tuple(who["roles"]),
+            component_id=who["component_id"],
+            via=who["via"],
+            grants=NO_GRANTS,
+        )
+
+    def _check(self, envelope: Envelope) -> None:
+        """Raise what the control plane would, before anything is sent."""
+        for subject in (envelope.subject, *(() if envelope.reply is None else (envelope.reply,))):
+            if not is_valid_subject(subject):
+                raise InvalidSubjectError(subject, "is no subject")
+        deadline = envelope.message.context.deadline
+        if deadline is not None and deadline <= self._clock.time():
+            raise MessageExpiredError(envelope.message.message_id)
+
+
+def _check_pattern(pattern: str) -> None:
+    if not is_valid_pattern(pattern):
+        raise InvalidSubjectError(pattern, "is no pattern of subjects")

@@ -1,0 +1,79 @@
+"""Requests of a bus client, and the one private subscription that all answers to them come to."""
+
+import asyncio
+from collections.abc import Sequence
+
+from tekton.bus.envelope import Envelope
+from tekton.bus.inbox import Inbox
+from tekton.mcp.message import Message
+from tekton.utils.bus_exchange import Exchange
+from tekton.utils.bus_frames import Frame, operation
+from tekton.utils.tekton_errors import CursorExpiredError, PublishUnknownError, ReplyTimeoutError, TransportError
+
+__all__ = ["ClientInbox"]
+
+
+class ClientInbox:
+    """The inbox of *owner*, and the subscription to it. `ended`: there is none any more, and another one is needed."""
+
+    def __init__(self, exchange: Exchange, owner: str) -> None:
+        self.ended = False
+        self._exchange = exchange
+        self._inbox = Inbox(owner)
+        self._answers: dict[asyncio.Future[Message], None] = {}
+        self._position: int | None = None
+        exchange.join(self)
+
+    async def request(self, subject: str, message: Message, timeout: float) -> Message:
+        """Publish *message*, and return the first answer to it.
+
+        Raises ReplyTimeoutError; TransportError when it could not even be sent; and what publishing raises.
+        """
+        with self._inbox.ask() as question:
+            parcel = self._exchange.parcel(Envelope(subject, message, question.reply))
+            # Who has the answer needs no receipt, and must not send the request again.
+            question.answer.add_done_callback(lambda _: parcel.answered([]))
+            self._answers[question.answer] = None
+            try:
+                async with asyncio.timeout(timeout):
+                    await self._exchange.post([parcel], timeout)
+                    return await question.answer
+            except (TimeoutError, PublishUnknownError):
+                if parcel.sent:
+                    raise ReplyTimeoutError(subject, timeout) from None
+                problem = f"no connection within {timeout:.3g} s, so nobody was asked"
+                raise TransportError(self._exchange.url, problem) from None
+            finally:
+                del self._answers[question.answer]
+                if not question.answer.cancel() and not question.answer.cancelled():
+                    question.answer.exception()
+
+    # See `Party`.
+
+    def begin(self) -> None:
+        number = self._exchange.number(self)
+        self._exchange.send(operation("sub", number, subject=self._inbox.pattern, since=self._position, batch=True))
+
+    def break_off(self) -> None:
+        pass
+
+    def deliver(self, envelopes: Sequence[Envelope], size: int) -> None:
+        del size
+        self._position = envelopes[-1].sequence
+        for envelope in envelopes:
+            self._inbox.receive(envelope)
+
+    def told(self, frame: Frame) -> None:
+        if frame.t == "reset" or (frame.t == "subscribed" and self._position is None):
+            self._position = frame.sequence
+
+    def fail(self, error: Exception | None) -> None:
+        if isinstance(error, CursorExpiredError) and self._position is not None:
+            self._position = None
+            self.begin()
+            return
+        self.ended = True
+        self._exchange.leave(self)
+        for answer in self._answers:
+            if not answer.done():
+                answer.set_exception(error or TransportError(self._exchange.url, "the client was closed"))

@@ -1,0 +1,327 @@
+"""The verb msg, against a double, and for what needs the socket against a control plane in memory."""
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from tekton.bus.bus import StreamSettings
+from tekton.cli.app import cli
+from tekton.mcp.context import MessageContext
+from tekton.mcp.message import Message
+from tekton.testing.control_plane import InMemoryControlPlane
+
+AT = 1_700_000_000.0
+STREAM = {
+    "name": "orders",
+    "subjects": ["orders.>"],
+    "messages": 12,
+    "size": 4096,
+    "first": 1,
+    "last": 12,
+    "consumers": [{"name": "billing", "waiting": 3}, {"name": "audit", "waiting": 1}],
+}
+OLD = {
+    "message_id": "01234567-89ab-7def-8123-456789abcdef",
+    "message_type": "command",
+    "context": {"sender": "shop", "recipient": "billing", "trace_id": "f" * 32, "hops": 2},
+    "metadata": {"priority": 1},
+    "content": {"amount": 3},
+}
+LETTER = {
+    "sequence": 17,
+    "time": AT,
+    "subject": "tekton.dead.orders",
+    "reply": None,
+    "message": {
+        "content": {
+            "subject": "orders.new",
+            "stream": "orders",
+            "consumer": "billing",
+            "sequence": 5,
+            "attempts": 5,
+            "reason": "no such\x1b[31m customer",
+            "message": OLD,
+        }
+    },
+}
+
+
+class TestSend:
+    @pytest.fixture
+    def receipt(self, plane: Any) -> None:
+        plane.answers["POST /api/messages"] = (201, {"sequence": 17, "stream": "orders", "duplicate": False})
+
+    @pytest.mark.usefixtures("receipt")
+    @pytest.mark.parametrize(
+        ("given", "content"),
+        [('{"amount": 3}', {"amount": 3}), ("3", 3), ("hello, you", "hello, you"), ('"3"', "3")],
+    )
+    def test_content_is_json_or_else_a_text(self, tekton: Any, plane: Any, given: str, content: Any) -> None:
+        result = tekton("msg", "send", "orders.new", given)
+
+        assert (result.exit_code, result.stdout) == (0, "orders 17\n")
+        assert plane.bodies[-1] == {"message_type": "event", "content": content}
+
+    @pytest.mark.usefixtures("receipt")
+    def test_it_comes_from_stdin_or_a_file_or_there_is_none(self, tekton: Any, plane: Any, tmp_path: Path) -> None:
+        file = tmp_path / "content.json"
+        file.write_text("[1]")
+
+        tekton("msg", "send", "orders.new", "-", input="[2]")
+        tekton("msg", "send", "orders.new", "--file", str(file))
+        tekton("msg", "send", "orders.new")
+
+        assert [body["content"] for body in plane.bodies] == [[2], [1], None]
+
+    @pytest.mark.usefixtures("receipt")
+    def test_type_and_reply_can_be_said(self, tekton: Any, plane: Any) -> None:
+        result = tekton("msg", "send", "orders.new", "1", "--type", "command", "--reply", "shop.answers", "--json")
+
+        assert json.loads(result.stdout) == {"sequence": 17, "stream": "orders", "duplicate": False}
+        assert plane.bodies[-1]["message_type"] == "command"
+        assert "reply=shop.answers" in str(plane.requests[-1])
+
+    def test_what_no_stream_takes_has_a_number_alone(self, tekton: Any, plane: Any) -> None:
+        plane.answers["POST /api/messages"] = (201, {"sequence": 8, "stream": None, "duplicate": False})
+
+        assert tekton("msg", "send", "memory.updated").stdout == "8\n"
+
+    def test_the_content_is_given_once(self, tekton: Any, tmp_path: Path) -> None:
+        assert tekton("msg", "send", "a", "1", "--file", str(tmp_path / "x")).exit_code == 2
+        assert (
+            "x: cannot be read: No such file or directory\n"
+            in tekton("msg", "send", "a", "--file", str(tmp_path / "x")).stderr
+        )
+
+    @pytest.mark.usefixtures("receipt")
+    def test_what_looks_like_json_and_is_none_goes_as_a_text_and_is_told_of(self, tekton: Any, plane: Any) -> None:
+        result = tekton("msg", "send", "orders.new", '{"amount": ')
+
+        assert plane.bodies[-1]["content"] == '{"amount": '
+        assert "warning: this is no JSON, and goes as a text: " in result.stderr
+        assert tekton("msg", "send", "orders.new", "NaN").stderr == ""
+        assert plane.bodies[-1]["content"] == "NaN"
+
+    @pytest.mark.usefixtures("receipt")
+    @pytest.mark.parametrize(
+        ("content", "problem"),
+        [('{"a": {"b": 1, "b": 2}}', "the member 'b' twice"), ("[" * 200_000, "nested too deep")],
+        ids=["a member twice", "too deep"],
+    )
+    def test_what_two_readers_could_understand_differently_is_not_sent(
+        self, tekton: Any, plane: Any, content: str, problem: str
+    ) -> None:
+        result = tekton("msg", "send", "orders.new", "-", input=content)
+
+        assert (result.exit_code, problem in result.stderr, plane.bodies) == (2, True, [])
+
+    def test_a_refusal_says_what_to_do(self, tekton: Any, plane: Any, double: Any) -> None:
+        plane.answers["POST /api/messages"] = double.problem(
+            422, "invalid_subject", "'a..b' is no subject", subject="a..b", problem="is no subject", hint="tokens"
+        )
+
+        result = tekton("msg", "send", "a..b")
+
+        assert result.exit_code != 0
+        assert (result.stdout, "'a..b' is no subject" in result.stderr) == ("", True)
+
+
+class TestRequest:
+    def answer(self, plane: Any, kind: str, content: Any) -> None:
+        plane.answers["POST /api/requests"] = (200, {**OLD, "message_type": kind, "content": content})
+
+    def test_the_content_of_the_answer_is_printed(self, tekton: Any, plane: Any) -> None:
+        self.answer(plane, "response", {"found": 2})
+
+        result = tekton("msg", "request", "engram.requests.search", "tekton", "--timeout", "3s")
+
+        assert json.loads(result.stdout) == {"found": 2}
+        assert plane.bodies[-1] == {"message_type": "request", "content": "tekton"}
+        assert "timeout=3.0" in str(plane.requests[-1])
+
+    def test_a_text_as_it_is_and_the_message_as_a_whole(self, tekton: Any, plane: Any) -> None:
+        self.answer(plane, "response", "two lines\nof text")
+
+        assert tekton("msg", "request", "a.requests.b", "-r").stdout == "two lines\nof text\n"
+        assert json.loads(tekton("msg", "request", "a.requests.b", "-o", "json").stdout)["message_type"] == "response"
+
+    def test_an_answer_that_says_what_failed_is_an_error(self, tekton: Any, plane: Any) -> None:
+        self.answer(plane, "error", {"code": "component_not_found", "detail": "no component x", "component_id": "x"})
+
+        result = tekton("msg", "request", "a.requests.b")
+
+        assert (result.exit_code, result.stdout) == (5, "")
+        assert "no component" in result.stderr
+
+    def test_of_a_defect_is_said_whose_log_tells_more(self, tekton: Any, plane: Any) -> None:
+        self.answer(plane, "error", {"code": "internal", "detail": "an error on our side; the log has the details"})
+
+        result = tekton("msg", "request", "a.requests.b")
+
+        assert f"tekton logs {OLD['context']['sender']}" in result.stderr
+
+
+def test_streams_are_listed_with_who_is_behind(tekton: Any, plane: Any) -> None:
+    plane.answers["GET /api/streams"] = (200, {"items": [STREAM]})
+
+    heading, row = tekton("msg", "streams").stdout.splitlines()
+
+    assert heading.split() == ["STREAM", "MESSAGES", "SIZE", "WAITING", "CONSUMERS", "SUBJECTS"]
+    assert row.split()[0] == "orders"
+    assert row.split()[-3:] == ["4", "billing,audit", "orders.>"]
+    assert tekton("msg", "streams", "-o", "name").stdout == "orders\n"
+    assert json.loads(tekton("msg", "streams", "--json").stdout) == {"items": [STREAM]}
+
+
+class TestDead:
+    @pytest.fixture(autouse=True)
+    def letters(self, plane: Any) -> None:
+        plane.answers["GET /api/streams/dead_letters/messages"] = (200, {"items": [LETTER], "next": None})
+        plane.answers["POST /api/messages"] = (201, {"sequence": 18, "stream": "orders", "duplicate": False})
+
+    def test_dead_letters_are_listed_with_the_reason(self, tekton: Any) -> None:
+        _, row = tekton("msg", "dead", "ls").stdout.splitlines()
+
+        assert row.split()[0] == "17"
+        assert row.endswith("orders.new  billing          5  no such [31m customer")
+
+    def test_those_of_one_stream_are_asked_for(self, tekton: Any, plane: Any) -> None:
+        [letter] = [
+            json.loads(line)
+            for line in tekton("msg", "dead", "ls", "--stream", "orders", "-o", "jsonl").stdout.splitlines()
+        ]
+
+        assert (letter["sequence"], letter["attempts"], letter["message"]) == (17, 5, OLD)
+        assert "tekton.dead.orders" in str(plane.requests[-1])
+
+    def test_what_is_sent_again_is_a_new_message_of_the_same_content(self, tekton: Any, plane: Any) -> None:
+        result = tekton("msg", "dead", "resend", "17")
+
+        assert result.stdout == "orders 18\n"
+        assert plane.bodies[-1] == {
+            "message_type": "command",
+            "content": {"amount": 3},
+            "metadata": {"priority": 1},
+            "context": {"recipient": "billing", "trace_id": "f" * 32},
+        }
+        assert "subject=orders.new" in str(plane.requests[-1])
+
+    def test_one_that_is_not_there_is_not_sent(self, tekton: Any, plane: Any) -> None:
+        result = tekton("msg", "dead", "resend", "16")
+
+        assert result.exit_code == 2
+        assert "there is no dead letter 16" in result.stderr
+        assert plane.bodies == []
+
+
+class Plane:
+    """A control plane in memory, in a loop and a thread of its own."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread.start()
+        self.plane: InMemoryControlPlane = self.do(self._begin)
+
+    def do(self, function: Callable[[], Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(function(), self._loop).result(10)
+
+    async def _begin(self) -> InMemoryControlPlane:
+        plane = InMemoryControlPlane()
+        return await plane.__aenter__()
+
+    def publish(self, subject: str, *contents: Any) -> None:
+        async def publish() -> None:
+            for content in contents:
+                await self.plane.bus.publish(subject, Message("event", content, MessageContext("shop")))
+
+        self.do(publish)
+
+    def end(self) -> None:
+        async def end() -> None:
+            await self.plane.__aexit__(None, None, None)
+
+        self.do(end)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+class TestWatch:
+    @pytest.fixture
+    def memory(self) -> Iterator[Plane]:
+        memory = Plane()
+        yield memory
+        memory.end()
+
+    @pytest.fixture
+    def watch(self, memory: Plane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+        """`watch(*arguments)`: as an operator."""
+        file = tmp_path / "credential"
+        file.write_text(memory.do(lambda: memory.plane.token("ada", "operator")))
+        monkeypatch.setenv("TEKTON_CREDENTIAL_FILE", str(file))
+        monkeypatch.setenv("TEKTON_URL", memory.plane.address.url)
+        return lambda *arguments: CliRunner().invoke(cli, ["msg", "watch", *arguments], catch_exceptions=False)
+
+    def test_what_a_stream_has_is_shown(self, memory: Plane, watch: Any) -> None:
+        memory.do(lambda: memory.plane.bus.create_stream("orders", StreamSettings(("orders.>",))))
+        memory.publish("orders.new", 1, "two\x1b[31m", {"three": 3})
+
+        text = watch(">", "--stream", "orders", "-n", "3").stdout.splitlines()
+        behind = watch("orders.*", "--stream", "orders", "--after", "2", "-n", "1", "-o", "jsonl").stdout
+        recent = watch(">", "--stream", "orders", "--since", "1h", "-n", "2", "-o", "json").stdout
+        template = watch(">", "--stream", "orders", "-n", "1", "-o", "template={subject} {sequence}").stdout
+
+        assert [line.split("  ", 1)[1] for line in text] == [
+            "orders.new  event from shop  1",
+            'orders.new  event from shop  "two\\u001b[31m"',
+            'orders.new  event from shop  {"three": 3}',
+        ]
+        assert json.loads(behind)["message"]["content"] == {"three": 3}
+        assert [one["sequence"] for one in json.loads(recent)["messages"]] == [1, 2]
+        assert template == "orders.new 1\n"
+
+    def test_what_is_published_is_shown_as_it_comes(self, memory: Plane, watch: Any) -> None:
+        def publish() -> None:
+            while not memory.plane.bus.live.answered("memory.updated") and not ended.wait(0.01):
+                pass
+            memory.publish("memory.updated", 1)
+
+        ended = threading.Event()
+        publishing = threading.Thread(target=publish)
+        publishing.start()
+        try:
+            result = watch("memory.>", "-n", "1", "--queue", "watchers")
+        finally:
+            ended.set()
+            publishing.join()
+
+        assert result.stdout.endswith("memory.updated  event from shop  1\n")
+
+    def test_a_stream_that_is_not_there_is_an_error(self, watch: Any) -> None:
+        result = watch(">", "--stream", "nothing")
+
+        assert result.exit_code == 5
+        assert "there is no stream 'nothing'" in result.stderr
+
+    @pytest.mark.parametrize(
+        ("arguments", "problem"),
+        [
+            (["-o", "json"], "-n"),
+            (["--since", "1h"], "--stream"),
+            (["--stream", "a", "--queue", "b"], "--queue"),
+            (["--stream", "a", "--since", "1h", "--after", "3"], "--after"),
+        ],
+        ids=["endless", "since", "queue", "twice"],
+    )
+    def test_what_means_nothing_together_is_refused(self, tekton: Any, arguments: list[str], problem: str) -> None:
+        result = tekton("msg", "watch", ">", *arguments)
+
+        assert result.exit_code == 2
+        assert problem in result.stderr
