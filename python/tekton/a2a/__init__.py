@@ -1,0 +1,1 @@
+"""Agents: who can do what, and what they say to one another."""

@@ -1,0 +1,333 @@
+"""Tasks: created, routed to agents, carried out, watched, called off, tried again, and taken up after a restart.
+
+    tasks = TaskManager(agent_registry=agents)
+    task = tasks.create_task("code_review", {"code": "def f(): ..."})
+    result = await tasks.execute_task(task)
+
+Rules:
+
+* What is known of a task is what its log says (`tekton.a2a.task_log`). Without a log, in one of its own, in memory.
+* Synchronous calls apply at once, and are durable when `flush` has returned. `execute_task` returns what is durable.
+* Whoever waits for a task and is cancelled leaves it alone: it goes on. `cancel_task` calls it off.
+
+A manager is used on one event loop; tasks may be created before there is one.
+"""
+
+import asyncio
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Self
+
+import msgspec
+
+from tekton._native import uuid7
+from tekton.a2a.agent import Agent
+from tekton.a2a.agent_registry import AgentRegistry
+from tekton.a2a.aggregation import Strategies
+from tekton.a2a.planner import Planners
+from tekton.a2a.task import Task, TaskState
+from tekton.a2a.task_event import Budget, Canceled, Created, InputGiven, PlannedTask, TaskEvent
+from tekton.a2a.task_graph import MOST_INPUTS, Subtask, checked_inputs, checked_plan
+from tekton.a2a.task_journal import TaskChange, TaskJournal
+from tekton.a2a.task_log import MemoryTaskLog, TaskLog
+from tekton.a2a.task_routes import RemoteAgents, TaskRoutes
+from tekton.a2a.task_runner import TaskRunner
+from tekton.a2a.task_types import ResultCheck, TaskType, TaskTypes
+from tekton.clock import SYSTEM_CLOCK, Clock
+from tekton.mcp.tool_result import GarbageError, as_json
+from tekton.utils.tekton_errors import (
+    InvalidTaskError,
+    TaskCanceledError,
+    TaskError,
+    TaskFailedError,
+    TaskNotFoundError,
+    TaskRejectedError,
+    TaskStateError,
+    TaskTimeoutError,
+)
+from tekton.utils.tekton_ids import check_id
+
+__all__ = ["Subtask", "TaskChange", "TaskManager"]
+
+TIMEOUT: Final = 3600.0
+"""Seconds that a task has, unless it is told otherwise."""
+PATIENCE: Final = 30.0
+"""Seconds for which tasks that were taken up wait for an agent that is not there yet."""
+_PAGE: Final = 500
+
+_NO_INPUTS: Mapping[str, Any] = {}
+
+
+class TaskManager:
+    """Tasks of *log*, done by the agents of *agent_registry*. Ends what runs at `close()`, or as a context manager.
+
+    *remote* asks agents that are at an endpoint; without it only those with a handler are asked. *attempt_timeout* is
+    how long one agent may take, answers that it waits for included, before the next one is asked.
+    """
+
+    def __init__(
+        self,
+        agent_registry: AgentRegistry,
+        *,
+        log: TaskLog | None = None,
+        types: TaskTypes | None = None,
+        planners: Planners | None = None,
+        strategies: Strategies | None = None,
+        remote: RemoteAgents | None = None,
+        attempt_timeout: float | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self.types = types or TaskTypes()
+        self.planners = planners or Planners()
+        self.strategies = strategies or Strategies()
+        self._log = MemoryTaskLog() if log is None else log
+        self._clock = clock
+        self._journal = TaskJournal(self._log, clock)
+        self._routes = TaskRoutes(agent_registry, self.types, self.planners, remote=remote is not None)
+        self._runner = TaskRunner(
+            self._journal,
+            self._routes,
+            types=self.types,
+            planners=self.planners,
+            strategies=self.strategies,
+            remote=remote,
+            attempt_timeout=attempt_timeout,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    def register_task_type(
+        self, task_type: str, capabilities: Sequence[str] = (), *, check: ResultCheck | None = None
+    ) -> TaskType:
+        """Declare which capabilities a type of task asks for; see `tekton.a2a.task_types`."""
+        return self.types.register_task_type(task_type, capabilities, check=check)
+
+    def create_task(
+        self,
+        task_type: str,
+        inputs: Mapping[str, Any] = _NO_INPUTS,
+        *,
+        timeout: float = TIMEOUT,
+        budget: Budget | None = None,
+        strategy: str = "",
+        subtasks: Sequence[Subtask] = (),
+        owner: str = "",
+        conversation_id: str = "",
+    ) -> Task:
+        """Create a task, which has *timeout* seconds from now on. Nothing of it begins before `execute_task`.
+
+        With *subtasks* it is done by these. *strategy* puts results together (`tekton.a2a.aggregation`): those of the
+        parts ("all", unless it is said), or, where there are none, those of all agents of its route. Without one, and
+        without parts, the first agent that does it is enough.
+
+        Raises InvalidIdError, InvalidTaskError, TaskCycleError, and what the log raises.
+        """
+        check_id(task_type, "/task_type", dots=True)
+        if not 0 < timeout < math.inf:
+            raise InvalidTaskError("/timeout", f"{timeout} seconds are none that a task can have")
+        if strategy:
+            self.strategies.get(strategy)
+        task_id = uuid7()
+        created = Created(
+            task_type,
+            checked_inputs("/inputs", inputs),
+            self._clock.time() + timeout,
+            budget or Budget(),
+            task_id,
+            owner=owner,
+            conversation_id=conversation_id,
+            strategy=strategy,
+            plan=checked_plan(subtasks) if subtasks else [],
+        )
+        return self._journal.append(task_id, created, expected=0)
+
+    def route_task(self, task: Task | str) -> tuple[Agent, ...]:
+        """The agents that can do a task, from what is known now, the ones to ask first at the front.
+
+        Raises NoAgentAvailableError; see `tekton.a2a.task_types`. Whether there is a way to them is not asked here.
+        """
+        return self._routes.route(self.get_task_status(task))
+
+    async def execute_task(self, task: Task | str) -> Any:
+        """Have a task done, or wait for it where that has begun; returns its result, which is JSON.
+
+        Of a task that is over, what came of it. Raises TaskFailedError, TaskTimeoutError, TaskCanceledError,
+        TaskRejectedError; NoAgentAvailableError and AgentUnreachableError, when nobody can be asked and nothing was
+        begun; TaskStateError, when the manager was closed meanwhile; the storage errors.
+        """
+        now = self.get_task_status(task)
+        if not now.state.over:
+            if not self._routes.is_planned(now) and now.state is TaskState.SUBMITTED:
+                self._routes.reachable(now)
+            driver = self._runner.start(now.task_id)
+            await asyncio.wait({driver})
+            if not driver.cancelled() and (error := driver.exception()) is not None:
+                raise error
+        await self._log.flush()
+        return _outcome(self.get_task_status(now))
+
+    def get_task_status(self, task: Task | str) -> Task:
+        """The task as it is now. Raises TaskNotFoundError."""
+        return self._log.task(task if isinstance(task, str) else task.task_id)
+
+    def events(self, task: Task | str, after: int = 0, limit: int = 100) -> list[TaskEvent]:
+        """Up to *limit* events of a task behind number *after*. Raises TaskNotFoundError."""
+        return self._log.read(task if isinstance(task, str) else task.task_id, after, limit)
+
+    def tasks(self, after: str = "", limit: int = 100, *, open_only: bool = False) -> list[Task]:
+        """Tasks in the order in which they came, behind the id *after*."""
+        return self._log.tasks(after, limit, open_only=open_only)
+
+    def cancel_task(self, task: Task | str, reason: str = "") -> Task:
+        """Call a task off, with its parts; returns it. What its agent says from now on is ignored.
+
+        Raises TaskNotFoundError, and TaskStateError when it is over.
+        """
+        canceled = self._runner.end(self.get_task_status(task).task_id, Canceled(reason))
+        self._runner.stop(canceled.task_id)
+        return canceled
+
+    def answer(self, task: Task | str, answer: Any) -> Task:
+        """Give a task the answer that it waits for; returns it.
+
+        Raises TaskNotFoundError, TaskStateError when it waits for none, InvalidTaskError for what is no JSON.
+        """
+        now = self.get_task_status(task)
+        if now.question is None:
+            raise TaskStateError(now.task_id, now.state, "answer")
+        try:
+            content = as_json(answer, MOST_INPUTS).content
+        except GarbageError as error:
+            raise InvalidTaskError("/answer", str(error)) from None
+        return self._journal.append(now.task_id, InputGiven(now.question.step, content), expected=now.number)
+
+    def retry_task(self, task: Task | str) -> Task:
+        """Create a task that tries again one that was not done; steps and parts that were are not done again.
+
+        It has as much time as the former had. A step that must not be repeated, and of which nobody knows what came of
+        it, is: whoever calls this has to know. Raises TaskNotFoundError, and TaskStateError unless it has failed, was
+        canceled, or was rejected.
+        """
+        former = self.get_task_status(task)
+        if not former.state.over or former.state is TaskState.COMPLETED:
+            raise TaskStateError(former.task_id, former.state, "retry")
+        known = former.created
+        task_id = uuid7()
+        again = Created(
+            known.task_type,
+            known.inputs,
+            self._clock.time() + known.deadline - former.created_at,
+            known.budget,
+            known.origin,
+            owner=known.owner,
+            conversation_id=known.conversation_id,
+            strategy=known.strategy,
+            results=known.results,
+            agent_id=known.agent_id,
+            retry_of=former.task_id,
+            steps=dict(former.steps),
+            plan=[self._part_again(part) for part in former.plan],
+        )
+        return self._journal.append(task_id, again, expected=0)
+
+    def resume(self, *, patience: float = PATIENCE) -> list[str]:
+        """Take up all open tasks that this manager does not work on; returns their ids.
+
+        To be called after a start, by the only process that has the log: leases of others end. For *patience* seconds
+        tasks wait for agents that are not there yet. O(open tasks).
+        """
+        self._routes.be_patient(patience)
+        taken: list[str] = []
+        after = ""
+        while page := self._log.tasks(after, _PAGE, open_only=True):
+            after = page[-1].task_id
+            taken += [task.task_id for task in page if self._take_up(task)]
+        return taken
+
+    def forget_task(self, task: Task | str) -> None:
+        """Forget a task that is over, and its parts. Raises TaskNotFoundError, and TaskStateError for an open one."""
+        now = self.get_task_status(task)
+        self._log.delete(now.task_id)
+        for part in now.plan:
+            try:
+                self.forget_task(part.task_id)
+            except TaskNotFoundError:
+                continue
+
+    @property
+    def late_answers(self) -> int:
+        """How often agents have said something when nobody asked any more, or a second time."""
+        return self._journal.late
+
+    @property
+    def version(self) -> int:
+        """How many events there have been since the manager was made."""
+        return self._journal.version
+
+    async def changed(self, since: int) -> int:
+        """Wait until `version` is no longer *since*; returns what it is."""
+        return await self._journal.changed(since)
+
+    def listen(self, listener: Callable[[TaskChange], object]) -> Callable[[], None]:
+        """Tell *listener* of each event from now on; returns the function that ends that. It must return at once."""
+        return self._journal.listen(listener)
+
+    async def flush(self) -> None:
+        """Wait until all that was called before is durable. Raises the storage errors."""
+        await self._log.flush()
+
+    async def close(self) -> None:
+        """Stop working. Tasks that are not over stay open. The log is not closed."""
+        await self._runner.close()
+        await self._log.flush()
+
+    def _take_up(self, task: Task) -> bool:
+        if task.parent_id is not None:
+            if self._is_over(task.parent_id):  # the crash was between the end of the whole and that of its parts
+                self._runner.end(task.task_id, Canceled("the task that it is a part of is over"))
+            return False
+        if self._runner.drives(task.task_id):
+            return False
+        self._runner.start(task.task_id)
+        return True
+
+    def _is_over(self, task_id: str) -> bool:
+        try:
+            return self._log.task(task_id).state.over
+        except TaskNotFoundError:
+            return True
+
+    def _part_again(self, part: PlannedTask) -> PlannedTask:
+        """A part that was completed stays what it is; any other is a new one."""
+        try:
+            former = self._log.task(part.task_id)
+        except TaskNotFoundError:
+            former = None
+        if former is not None and former.state is TaskState.COMPLETED:
+            return part
+        retry_of = part.retry_of if former is None else part.task_id
+        return PlannedTask(part.name, uuid7(), part.task_type, part.inputs, part.dependencies, part.agent_id, retry_of)
+
+
+def _outcome(task: Task) -> Any:
+    """The result of *task*, or what stands in its place as an error."""
+    if task.state is TaskState.COMPLETED:
+        return msgspec.json.decode(msgspec.json.encode(task.result))
+    raise _error(task)
+
+
+def _error(task: Task) -> TaskError:
+    failure = task.failure
+    if failure is None:
+        return TaskStateError(task.task_id, task.state, "execute: the work on it has stopped; its result")
+    if task.state is TaskState.CANCELED:
+        return TaskCanceledError(task.task_id, failure.reason)
+    if task.state is TaskState.REJECTED:
+        return TaskRejectedError(task.task_id, failure.reason)
+    if failure.code == "task_timeout":
+        return TaskTimeoutError(task.task_id)
+    return TaskFailedError(task.task_id, failure.code, failure.reason)

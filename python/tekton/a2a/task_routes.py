@@ -1,0 +1,98 @@
+"""Which agents are asked to do a task, and whether there is a way to them.
+
+What is known of the agents now decides; nobody is asked over a network.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from tekton.a2a.agent import Agent, Locality
+from tekton.a2a.agent_registry import AgentRegistry
+from tekton.a2a.planner import Planners
+from tekton.a2a.task import Task
+from tekton.a2a.task_event import PlannedTask
+from tekton.a2a.task_graph import Subtask
+from tekton.a2a.task_steps import TaskContext
+from tekton.a2a.task_types import TaskTypes
+from tekton.utils.tekton_errors import AgentNotFoundError, AgentUnreachableError, NoAgentAvailableError
+
+__all__ = ["RemoteAgents", "TaskRoutes"]
+
+
+class RemoteAgents(Protocol):
+    """Has agents do something that are at an endpoint."""
+
+    async def __call__(self, agent: Agent, context: TaskContext) -> Any:
+        """Have *agent* do the task; returns its result."""
+        ...
+
+
+class TaskRoutes:
+    """Routes of tasks to the agents of *registry*. Unless *remote* is true, only those with a handler can be asked."""
+
+    def __init__(self, registry: AgentRegistry, types: TaskTypes, planners: Planners, *, remote: bool) -> None:
+        self._registry = registry
+        self._types = types
+        self._planners = planners
+        self._remote = remote
+        self._patient_until = -1.0
+
+    def be_patient(self, seconds: float) -> None:
+        """Have `reachable_soon` wait for agents for so long from now on."""
+        self._patient_until = asyncio.get_running_loop().time() + seconds
+
+    def route(self, task: Task) -> tuple[Agent, ...]:
+        """The agents that can do *task*, the one to ask first at the front; of a known plan, those of its parts.
+
+        Raises NoAgentAvailableError, and AgentNotFoundError for an agent that was named and is not there.
+        """
+        if task.created.agent_id:
+            return (self._registry.get_agent(task.created.agent_id),)
+        parts: Iterable[Subtask | PlannedTask] = task.plan or self._planners.declared(task.task_type)
+        if parts:
+            return tuple({agent.agent_id: agent for part in parts for agent in self._of_part(part)}.values())
+        return self._types.agents(task.task_type, self._registry)
+
+    def reachable(self, task: Task) -> tuple[Agent, ...]:
+        """Those of `route` that can be asked. Raises AgentUnreachableError, which names them, if none of them can."""
+        routed = self.route(task)
+        found = tuple(agent for agent in routed if self._can_ask(agent))
+        if not found:
+            others = [agent.agent_id for agent in routed[1:]]
+            also = f", nor is there a way to {', '.join(others)}" if others else ""
+            raise AgentUnreachableError(routed[0].agent_id, f"{_obstacle(routed[0])}{also}")
+        return found
+
+    async def reachable_soon(self, task: Task) -> tuple[Agent, ...]:
+        """As `reachable`; while it is to be patient, it waits for one to come."""
+        while True:
+            version = self._registry.version
+            try:
+                return self.reachable(task)
+            except (NoAgentAvailableError, AgentUnreachableError, AgentNotFoundError):
+                if asyncio.get_running_loop().time() >= self._patient_until:
+                    raise
+            try:
+                async with asyncio.timeout_at(self._patient_until):
+                    await self._registry.changed(version)
+            except TimeoutError:
+                continue
+
+    def is_planned(self, task: Task) -> bool:
+        """True if its parts, or a planner, say who does it."""
+        return bool(task.plan) or (not task.created.agent_id and task.task_type in self._planners)
+
+    def _of_part(self, part: Subtask | PlannedTask) -> tuple[Agent, ...]:
+        if part.agent_id:
+            return (self._registry.get_agent(part.agent_id),)
+        return () if part.task_type in self._planners else self._types.agents(part.task_type, self._registry)
+
+    def _can_ask(self, agent: Agent) -> bool:
+        return agent.locality is Locality.LOCAL or (agent.locality is Locality.REMOTE and self._remote)
+
+
+def _obstacle(agent: Agent) -> str:
+    if agent.locality is Locality.NOWHERE:
+        return "it has neither a handler nor an endpoint"
+    return "it is at an endpoint, and nothing here calls those"

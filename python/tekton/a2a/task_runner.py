@@ -1,0 +1,356 @@
+"""Carries tasks out: takes one apart or has agents try it, until it is over.
+
+Rules:
+
+* One coroutine drives a task, under a lease; whoever has lost that stops, and changes nothing any more.
+* Agents are asked one after the other, in the order of their route, each once; one that has failed is not asked again.
+  How often there is an attempt without a step being completed is limited by the budget, crashes included.
+* Whatever an agent does (raise, hang, return what is no JSON, answer twice or too late), the task ends before its
+  deadline, or at it. What ignores that it was cancelled is given up.
+* Nothing is written when the driver itself is cancelled: the task stays open, and is taken up again by `resume`.
+"""
+
+import asyncio
+import logging
+from typing import Any, Final
+
+from tekton._native import uuid7
+from tekton.a2a.agent import Agent
+from tekton.a2a.aggregation import Strategies, Strategy
+from tekton.a2a.planner import Planners
+from tekton.a2a.task import Task, TaskState
+from tekton.a2a.task_event import (
+    AttemptFailed,
+    Canceled,
+    Completed,
+    Created,
+    Failed,
+    Leased,
+    Planned,
+    PlannedTask,
+    Rejected,
+)
+from tekton.a2a.task_graph import Subtask, checked_plan, graph_of
+from tekton.a2a.task_handlers import prepared
+from tekton.a2a.task_journal import TaskJournal
+from tekton.a2a.task_routes import RemoteAgents, TaskRoutes
+from tekton.a2a.task_steps import MOST_RESULT, TaskContext
+from tekton.a2a.task_types import TaskTypes
+from tekton.core.calls import Outcome, UserCalls, bound, call, describe
+from tekton.mcp.tool_result import GarbageError, as_json
+from tekton.utils.tekton_errors import (
+    InvalidTaskError,
+    StaleLeaseError,
+    StepUnknownError,
+    StorageError,
+    TaskBudgetError,
+    TaskConflictError,
+    TaskFailedError,
+    TaskNotFoundError,
+    TaskRejectedError,
+    TaskStateError,
+    TektonError,
+)
+
+__all__ = ["TaskRunner"]
+
+GRACE: Final = 0.25
+"""Seconds that an agent gets to end after its time is over."""
+MOST_DEPTH: Final = 8
+"""So many plans may be within each other."""
+
+_FINAL = (StepUnknownError, TaskBudgetError)
+"""Errors after which no other agent is asked."""
+_LOST = (StaleLeaseError, TaskStateError, TaskConflictError, TaskNotFoundError)
+"""Errors that say that the task is over, or with somebody else."""
+
+_logger = logging.getLogger("tekton.tasks")
+
+
+class TaskRunner:
+    """Drives tasks, each in a coroutine of its own, for the worker *worker*."""
+
+    def __init__(
+        self,
+        journal: TaskJournal,
+        routes: TaskRoutes,
+        *,
+        types: TaskTypes,
+        planners: Planners,
+        strategies: Strategies,
+        remote: RemoteAgents | None,
+        attempt_timeout: float | None,
+    ) -> None:
+        self.worker = uuid7()
+        self._journal = journal
+        self._routes = routes
+        self._types = types
+        self._planners = planners
+        self._strategies = strategies
+        self._remote = remote
+        self._attempt_timeout = attempt_timeout
+        self._calls = UserCalls("tasks")
+        self._drivers: dict[str, asyncio.Task[None]] = {}
+
+    def start(self, task_id: str) -> "asyncio.Task[None]":
+        """Drive a task, if nobody does so yet; the task of asyncio ends when that is over."""
+        driver = self._drivers.get(task_id)
+        if driver is None:
+            driver = self._drivers[task_id] = self._calls.spawn(self._drive(task_id), "driver", task_id)
+            driver.add_done_callback(lambda _: self._drivers.pop(task_id, None))
+        return driver
+
+    def drives(self, task_id: str) -> bool:
+        """True while somebody here drives a task."""
+        return task_id in self._drivers
+
+    def stop(self, task_id: str) -> None:
+        """Drive a task no more, if somebody does."""
+        if (driver := self._drivers.get(task_id)) is not None:
+            driver.cancel()
+
+    async def close(self) -> None:
+        """Drive nothing any more. Tasks stay as they are."""
+        await self._calls.close()
+
+    def end(self, task_id: str, change: Completed | Failed | Canceled | Rejected, epoch: int | None = None) -> Task:
+        """Have a task end, and call off the parts of it that are not over. Raises as `TaskLog.append`."""
+        task = self._journal.append(task_id, change, epoch=epoch)
+        for part in self.open_parts(task):
+            self.end(part, Canceled("the task that it is a part of is over"))
+            self.stop(part)
+        return task
+
+    def open_parts(self, task: Task) -> list[str]:
+        """The parts of the plan of *task* that have begun and are not over."""
+        parts = [self._find(part.task_id) for part in task.plan]
+        return [part.task_id for part in parts if part is not None and not part.state.over]
+
+    def _find(self, task_id: str) -> Task | None:
+        try:
+            return self._journal.log.task(task_id)
+        except TaskNotFoundError:
+            return None
+
+    async def _drive(self, task_id: str) -> None:
+        task = self._journal.log.task(task_id)
+        if task.state.over:
+            return
+        try:
+            await self._in_time(task)
+        except _LOST as error:
+            _logger.debug("task %s is left alone: %s", task_id, error)
+        except StorageError:
+            raise
+        except TaskFailedError as error:
+            self._fail(task_id, error.failed, error.reason)
+        except TektonError as error:
+            self._fail(task_id, error.code, str(error))
+        except Exception as error:
+            _logger.exception("task %s was not carried out", task_id)
+            self._fail(task_id, "internal", describe(error))
+        await self._journal.log.flush()
+
+    async def _in_time(self, task: Task) -> None:
+        left = task.deadline - self._journal.clock.time()
+        limit = asyncio.timeout(left)
+        try:
+            if left > 0:
+                async with limit:
+                    await self._carry_out(task)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+        if left <= 0 or limit.expired():
+            self._fail(task.task_id, "", "")
+
+    def _fail(self, task_id: str, code: str, reason: str) -> None:
+        task = self._find(task_id)
+        if task is None or task.state.over:
+            return
+        if self._journal.clock.time() >= task.deadline:
+            code, reason = "task_timeout", "it was not done before its deadline"
+        self.end(task_id, Failed(code, reason))
+
+    async def _carry_out(self, task: Task) -> None:
+        if self._strategy_plans(task) or self._routes.is_planned(task):
+            task = self._lease(task, "")
+            if not task.plan:
+                task = await self._plan(task)
+        if task.plan:
+            await self._carry_out_plan(task)
+        else:
+            await self._have_agents_try(task)
+
+    def _lease(self, task: Task, agent_id: str) -> Task:
+        now = self._journal.log.task(task.task_id)
+        if now.epoch != task.epoch:
+            raise StaleLeaseError(task.task_id, task.epoch, now.epoch)
+        return self._journal.append(task.task_id, Leased(self.worker, agent_id), expected=now.number)
+
+    def _strategy_plans(self, task: Task) -> bool:
+        return task.created.strategy not in ("", "first") and not task.created.agent_id
+
+    async def _plan(self, task: Task) -> Task:
+        if task.created.depth >= MOST_DEPTH:
+            raise InvalidTaskError("/plan", f"more than {MOST_DEPTH} plans are within each other")
+        if task.task_type in self._planners:
+            epoch, plan = task.epoch, await self._planners.plan(task)
+        else:
+            agents = self._routes.reachable(task)
+            parts = [Subtask(one.agent_id, task.task_type, task.inputs, agent_id=one.agent_id) for one in agents]
+            epoch, plan = task.epoch, checked_plan(parts)
+        return self._journal.append(task.task_id, Planned(plan), epoch=epoch) if plan else task
+
+    async def _carry_out_plan(self, task: Task) -> None:
+        strategy = self._strategies.get(task.created.strategy or "all")
+        graph = graph_of(task.plan)
+        parts = {part.name: part for part in task.plan}
+        results: dict[str, Any] = {}
+        running: dict[asyncio.Task[None], str] = {}
+        failures: list[str] = []
+
+        def begin(names: list[str]) -> None:
+            for name in names:
+                self._begin_part(task, parts[name], results)
+                running[self.start(parts[name].task_id)] = name
+
+        begin(graph.ready())
+        while running and not (failures and strategy.needs_all):
+            done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            for driver in sorted(done, key=running.__getitem__):
+                name = running.pop(driver)
+                part = self._ended(driver, parts[name].task_id)
+                if part.state is TaskState.COMPLETED:
+                    results[name] = part.result
+                    begin(graph.done(name))
+                else:
+                    failures.append(f"{name}: {part.failure.reason if part.failure else 'it is not over'}")
+                    graph.fail(name)
+        self._conclude(task, strategy, {name: results[name] for name in parts if name in results}, failures)
+
+    def _ended(self, driver: "asyncio.Task[None]", task_id: str) -> Task:
+        if not driver.cancelled() and (error := driver.exception()) is not None:
+            raise error
+        task = self._journal.log.task(task_id)
+        if not task.state.over:  # somebody else has it, and so will have the whole
+            raise StaleLeaseError(task_id, task.epoch, task.epoch)
+        return task
+
+    def _conclude(self, task: Task, strategy: Strategy, results: dict[str, Any], failures: list[str]) -> None:
+        if (failures and strategy.needs_all) or not results:
+            raise TaskFailedError(task.task_id, "part_failed", "; ".join(failures)[:500])
+        try:
+            whole = strategy.aggregate(results)
+        except Exception as error:
+            raise TaskFailedError(task.task_id, "garbage", f"{strategy.name}: {describe(error)}") from error
+        result = self._checked(task, whole)
+        self.end(task.task_id, Completed(result), task.epoch)
+
+    def _begin_part(self, task: Task, part: PlannedTask, results: dict[str, Any]) -> None:
+        if self._find(part.task_id) is not None:
+            return
+        former = self._find(part.retry_of) if part.retry_of else None
+        whole = task.created
+        created = Created(
+            part.task_type,
+            part.inputs,
+            whole.deadline,
+            whole.budget,
+            former.created.origin if former else part.task_id,
+            owner=whole.owner,
+            conversation_id=whole.conversation_id,
+            parent_id=task.task_id,
+            name=part.name,
+            depth=whole.depth + 1,
+            dependencies=part.dependencies,
+            results={name: results[name] for name in part.dependencies},
+            agent_id=part.agent_id,
+            retry_of=part.retry_of,
+            steps=dict(former.steps) if former else {},
+        )
+        self._journal.append(part.task_id, created, expected=0)
+
+    async def _have_agents_try(self, task: Task) -> None:
+        while not task.state.over:
+            if task.attempts >= task.budget.attempts:
+                raise TaskBudgetError(task.task_id, "attempts without a step", task.budget.attempts)
+            if (step := task.unknown_step) is not None:
+                raise StepUnknownError(task.task_id, step)
+            agent = await self._next_agent(task)
+            task = self._lease(task, agent.agent_id)
+            task = self._judge(task, agent, await self._attempt(task, agent))
+            await self._journal.log.flush()
+
+    async def _next_agent(self, task: Task) -> Agent:
+        failed = {failure.agent_id for failure in task.failures}
+        for agent in await self._routes.reachable_soon(task):
+            if agent.agent_id not in failed:
+                return agent
+        last = task.failures[-1]
+        raise TaskFailedError(task.task_id, last.code, f"{last.agent_id}: {last.reason}")
+
+    async def _attempt(self, task: Task, agent: Agent) -> Outcome:
+        context = TaskContext(self._journal, task, agent.agent_id)
+        work = self._calls.spawn(self._work(agent, context), "task", agent.agent_id)
+        try:
+            either: set[asyncio.Future[Any]] = {context.outcome, work}
+            await asyncio.wait(either, timeout=self._attempt_timeout, return_when=asyncio.FIRST_COMPLETED)
+            if context.not_kept is not None:
+                raise context.not_kept
+            if context.outcome.done():
+                return context.outcome.result()
+            if work.done():  # it has raised CancelledError, and nobody has cancelled it
+                return Outcome(None, RuntimeError("it has canceled itself"))
+            return Outcome(None, TimeoutError(f"no answer within {self._attempt_timeout} s"))
+        finally:
+            context.close()
+            await self._calls.end(work, GRACE)
+
+    async def _work(self, agent: Agent, context: TaskContext) -> None:
+        try:
+            if agent.handler is not None:
+                function = prepared(agent.handler, context)
+            else:
+                function = bound(self._remote, agent, context)  # type: ignore[arg-type] # `_can_ask` has looked
+        except Exception as error:
+            context.settle(Outcome(None, error))
+        else:
+            context.settle(await call(function))
+
+    def _judge(self, task: Task, agent: Agent, outcome: Outcome) -> Task:
+        """Write down what has come of an attempt; returns the task after it."""
+        error = outcome.error
+        if error is None:
+            try:
+                return self.end(task.task_id, Completed(self._checked(task, outcome.value)), task.epoch)
+            except TaskFailedError as garbage:
+                error = garbage
+        if isinstance(error, TaskRejectedError):
+            return self.end(task.task_id, Rejected(error.reason), task.epoch)
+        if isinstance(error, _FINAL):
+            raise error
+        code, reason = _told(error)
+        _logger.warning("agent %s has not done task %s: %s", agent.agent_id, task.task_id, reason)
+        return self._journal.append(task.task_id, AttemptFailed(agent.agent_id, code, reason), epoch=task.epoch)
+
+    def _checked(self, task: Task, value: Any) -> Any:
+        """A result as JSON. Raises TaskFailedError for what is none, or not what such a task results in."""
+        check = self._types.find(task.task_type).check
+        try:
+            result = as_json(value, MOST_RESULT).content
+        except GarbageError as error:
+            raise TaskFailedError(task.task_id, "garbage", f"what was returned cannot be kept: {error}") from None
+        try:
+            if check is not None:
+                check(result)
+        except Exception as error:
+            raise TaskFailedError(task.task_id, "garbage", f"not what was wanted: {describe(error)}") from error
+        return result
+
+
+def _told(error: BaseException) -> tuple[str, str]:
+    """Code and reason of what an agent has raised."""
+    if isinstance(error, TaskFailedError):
+        return error.failed, error.reason
+    return error.code if isinstance(error, TektonError) else "agent_failed", describe(error)

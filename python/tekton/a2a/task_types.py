@@ -1,0 +1,73 @@
+"""Which capabilities a type of task asks for: what leads from a task to its agents.
+
+Rules:
+
+* An agent that has a capability of the very name of the type can do it.
+* Where there is none, the capabilities count that were declared for the type: agents that have more of them come first,
+  then the order of the registry.
+* Nothing else is tried. A type for which there is nobody is refused, and never guessed at.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from tekton.a2a.agent import Agent
+from tekton.a2a.agent_registry import AgentRegistry
+from tekton.utils.tekton_errors import NoAgentAvailableError
+from tekton.utils.tekton_ids import check_id
+
+__all__ = ["ResultCheck", "TaskType", "TaskTypes"]
+
+ResultCheck = Callable[[Any], object]
+"""Looks at a result, as JSON; what it raises says what is wrong with it. It must return at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskType:
+    """A type of task: the *capabilities* with which it can be done, and the *check* that its results have to pass."""
+
+    name: str
+    capabilities: tuple[str, ...] = ()
+    check: ResultCheck | None = None
+
+
+class TaskTypes:
+    """The types that were declared. One is from the start: code_optimization."""
+
+    def __init__(self) -> None:
+        self._types: dict[str, TaskType] = {}
+        self.register_task_type("code_optimization", ["code_generation", "code_review"])
+
+    def register_task_type(
+        self, task_type: str, capabilities: Iterable[str] = (), *, check: ResultCheck | None = None
+    ) -> TaskType:
+        """Declare, or declare anew, what a type of task asks for. Raises InvalidIdError."""
+        if isinstance(capabilities, str):
+            raise TypeError("capabilities are a list of names, not one text")
+        check_id(task_type, "/task_type", dots=True)
+        names = tuple(dict.fromkeys(capabilities))
+        for name in names:
+            check_id(name, "/capabilities", dots=True)
+        self._types[task_type] = TaskType(task_type, names, check)
+        return self._types[task_type]
+
+    def find(self, task_type: str) -> TaskType:
+        """What was declared of a type; of one that was not, just its name."""
+        return self._types.get(task_type) or TaskType(task_type)
+
+    def agents(self, task_type: str, registry: AgentRegistry) -> tuple[Agent, ...]:
+        """The agents that can do it, the ones to ask first at the front. Raises NoAgentAvailableError.
+
+        One lookup for a type that is a capability; else O(agents with one of its capabilities).
+        """
+        exact = registry.find_agents_by_capability(task_type)
+        if exact:
+            return exact
+        wanted = self.find(task_type).capabilities
+        found = {agent.agent_id: agent for name in wanted for agent in registry.find_agents_by_capability(name)}
+        if not found:
+            names = (task_type, *wanted)
+            known = [agent.agent_id for name in names for agent in registry.candidates((name,), ())]
+            raise NoAgentAvailableError(" or ".join(names), list(dict.fromkeys(known)))
+        return tuple(sorted(found.values(), key=lambda agent: -len(set(wanted).intersection(agent.capabilities))))

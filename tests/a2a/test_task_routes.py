@@ -1,0 +1,103 @@
+"""Whom a task leads to."""
+
+import asyncio
+
+import pytest
+
+from tekton.a2a.agent_registry import AgentRegistry
+from tekton.a2a.planner import Planners
+from tekton.a2a.task import Task
+from tekton.a2a.task_event import Budget, Created
+from tekton.a2a.task_graph import Subtask
+from tekton.a2a.task_routes import TaskRoutes
+from tekton.a2a.task_types import TaskTypes
+from tekton.testing import virtual_time
+from tekton.utils.tekton_errors import AgentNotFoundError, AgentUnreachableError, NoAgentAvailableError
+
+
+def task(task_type: str = "review", agent_id: str = "") -> Task:
+    return Task("t", Created(task_type, {}, 1.0, Budget(), "t", agent_id=agent_id), 0.0, 0.0)
+
+
+class Routed:
+    def __init__(self, *, remote: bool = False) -> None:
+        self.registry = AgentRegistry()
+        self.planners = Planners()
+        self.routes = TaskRoutes(self.registry, TaskTypes(), self.planners, remote=remote)
+
+    def names(self, wanted: Task) -> list[str]:
+        return [agent.agent_id for agent in self.routes.route(wanted)]
+
+
+def test_an_agent_that_is_named_is_the_only_one() -> None:
+    routed = Routed()
+    routed.registry.register_agent("a", ["review"])
+    routed.registry.register_agent("b", [])
+
+    assert routed.names(task(agent_id="b")) == ["b"]
+    with pytest.raises(AgentNotFoundError):
+        routed.routes.route(task(agent_id="c"))
+
+
+def test_a_declared_plan_leads_to_the_agents_of_its_parts() -> None:
+    routed = Routed()
+    for name in ("review", "write"):
+        routed.registry.register_agent(f"{name}er", [name])
+    parts = [Subtask("w", "write"), Subtask("r", "review"), Subtask("x", "write", {}, (), "reviewer")]
+
+    routed.planners.declare("feature", parts)
+
+    assert routed.names(task("feature")) == ["writeer", "reviewer"]
+    assert routed.routes.is_planned(task("feature"))
+    assert not routed.routes.is_planned(task("feature", "reviewer"))
+
+
+def test_all_to_whom_there_is_no_way_are_named() -> None:
+    routed = Routed()
+    routed.registry.register_agent("a", ["review"])
+    routed.registry.register_agent("b", ["review"])
+    routed.registry.register_agent("far", ["review"], endpoint="https://agents.example/far")
+
+    with pytest.raises(AgentUnreachableError) as caught:
+        routed.routes.reachable(task())
+
+    assert caught.value.agent_id == "far"
+    assert caught.value.reason == "it is at an endpoint, and nothing here calls those, nor is there a way to a, b"
+
+
+def test_an_agent_without_handler_and_endpoint_is_named() -> None:
+    routed = Routed()
+    routed.registry.register_agent("a", ["review"])
+
+    with pytest.raises(AgentUnreachableError, match="agent a cannot be reached: it has neither a handler nor an endp"):
+        routed.routes.reachable(task())
+
+
+def test_agents_at_endpoints_are_asked_where_that_is_possible() -> None:
+    routed = Routed(remote=True)
+    routed.registry.register_agent("far", ["review"], endpoint="https://agents.example/far")
+
+    assert [agent.agent_id for agent in routed.routes.reachable(task())] == ["far"]
+
+
+@virtual_time
+async def test_it_waits_for_agents_while_it_is_to_be_patient() -> None:
+    routed = Routed()
+    now = asyncio.get_running_loop().time
+    with pytest.raises(NoAgentAvailableError):
+        await routed.routes.reachable_soon(task())
+    routed.routes.be_patient(30.0)
+
+    async with asyncio.TaskGroup() as group:
+        waiting = group.create_task(routed.routes.reachable_soon(task()))
+        await asyncio.sleep(10)
+        routed.registry.register_agent("other", ["write"], handler=list)
+        await asyncio.sleep(10)
+        routed.registry.register_agent("a", ["review"], handler=list)
+
+    assert [agent.agent_id for agent in waiting.result()] == ["a"]
+    routed.registry.unregister_agent("a")
+    began = now()
+    with pytest.raises(NoAgentAvailableError):
+        await routed.routes.reachable_soon(task())
+    assert now() - began == pytest.approx(10.0)
