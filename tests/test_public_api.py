@@ -16,6 +16,11 @@ import tekton
 ROOT = Path(__file__).resolve().parent.parent
 
 SPECIFIED = {
+    "tekton.a2a.agent_registry": ["AgentRegistry"],
+    "tekton.a2a.conversation": ["Conversation"],
+    "tekton.a2a.discovery": ["AgentDiscovery"],
+    "tekton.a2a.message": ["AgentMessage"],
+    "tekton.a2a.task_manager": ["TaskManager"],
     "tekton.core.component_lifecycle": ["ComponentRegistry"],
     "tekton.core.component_lifecycle.registry": ["ComponentRegistry"],
     "tekton.core.component_lifecycle.readiness": ["ReadinessCondition"],
@@ -24,6 +29,14 @@ SPECIFIED = {
     "tekton.core.resource_monitor": ["ResourceMonitor"],
     "tekton.core.lifecycle": ["VALID_TRANSITIONS", "ComponentRegistration", "ComponentState"],
     "tekton.core.startup_coordinator": ["EnhancedStartUpCoordinator"],
+    "tekton.mcp.context": ["MessageContext"],
+    "tekton.mcp.message": ["Message", "MessageType"],
+    "tekton.mcp.modality.code": ["CodeContent"],
+    "tekton.mcp.modality.image": ["ImageContent"],
+    "tekton.mcp.modality.structured": ["StructuredContent"],
+    "tekton.mcp.modality.text": ["TextContent"],
+    "tekton.mcp.processor": ["MessageProcessor"],
+    "tekton.mcp.tool_registry": ["ToolRegistry"],
     "tekton.utils.component_client": ["find_component", "find_components_by_capability"],
     "tekton.utils.tekton_auth": ["check_permission", "generate_token", "verify_token"],
     "tekton.utils.tekton_config": ["TektonConfig"],
@@ -37,6 +50,9 @@ SPECIFIED = {
 """Import paths of the specification that this release has."""
 
 METHODS = {
+    "tekton.a2a.agent_registry.AgentRegistry": ["register_agent", "find_agents_by_capability"],
+    "tekton.a2a.conversation.Conversation": ["add_message", "get_history", "generate_summary"],
+    "tekton.a2a.task_manager.TaskManager": ["create_task", "route_task", "execute_task", "get_task_status"],
     "tekton.core.component_lifecycle.ComponentRegistry": [
         "register_component",
         "update_component_state",
@@ -54,6 +70,8 @@ METHODS = {
     ],
     "tekton.core.heartbeat_monitor.HeartbeatMonitor": ["start_monitoring", "process_heartbeat", "stop_monitoring"],
     "tekton.core.dependency.DependencyResolver": ["resolve_dependencies"],
+    "tekton.mcp.processor.MessageProcessor": ["process_message"],
+    "tekton.mcp.tool_registry.ToolRegistry": ["register_tool"],
     "tekton.core.resource_monitor.ResourceMonitor": [
         "start",
         "get_cpu_usage",

@@ -15,12 +15,17 @@ from typing import Any
 
 import pytest
 
+from tekton.a2a.task import TaskState
+from tekton.a2a.task_steps import TaskContext
 from tekton.component import Component
 from tekton.core.component_lifecycle import ComponentRegistry
 from tekton.core.graceful_degradation import NoFallbackAvailableError
 from tekton.core.lifecycle import VALID_TRANSITIONS, ComponentRegistration, ComponentState
 from tekton.core.startup_coordinator import EnhancedStartUpCoordinator
+from tekton.mcp.context import MessageContext
+from tekton.mcp.message import Message, MessageType
 from tekton.testing.control_plane import InMemoryControlPlane
+from tekton.utils.tekton_errors import AgentUnreachableError
 from tekton.utils.tekton_logging import JSONFormatter
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -293,6 +298,80 @@ async def test_logging(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None
     records = [record for record in caplog.records if record.name == "example_component"]
     assert [record.levelname for record in records] == ["DEBUG", "INFO", "WARNING", "ERROR", "INFO"]
     assert json.loads(JSONFormatter().format(records[-1]))["user_id"] == "user123"
+
+
+async def test_message_structure(tmp_path: Path) -> None:
+    names = await run("Message Structure", tmp_path)
+
+    message, received = names["message"], names["received"]
+    assert received == message
+    assert (received.content, received.metadata) == (message.content, {"priority": "high", "timeout": 30})
+    assert received.context.trace_id == "550e8400-e29b-41d4-a716-446655440000"
+
+
+async def test_message_processor(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    async def code_search_handler(query: str) -> list[str]:
+        asked.append(query)
+        return [f"main.py: {query}"]
+
+    message = Message(
+        MessageType.REQUEST, {"query": "def main"}, MessageContext("example_component"), {"tool": "code_search"}
+    )
+
+    names = await run("Message Processor", tmp_path, code_search_handler=code_search_handler, message=message)
+
+    result = names["result"]
+    assert (result.message_type, result.content) == (MessageType.RESPONSE, ["main.py: def main"])
+    assert result.context.parent_id == message.message_id
+    assert asked == ["def main"]
+
+
+async def test_message_processor_with_the_message_of_the_other_block(tmp_path: Path) -> None:
+    message = (await run("Message Structure", tmp_path))["message"]
+
+    names = await run("Message Processor", tmp_path, code_search_handler=lambda: None, message=message)
+
+    # It asks for a text, and nobody has said who writes texts.
+    assert names["result"].message_type is MessageType.ERROR
+    assert names["result"].content["code"] == "no_handler"
+
+
+async def test_agent_registration(tmp_path: Path) -> None:
+    names = await run("Agent Registration", tmp_path)
+
+    assert [agent.agent_id for agent in names["agents"]] == ["code_assistant"]
+    assert names["agents"][0].metadata["model"] == "claude-3-sonnet-20240229"
+
+
+async def test_conversation_management(tmp_path: Path) -> None:
+    names = await run("Conversation Management", tmp_path)
+
+    assert names["history"] == [names["message"]]
+    assert names["conversation"].context["code"].startswith("def fibonacci(n):")
+    assert names["summary"] == "user_agent: Can you help me optimize this function?"
+
+
+async def test_task_management(tmp_path: Path) -> None:
+    async def optimize(code: str, requirements: list[str], context: TaskContext) -> str:
+        return await context.step("optimize", lambda: f"{code.splitlines()[0]}  # {requirements[0]}")
+
+    registry = (await run("Agent Registration", tmp_path))["registry"]
+    registry.bind("code_assistant", optimize)
+
+    names = await run("Task Management", tmp_path, registry=registry)
+
+    assert [agent.agent_id for agent in names["assigned_agents"]] == ["code_assistant"]
+    assert names["results"] == "def fibonacci(n):  # improve performance"
+    assert names["status"].state is TaskState.COMPLETED
+
+
+async def test_task_management_without_anybody_who_does_the_work(tmp_path: Path) -> None:
+    registry = (await run("Agent Registration", tmp_path))["registry"]
+
+    with pytest.raises(AgentUnreachableError, match="code_assistant"):
+        await run("Task Management", tmp_path, registry=registry)
 
 
 @pytest.mark.usefixtures("configured")

@@ -7,6 +7,7 @@ import pytest
 
 from tekton.auth.keys import LEEWAY, MAX_KEYS, MAX_LIFE, PUBLISH_DELAY
 from tekton.auth.roles import ACTIONS, PERMISSIONS, ROLES, SCOPED
+from tekton.auth.subjects import FEEDS
 from tekton.auth.tokens import MAX_BYTES, MAX_ROLES
 
 Page = Callable[[str], Any]
@@ -35,6 +36,14 @@ def test_what_a_limit_is_about_is_said(page: Page, names: Names) -> None:
     text = page("auth").sections(2)["Roles"].text.partition("Such a limit")[2]
 
     assert set(names(text)) == SCOPED
+
+
+def test_the_feeds_are_those_of_the_code_with_their_permissions(page: Page, names: Names) -> None:
+    rows = page("auth").sections(2)["Subjects"].rows()
+
+    told = {subject: names(who) for subjects, _, who in rows for subject in names(subjects)}
+    feeds = {feed.replace("logs.>", "logs.<id>"): [permission] for feed, permission in FEEDS.items()}
+    assert {subject: who for subject, who in told.items() if subject.startswith("tekton.")} == feeds
 
 
 @pytest.mark.parametrize(

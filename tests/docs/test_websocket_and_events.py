@@ -7,14 +7,14 @@ import typing
 from collections.abc import Callable
 from typing import Any, cast
 
-import msgspec
 import pytest
 
 from tekton.core.component_lifecycle import ComponentRegistry
 from tekton.core.lifecycle import ComponentRegistration
-from tekton.gateway import component_topic, sockets, sse, topics
+from tekton.gateway import component_topic, operations, sockets, sse, topics
+from tekton.gateway import frames as answers
+from tekton.gateway.bus import port, session
 from tekton.gateway.changes import ChangeSource
-from tekton.gateway.decoding import decode_body
 from tekton.service import logs, tracing
 from tekton.service.system import System
 from tekton.service.topics import socket_topics
@@ -41,23 +41,23 @@ def frames(watching: Any) -> Callable[[str], list[dict[str, Any]]]:
 def test_every_operation_is_documented_with_an_example(
     watching: Any, frames: Callable[[str], list[dict[str, Any]]]
 ) -> None:
-    operations = typing.get_args(sockets.Operation)
-    decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(sockets.Operation)
+    kinds = typing.get_args(operations.Operation)
 
-    shown = {type(decode_body(decoder, json.dumps(frame).encode())) for frame in frames("→")}
+    shown = {type(operations.read_operation(json.dumps(frame).encode())) for frame in frames("→")}
 
-    assert shown == set(operations)
-    for operation in operations:
-        assert f"**`{operation.__struct_config__.tag}`**" in watching.sections(3)["Operations"].text
+    assert shown == set(kinds)
+    said = watching.sections(3)["Operations"].text + watching.sections(3)["The bus"].text
+    for kind in kinds:
+        assert f"**`{kind.__struct_config__.tag}`**" in said
 
 
 def test_every_frame_of_the_server_is_documented_with_its_members(
     watching: Any, frames: Callable[[str], list[dict[str, Any]]], names: Names
 ) -> None:
-    makers: tuple[Any, ...] = (sockets._Session, component_topic, topics.Conflated, logs, tracing)
+    makers: tuple[Any, ...] = (sockets._Session, answers, component_topic, topics.Conflated, logs, tracing)
     source = "".join(map(inspect.getsource, makers))
     sent = set(re.findall(r'"(?:t": ?|op":)"(\w+)"(?!,"id")', source))
-    sent |= set(re.findall(r'"t": "(\w+)"', inspect.getsource(sockets._error)))
+    sent.add("msg")  # made by Envelope.frame
     documented = {names(row[0])[0]: set(names(row[1])) for row in watching.sections(3)["Frames of the server"].rows()}
     shown = {kind: set(frame) for frame in frames("←") for kind in [frame.pop("t", None) or frame.pop("op")]}
 
@@ -99,6 +99,8 @@ def test_the_limits_are_documented(watching: Any) -> None:
 
     assert f"{sockets.MAX_MESSAGE // 1024} KiB" in limits
     assert f"{sockets.MAX_SUBSCRIPTIONS} subscriptions" in limits
+    assert f"{session.MAX_SUBSCRIPTIONS} to subjects" in limits
+    assert f"{port.MAX_PATTERNS:,} of these" in limits
     assert f"{sockets.STALL_TIMEOUT:g} seconds" in limits
     assert f"every {sockets.PING_INTERVAL:g} seconds" in watching.sections(3)["Operations"].text
     assert f"every {sse.PING_INTERVAL:g} seconds" in events
