@@ -85,7 +85,7 @@ def test_who_comes_back_all_the_time_misses_nothing_of_a_stream_and_gets_nothing
     refused, _ = tekton.request(
         "POST",
         "/api/messages?subject=orders.new",
-        {"message_type": "event", "content": 0, "context": {"sender": "somebody-else"}},
+        {"message_type": "event", "content": 0, "context": {"sender": "tekton"}},
     )
     tekton.stop()
     tekton.up()

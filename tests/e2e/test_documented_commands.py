@@ -37,6 +37,28 @@ async def refuse(delivery: Delivery) -> None:
 app.run()
 """
 """Answers requests, and gets no order done."""
+GREETER = """\
+import tekton
+
+app = tekton.Component("greeter")
+
+@app.tool
+def greet(name: str, excited: bool = False) -> str:
+    return f"Hello, {name}" + ("!" if excited else ".")
+
+app.run()
+"""
+REPORT = """\
+import tekton
+
+app = tekton.Component("report")
+
+@app.tool
+def write(year: int) -> str:
+    return f"All was well in {year}."
+
+app.run()
+"""
 # Whoever runs the tests in the background may have had SIGINT ignored, and bash cannot take that back.
 BASH = """\
 import os, signal, sys
@@ -165,7 +187,7 @@ def new_key(shell: Shell) -> str:
     return str(json.loads(shell.run(f"tekton auth key create --subject {subject} --role monitor -o json"))["id"])
 
 
-SHOWS = {"run": "listening", "ps": "COMPONENT", "logs": "tick"}
+SHOWS = {"run": "listening", "ps": "COMPONENT", "top": "COMPONENT", "logs": "tick"}
 """What a verb that goes on by itself shows first."""
 
 
@@ -176,8 +198,10 @@ def test_the_examples_run_in_a_system(shell: Shell) -> None:
     shell.run("tekton run --name billing -d -- sleep 1000000")
     (shell.directory / "worker").write_text("#!/bin/sh\nexec sleep 1000000\n")
     (shell.directory / "worker").chmod(0o755)
-    (shell.directory / "library.py").write_text(LIBRARY)
-    shell.run(f"tekton run --port {free_port()} --ready http:/api/ready -d -- {sys.executable} library.py")
+    for name, program in (("library.py", LIBRARY), ("greeter.py", GREETER), ("report.py", REPORT)):
+        (shell.directory / name).write_text(program)
+        shell.run(f"tekton run --port {free_port()} --ready http:/api/ready -d -- {sys.executable} {name}")
+    (shell.directory / "arguments.json").write_text('{"name": "Ada"}')
     for example in RUNNING:
         line = example.replace("Zk3vQ9pLm2Xa", new_key(shell)) if "Zk3vQ9pLm2Xa" in example else example
         line = line.replace("resend 17", "resend 1")

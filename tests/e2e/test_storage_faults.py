@@ -195,7 +195,7 @@ def refuse_writes(tekton: Any, reason: str) -> dict[str, Any]:
         acknowledged.append(f"big-{number}")
     assert (status, answer["code"]) == (503, "storage_full"), answer
     assert reason in answer["detail"]
-    assert tekton.request("GET", "/api/ready") == (503, {"ready": False, "reason": "storage: full"})
+    assert tekton.request("GET", "/api/ready") == (503, {"ready": False, "reason": "storage: full", "impaired": []})
     assert tekton.request("GET", f"/api/components/big-{number}")[0] == 404
     assert heartbeat(tekton, "known", known["instance_uuid"])[1]["known"]
     assert tekton.get("/api/health") == {"status": "ok"}
