@@ -36,7 +36,7 @@ PERMISSIONS: Final[Mapping[str, str]] = MappingProxyType(
         "auth:manage": "Create, list and revoke tokens and API keys; bind roles to subjects; rotate keys.",
         "audit:read": "Read the audit log.",
         "messages:publish": "Publish messages and send requests; a component to its own subjects and others' requests.",
-        "messages:read": "Subscribe to messages and consume streams, except what is private to others.",
+        "messages:read": "Hear and replay messages, except private ones of others; who may publish consumes, too.",
         "messages:manage": "Create, change and delete streams and consumers; read dead letters.",
         "tools:call": "Call tools.",
     }

@@ -234,3 +234,15 @@ async def test_of_what_is_rejected_only_so_much_is_written_at_the_same_time(mess
 
     assert (len(answer["sequences"]), answer["late"]) == (len(deliveries), [])
     assert 1 < Heavy.most <= AT_ONCE
+
+
+async def test_who_only_reads_takes_nothing_away_from_others(bus: Any, people: Any) -> None:
+    await bus.bus.create_stream("orders", StreamSettings(("orders.>",)))
+    peer = bus.connect(people.mona)
+
+    refused = await peer.ask(op="consume", id=1, stream="orders", consumer="billing")
+    replayed = await peer.ask(op="sub", id=2, stream="orders")
+
+    assert (refused["code"], replayed["t"]) == ("forbidden", "subscribed")
+    assert "others do not get" in refused["hint"]
+    assert [one.action for one in bus.refusals] == ["message.consume"]

@@ -21,6 +21,7 @@ READ: Final = "messages:read"
 _REMEMBERED: Final = 1024
 _OF_ITS_OWN: Final = "a component publishes below its own id, and to <id>.requests.> of others; a role can permit more"
 _OF_TEKTON: Final = "only Tekton itself speaks under tekton"
+_TAKES_AWAY: Final = "what one consumes, others do not get, so who may publish nothing may not consume either"
 _AS_COMPONENT: Final = (
     "who speaks for a component shows its credential: tekton run gives it one, else TEKTON_CREDENTIAL_FILE names it"
 )
@@ -111,7 +112,10 @@ class BusAccess:
         return Hearing.SOME
 
     def check_consume(self, caller: Caller, stream: str, subjects: Iterable[str], pattern: str) -> None:
-        """Raise unless *caller* may hear all of it: what one consumes, others do not get."""
+        """Raise unless *caller* may hear all of it, and publish something: what one consumes, others do not get."""
+        if not caller.principal.grants.publish:
+            problem = f"may read the stream {stream}, and not consume it"
+            raise self._refused(caller, "message.consume", pattern, problem, _TAKES_AWAY)
         if caller.rights.may_read(subjects, pattern) is not Hearing.ALL:
             raise self._refused(caller, "message.consume", pattern, f"may not consume the stream {stream}")
 
