@@ -83,7 +83,7 @@ def test_a_status_that_asks_for_a_header_has_it() -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [error for error, _, _ in EXAMPLES if type(error).__module__.endswith("tekton_errors")]
+    "error", [error for error, _, _ in EXAMPLES if type(error).__module__.startswith("tekton.utils.tekton_errors")]
 )
 def test_a_client_gets_the_same_error_back(error: tekton.TektonError) -> None:
     back = error_from_answer(status_of(error), to_problem(error, "/"))
