@@ -24,6 +24,7 @@ from tekton.clock import SYSTEM_CLOCK, Clock
 from tekton.core.calls import Outcome, UserCalls, call, describe
 from tekton.core.degradation.bulkhead import Bulkhead, InThread, Slot
 from tekton.core.degradation.deadline import time_left, within
+from tekton.core.observable import Observable
 from tekton.core.tracing.tracer import span
 from tekton.mcp.tool import Tool, ToolLimits
 from tekton.mcp.tool_context import ToolContext
@@ -66,16 +67,14 @@ class _Entry:
         self.places = Bulkhead(self.tool.name, limits.max_concurrent, limits.max_waiting)
 
 
-class ToolRegistry:
+class ToolRegistry(Observable[ToolChange]):
     """Tools by id. Ends what still runs at `close()`, also as an async context manager."""
 
     def __init__(self, *, clock: Clock = SYSTEM_CLOCK) -> None:
+        super().__init__(_logger)
         self._clock = clock
         self._entries: dict[str, _Entry] = {}
         self._calls = UserCalls("tools")
-        self._listeners: list[Callable[[ToolChange], object]] = []
-        self._version = 0
-        self._turned = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         return self
@@ -120,14 +119,14 @@ class ToolRegistry:
         if known and not replace:
             raise ToolExistsError(tool.name)
         self._entries[tool.name] = _Entry(tool)
-        self._changed("replaced" if known else "added", tool)
+        self._tell(ToolChange("replaced" if known else "added", tool), tool.name)
         return tool
 
     def unregister_tool(self, tool_id: str) -> Tool:
         """Offer *tool_id* no more; returns what it was. Calls go on. Raises ToolNotFoundError."""
         tool = self._entry(tool_id).tool
         del self._entries[tool_id]
-        self._changed("removed", tool)
+        self._tell(ToolChange("removed", tool), tool.name)
         return tool
 
     def unregister_source(self, source: str) -> list[Tool]:
@@ -156,22 +155,6 @@ class ToolRegistry:
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._entries))
-
-    @property
-    def version(self) -> int:
-        """How often the tools have changed."""
-        return self._version
-
-    async def changed(self, since: int) -> int:
-        """Wait until `version` is no longer *since*; returns what it is. Changes in between count as one."""
-        while self._version == since:
-            await self._turned.wait()
-        return self._version
-
-    def listen(self, listener: Callable[[ToolChange], object]) -> Callable[[], None]:
-        """Tell *listener* of each change from now on; returns the function that ends that. It must return at once."""
-        self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener) if listener in self._listeners else None
 
     async def execute(
         self,
@@ -233,16 +216,6 @@ class ToolRegistry:
         if task.cancelled():
             raise ToolFailedError(tool.name, "it was cancelled")
         return _value(tool, task.result())
-
-    def _changed(self, action: Literal["added", "replaced", "removed"], tool: Tool) -> None:
-        self._version += 1
-        turned, self._turned = self._turned, asyncio.Event()
-        turned.set()
-        for listener in tuple(self._listeners):
-            try:
-                listener(ToolChange(action, tool))
-            except Exception:
-                _logger.exception("a listener failed at a change of %s", tool.name)
 
 
 async def _attempt(tool: Tool, given: Any, context: ToolContext, slot: Slot) -> Outcome:
