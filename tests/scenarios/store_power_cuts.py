@@ -2,32 +2,26 @@
 
     python tests/scenarios/store_power_cuts.py [--cuts 200] [--seed 1] [--lies 0.1]
 
-A program of its own because the simulated disk has to be SQLite's default file system before the checksum layer is
-loaded over it. Each seed is a life of one disk: several cuts one after another, each at a random operation of opening,
-migrating, committing, checkpointing or closing. After each, every acknowledged batch must be there, and the batch that
-was under way must be there wholly or not at all. An in-memory store that gets the same batches says what "there" means.
+What a cut is, and what must be there after it, is told in `power_cuts.py`. Here the witness is beside the database, and
+now and then the database is migrated.
 
 With `--lies`, syncs are skipped now and then. Then changes may be missing, but the store must say so.
 """
 
-import argparse
 import json
-import logging
 import sys
-import tempfile
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from random import Random
 from typing import NamedTuple
 
 import apsw
 import msgspec
+from power_cuts import Life, ViolationError, campaign
 
 from tekton.core.attribution import Attribution
 from tekton.core.audit.entry import AuditEntry, AuditHead, Draft, Outcome, draft
 from tekton.core.audit.query import AuditQuery
-from tekton.core.component_lifecycle import database, log_keeper
+from tekton.core.component_lifecycle import database
 from tekton.core.component_lifecycle.documents import DocumentChange
 from tekton.core.component_lifecycle.sqlite_store import SqliteStore
 from tekton.core.component_lifecycle.store import (
@@ -41,7 +35,6 @@ from tekton.core.component_lifecycle.store import (
 from tekton.core.idempotency import KeyRow, KnownKey
 from tekton.core.lifecycle import ComponentState
 from tekton.testing.powercut import SECTOR, PowerCutDisk
-from tekton.utils.tekton_errors import StorageCorruptError, StorageError
 
 HISTORY_LIMIT = 60
 COMPONENTS = 12
@@ -77,83 +70,59 @@ class State(NamedTuple):
         return self._replace(audit=self.audit[:kept], open_intents=intents)
 
 
-class ViolationError(Exception):
-    """The store broke its promise."""
-
-
-class Life:
-    """One disk and the directory with the witness, from empty until its last power cut."""
+class StoreLife(Life[SqliteStore, Batch, State]):
+    """The life of a disk, and of the directory with the witness."""
 
     def __init__(self, disk: PowerCutDisk, directory: Path, seed: int) -> None:
-        self.disk = disk
-        self.directory = directory
-        self.rng = Random(seed)
-        self.acknowledged: list[Batch] = []
-        self.underway: Batch = ([], NO_PAPERS)
+        super().__init__(disk, directory, seed, nothing=([], NO_PAPERS))
         self.revision = 0
         self.witnesses: list[bytes] = []
         self.migrations = [*database.MIGRATIONS]
-        self.doing = "nothing"
-        log_keeper.IDLE_PAGES = self.rng.choice((1, 30, 200))
-        log_keeper.BUSY_PAGES = 2 * log_keeper.IDLE_PAGES
-        disk.clear(seed)
-        disk.powersafe = self.rng.random() < 0.5
 
     def run_until_cut(self) -> None:
-        """Use the store until the power goes off, somewhere."""
         if self.rng.random() < 0.3:
             self.migrations = [*database.MIGRATIONS, UPGRADE]
-        self.disk.cut_after(self.rng.randrange(1, self.rng.choice((12, 60, 400))))
-        store = self.make_store()
-        try:
-            while not self.disk.off:
-                self.doing = "opening" if self.is_upgraded() else "migrating"
-                store.open()
-                self.witnesses = [self.witness()]
-                self.commit_some(store)
-                self.doing = "closing"
-                store.close()
-        except StorageError:
-            if not self.disk.off:
-                raise
-        finally:
-            store.close()
+        super().run_until_cut()
 
-    def commit_some(self, store: SqliteStore) -> None:
-        for _ in range(self.rng.randrange(1, 80)):
-            self.doing = "committing"
-            self.underway = self.make_batch()
-            store.commit(*self.underway)
-            self.acknowledged.append(self.underway)
-            self.underway = ([], NO_PAPERS)
-            self.witnesses.append(self.witness())
-            if self.rng.random() < 0.2:
-                self.doing = "checkpointing"
-                store.tidy()
-            if self.rng.random() < 0.05:
-                self.doing = "trimming"
-                store.trim_audit(store.audit_head.seq)
+    def open(self, store: SqliteStore) -> None:
+        self.doing = "opening" if self.is_upgraded() else "migrating"
+        store.open()
+        self.witnesses = [self.witness()]
 
-    def lose_power(self, *, keep_witness: bool) -> None:
-        """Of the witness, whose writes are not synced, each sector may be as it was at any time since the opening."""
-        self.disk.lose_power(self.rng)
-        if self.witnesses and not keep_witness:
+    def commit(self, store: SqliteStore, batch: Batch) -> None:
+        store.commit(*batch)
+
+    def rest(self, store: SqliteStore) -> None:
+        self.witnesses.append(self.witness())
+        if self.rng.random() < 0.2:
+            self.doing = "checkpointing"
+            store.tidy()
+        if self.rng.random() < 0.05:
+            self.doing = "trimming"
+            store.trim_audit(store.audit_head.seq)
+
+    def lose_power(self) -> None:
+        """Of the witness, whose writes are not synced, each sector may be as it was at any time since the opening.
+
+        On a disk that lies it stays as it is: it is what finds that out.
+        """
+        super().lose_power()
+        if self.witnesses and not self.disk.lies:
             sectors = [self.rng.choice(self.witnesses)[at : at + SECTOR] for at in (0, SECTOR)]
             (self.directory / "witness").write_bytes(b"".join(sectors))
 
-    def verify(self) -> None:
-        """Open the store and compare. Raises StorageCorruptError when the store found a loss itself."""
-        store = self.make_store()
-        found = state(store)
-        without, complete = self.expected(self.acknowledged), self.expected([*self.acknowledged, self.underway])
-        if found not in (without.as_trimmed(found), complete.as_trimmed(found)):
-            raise ViolationError(f"neither {len(self.acknowledged)} batches nor those and the one under way")
-        if found == complete.as_trimmed(found):
-            self.acknowledged.append(self.underway)
-        self.underway = ([], NO_PAPERS)
+    def verify(self) -> State:
+        found = super().verify()
         entered = sum(len(papers.audit) for _, papers in self.acknowledged)
         if not found.head.seq == entered == sum(len(batch) for batch, _ in self.acknowledged):
             raise ViolationError(f"{found.head.seq} entries of the audit log for {entered} changes")
+        return found
+
+    def found(self) -> State:
+        return state(self.make_store())
+
+    def as_visible(self, expected: State, found: State) -> State:
+        return expected.as_trimmed(found)
 
     def expected(self, batches: Sequence[Batch]) -> State:
         model = MemoryStore(HISTORY_LIMIT)
@@ -242,48 +211,6 @@ def name(number: int) -> str:
     return f"component-{number}"
 
 
-def run(disk: PowerCutDisk, seed: int, cuts: int, outcomes: Counter[str], places: Counter[str]) -> None:
-    """Live through up to *cuts* power cuts and count the outcomes, and what was being done."""
-    with tempfile.TemporaryDirectory() as directory:
-        life = Life(disk, Path(directory), seed)
-        for _ in range(cuts):
-            try:
-                # A lie may come out only when the page that it has cost is used again.
-                life.run_until_cut()
-                places[life.doing] += 1
-                life.lose_power(keep_witness=disk.lies > 0)
-                life.verify()
-            except StorageCorruptError as error:
-                if not disk.lies:
-                    raise ViolationError(f"refused after an honest power cut: {error}") from error
-                outcomes["detected"] += 1
-                return
-            outcomes["whole"] += 1
-
-
-def main() -> int:
-    arguments = argparse.ArgumentParser()
-    arguments.add_argument("--cuts", type=int, default=200)
-    arguments.add_argument("--seed", type=int, default=1)
-    arguments.add_argument("--lies", type=float, default=0.0)
-    options = arguments.parse_args()
-    disk = PowerCutDisk("simulated", default=True)
-    database.copy_to = vacuum_into
-    disk.lies = options.lies
-    outcomes: Counter[str] = Counter()
-    places: Counter[str] = Counter()
-    logging.disable()
-    violations: list[str] = []
-    seed = options.seed
-    while outcomes.total() + len(violations) < options.cuts:
-        try:
-            run(disk, seed, 4, outcomes, places)
-        except (ViolationError, StorageError) as error:
-            violations.append(f"seed {seed}: {error}")
-        seed += 1
-    print(json.dumps({**outcomes, "while": places, "operations": disk.operations, "violations": violations}))
-    return 1 if violations else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    database.copy_to = vacuum_into
+    sys.exit(campaign(__doc__, StoreLife, cuts_per_life=4, may_lie=True))

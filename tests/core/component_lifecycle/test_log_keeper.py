@@ -206,12 +206,12 @@ def test_a_log_that_nobody_keeps_is_not_complained_about_however_long_it_is(
 
 
 def test_the_estimate_of_the_log_is_not_below_its_length(store: SqliteStore) -> None:
-    store._log.move()  # type: ignore[union-attr]
+    store._file._log.move()  # type: ignore[union-attr]
     for size in (1, 3, 20, 64):
         store.commit([mutation(1000 * size + number) for number in range(size)])
 
         pages = (log_of(store).stat().st_size - 32) // (log_keeper.PAGE + 24)
-        assert pages <= store._log._written  # type: ignore[union-attr]
+        assert pages <= store._file._log._written  # type: ignore[union-attr]
 
 
 class TidiedStore(MemoryStore):

@@ -361,7 +361,7 @@ def test_damage_that_comes_while_running_is_not_served(tmp_path: Path) -> None:
 
 def evict(store: SqliteStore) -> None:
     """Make SQLite forget the pages it has read."""
-    connection = store._connection
+    connection = store._file._connection
     assert connection is not None
     connection.release_memory()
 

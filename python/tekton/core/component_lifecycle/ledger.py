@@ -382,6 +382,7 @@ def _new_record(registration: ComponentRegistration, supervised: bool, generatio
         changed_at=now,
         forget_after=registration.forget_after,
         tools=registration.tools,
+        agents=registration.agents,
     )
 
 
@@ -398,6 +399,7 @@ def _described(registration: ComponentRegistration) -> dict[str, Any]:
         "max_instances": registration.max_instances,
         "forget_after": registration.forget_after,
         "tools": registration.tools,
+        "agents": registration.agents,
     }
 
 

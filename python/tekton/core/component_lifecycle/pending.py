@@ -103,7 +103,7 @@ class Entry:
 
 def _size(record: ComponentRecord) -> int:
     # Encoding takes longer than everything else here, and nearly all are small.
-    large = record.metadata or record.reason or record.offered
+    large = record.metadata or record.reason or record.offered or record.offered_agents
     if large or len(record.capabilities) + len(record.dependencies) > _FEW:
         return len(_encode(record))
     return _SMALL

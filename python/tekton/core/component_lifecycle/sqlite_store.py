@@ -11,16 +11,11 @@ Rules of this file:
   interval for a busy event loop to let go of the interpreter. The batch travels as JSON arrays; temporary triggers,
   which are not in the file, take them apart. SQLite's own transaction around the statement is the commit.
 * The commit is acknowledged after the witness is written.
-* What cannot be written for want of room or of permission is rolled back, and the store goes on. Any other failure
-  of reading or writing: the store stops for good. A failed sync is never repeated, for the system may have forgotten
-  what it did not write.
+* What cannot be written is rolled back, or stops the store: see `database_file`.
 """
 
-import errno
 import logging
-import os
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +24,10 @@ import msgspec
 
 from tekton.core.audit.entry import EMPTY, AuditEntry, AuditHead, Row
 from tekton.core.audit.query import SCANNED_AT_ONCE, AuditPage, AuditQuery
-from tekton.core.component_lifecycle import database, lock_holders
+from tekton.core.component_lifecycle import database
+from tekton.core.component_lifecycle.database_file import DatabaseFile
 from tekton.core.component_lifecycle.directory_lock import DirectoryLock
 from tekton.core.component_lifecycle.documents import Bodies
-from tekton.core.component_lifecycle.log_keeper import LogKeeper
 from tekton.core.component_lifecycle.papers_digest import PapersDigest
 from tekton.core.component_lifecycle.restore import finish_restore
 from tekton.core.component_lifecycle.sqlite_batch import WRITE, WRITER, AuditState, Batch
@@ -46,9 +41,7 @@ from tekton.core.component_lifecycle.store import (
 )
 from tekton.core.component_lifecycle.witness import ORIGIN, Mark, Witness, sync_directory, verify
 from tekton.core.idempotency import KnownKey
-from tekton.core.private_files import make_private
 from tekton.failpoints import reach
-from tekton.utils.tekton_errors import StorageError, StorageFullError, StorageUnknownError
 
 _logger = logging.getLogger("tekton.store")
 
@@ -113,18 +106,14 @@ class SqliteStore:
         self._path = data_dir / "tekton.db"
         self._history_limit = history_limit
         self._audit_limit = audit_limit
-        self._exclusive = exclusive
-        self._vfs = vfs
+        self._file = DatabaseFile(self._path, _logger, vfs=vfs, exclusive=exclusive)
         self._migrations = migrations
         self._lock = DirectoryLock(data_dir)
         self._witness = Witness(data_dir / "witness")
-        self._connection: apsw.Connection | None = None
-        self._log: LogKeeper | None = None
         self._mark = ORIGIN
         self._kept = 0
         self._audit = AuditState(EMPTY, 0, 0)
         self._papers = PapersDigest()
-        self._failure: StorageUnknownError | None = None
 
     def open(self) -> Loaded:
         """See RegistryStore. Reads and checks the whole database (about 4 s per GB)."""
@@ -146,19 +135,17 @@ class SqliteStore:
 
     def commit(self, batch: Sequence[Mutation], papers: Papers = NO_PAPERS) -> None:
         """See RegistryStore."""
-        connection = self._usable()
-        self._move_log(connection, idle=False)
-        self._write(connection, Batch.of(batch, papers, self._mark, self._audit, self._papers))
+        self._file.move_log(idle=False)
+        self._write(Batch.of(batch, papers, self._mark, self._audit, self._papers))
 
     def tidy(self) -> None:
         """See RegistryStore. Moves the log into the database when it has got long enough for that."""
-        connection = self._usable()
-        self._move_log(connection, idle=True)
-        self._check_files(connection)
+        self._file.move_log(idle=True)
+        self._file.check_files()
 
     def history(self, component_id: str, limit: int, before: int | None) -> list[HistoryEntry]:
         """See RegistryStore. One index range; reads *limit* rows."""
-        connection = self._usable()
+        connection = self._file.usable()
         bound = _MAX_REVISION if before is None else before
         with database.opening(self._path):
             rows = connection.execute(_HISTORY, (component_id, bound, max(0, limit))).fetchall()
@@ -166,7 +153,7 @@ class SqliteStore:
 
     def read_audit(self, query: AuditQuery, limit: int, before: int | None) -> AuditPage:
         """See RegistryStore. Reads 10,000 rows at most."""
-        connection = self._usable()
+        connection = self._file.usable()
         bound = _MAX_REVISION if before is None else before
         asked = {**query._asdict(), "before": bound, "limit": max(0, limit)}
         asked["since"] = None if query.since is None else int(query.since * 1e6)
@@ -179,14 +166,14 @@ class SqliteStore:
 
     def kept_answer(self, id: str) -> str | None:  # noqa: A002
         """See RegistryStore. Reads one row."""
-        connection = self._usable()
+        connection = self._file.usable()
         with database.opening(self._path):
             found = connection.execute("SELECT answer FROM idempotency_keys WHERE id = ?", (id,)).get
         return None if found is None else str(found)
 
     def trim_audit(self, signed: int) -> bool:
         """See RegistryStore. Drops up to 1000 entries."""
-        connection = self._usable()
+        connection = self._file.usable()
         surplus = self._audit.kept - self._audit_limit
         if surplus <= 0:
             return False
@@ -195,28 +182,18 @@ class SqliteStore:
         base, dropped = found
         if not dropped:
             return False
-        self._write(connection, Batch.trimming(self._mark, self._audit, self._papers, base, dropped))
+        self._write(Batch.trimming(self._mark, self._audit, self._papers, base, dropped))
         return bool(dropped == _MAX_TRIMMED)
 
     def close(self) -> None:
         """See RegistryStore. Moves the log into the database, unless the store has stopped."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            # What an error left behind is evidence, and the next start's to recover.
-            with suppress(apsw.Error):
-                connection.close()
-        self._log = None
+        self._file.close()
         self._witness.close()
         self._lock.release()
 
     def _open(self) -> Loaded:
-        self._failure = None
         witnessed = self._witness.newest()
-        if self._vfs == database.CHECKSUM_VFS:
-            # What prevents it is SQLite's to report.
-            with suppress(OSError):
-                make_private(self._path)
-        self._connection = connection = database.connect(self._path, exclusive=self._exclusive, vfs=self._vfs)
+        connection = self._file.connect()
         version = database.schema_version(connection, self._path, len(self._migrations))
         if version == 0:
             verify(ORIGIN, witnessed, self._path)
@@ -229,9 +206,8 @@ class SqliteStore:
         verify(self._mark, witnessed, self._path)
         if version and witnessed is None:
             _logger.warning("%s has no witness: taking it at revision %d", self._path, self._mark.revision)
-        database.keep_log_on_close(connection, keep=False)
+        self._file.keep_log()
         connection.execute(WRITER)
-        self._log = LogKeeper(connection, self._path)
         self._count_incarnation(connection)
         records = [record for (record,) in connection.execute(_RECORDS)]
         intents = [_entry(columns) for columns in connection.execute(_OPEN_INTENTS)]
@@ -244,15 +220,16 @@ class SqliteStore:
         self._mark = batch.mark
         self._witness.open(batch.mark)
 
-    def _write(self, connection: apsw.Connection, batch: Batch) -> None:
+    def _write(self, batch: Batch) -> None:
         mark, added = batch.mark, batch.added
         surplus = max(0, min(self._kept + added - self._history_limit, added + _MAX_PRUNED))
         kept = self._kept + added - surplus
-        try:
+        with self._file.guarded() as connection:
             reach("store.before_begin")
-            connection.execute(WRITE, batch.values(kept, surplus))
-        except (apsw.Error, OSError) as error:
-            raise self._refused(connection, error) from error
+            try:
+                connection.execute(WRITE, batch.values(kept, surplus))
+            except apsw.ConstraintError as error:
+                raise ValueError(f"a batch that cannot be stored: {error}") from error
         try:
             reach("store.after_commit")
             self._witness.write(mark)
@@ -260,60 +237,12 @@ class SqliteStore:
         except OSError as error:
             # The commit stands. A witness that lags behind it is allowed, one on a failing disk is not.
             if not database.is_no_room(error):
-                raise self._stop(connection, f"the witness could not be written: {error}") from error
+                raise self._file.stop(f"the witness could not be written: {error}") from error
             self.unwitnessed += 1
             _logger.warning("the witness of revision %d could not be written: %s", mark.revision, error)
         self._mark, self._kept, self._audit = mark, kept, batch.audit
         self._papers.accept(batch.papers)
-        if self._log is not None:
-            self._log.wrote(added + batch.entered, len(batch.mutations))
-        if database.was_removed(connection):
-            raise self._stop(connection, "the database file was moved or deleted")
-
-    def _move_log(self, connection: apsw.Connection, *, idle: bool) -> None:
-        if self._log is None or not self._log.is_due(idle=idle):
-            return
-        self._check_files(connection)
-        try:
-            self._log.move()
-        except (apsw.Error, OSError) as error:
-            # With neither a sync failed nor a page damaged, the log is as good as it was.
-            if not isinstance(error, apsw.BusyError) and not _cannot_be_written(connection, error):
-                raise self._stop(connection, f"moving the log into the database failed: {error}") from error
-            _logger.warning("%s: the log could not be moved into the database: %s", self._path, error)
-
-    def _check_files(self, connection: apsw.Connection) -> None:
-        if database.was_removed(connection):
-            raise self._stop(connection, "the database file was moved or deleted")
-        if self._log is not None and self._log.was_removed():
-            # Nobody else can read it any more, so what is in it goes where the next start will find it.
-            with suppress(apsw.Error, OSError):
-                self._log.move()
-            raise self._stop(connection, "its log was moved or deleted")
-
-    def _refused(self, connection: apsw.Connection, error: apsw.Error | OSError) -> Exception:
-        if _cannot_be_written(connection, error):
-            return _full(self._path, connection.system_errno if isinstance(error, apsw.Error) else error.errno)
-        if isinstance(error, apsw.BusyError):
-            who = ", ".join(lock_holders.writers(self._path)) or "another process"
-            _logger.warning("%s: %s has held the right to write for %g s", self._path, who, database.BUSY_TIMEOUT)
-            return StorageError(f"{self._path}: busy, {who} is writing to it; nothing was changed")
-        if isinstance(error, apsw.ConstraintError):
-            return ValueError(f"a batch that cannot be stored: {error}")
-        return self._stop(connection, f"commit failed: {error}")
-
-    def _stop(self, connection: apsw.Connection, reason: str) -> StorageUnknownError:
-        database.keep_log_on_close(connection, keep=True)
-        self._failure = StorageUnknownError(f"{self._path}: {reason}; the store has stopped")
-        _logger.critical("%s", self._failure)
-        return self._failure
-
-    def _usable(self) -> apsw.Connection:
-        if self._failure is not None:
-            raise StorageUnknownError(str(self._failure))
-        if self._connection is None:
-            raise StorageError(f"{self._path}: the store is closed")
-        return self._connection
+        self._file.wrote(added + batch.entered, len(batch.mutations))
 
 
 def _documents(connection: apsw.Connection) -> Bodies:
@@ -332,17 +261,3 @@ def _make_directory(directory: Path) -> None:
     if not directory.is_dir():
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         sync_directory(directory.parent)
-
-
-def _cannot_be_written(connection: apsw.Connection, error: apsw.Error | OSError) -> bool:
-    if isinstance(error, apsw.Error):
-        return database.is_full(error, connection.system_errno)
-    return database.is_no_room(error)
-
-
-def _full(path: Path, number: int | None) -> StorageFullError:
-    reason = os.strerror(number) if number else "the disk is full"
-    error = StorageFullError(f"{path}: no room to write ({reason}); nothing was changed")
-    if number in (errno.EROFS, errno.EACCES, errno.EPERM):
-        error.hint = "make the data directory writable; nothing has to be restarted"
-    return error

@@ -1,0 +1,1 @@
+"""What was: samples, states, events and logs of the past, kept in `telemetry.db`."""
