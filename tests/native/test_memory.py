@@ -83,7 +83,9 @@ CALLS = {
     "check(lambda: repr(message)); check(lambda: message.follow('b'))",
     "read a message": "check(read); check(lambda: read().content); check(lambda: read().context); "
     "check(lambda: read().route)",
-    "peek at a message": "check(lambda: Message.peek(data)); check(lambda: Message.from_json(text).to_json())",
+    # Routes that were seen before are remembered.
+    "peek at a message": "others = [Message('event', 'text', MessageContext(f'a{n}')).to_json() for n in range(200)]; "
+    "check(lambda: Message.peek(others.pop())); check(lambda: Message.from_json(text).to_json())",
     "translate a message": "check(message.to_msgpack); check(lambda: Message.from_msgpack(packed))",
     "make an envelope": "check(lambda: Envelope('a.b', message)); check(lambda: envelope.placed(2**40, 1)); "
     "check(lambda: repr(envelope)); check(lambda: hash(envelope)); check(lambda: envelope.frame(7))",

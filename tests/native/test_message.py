@@ -300,6 +300,16 @@ def test_peek_reads_the_route_and_no_further() -> None:
         Message.peek(b"{}")
 
 
+def test_a_route_is_that_of_its_message_however_many_there_were_before() -> None:
+    names = [f"{letter}{number}" for letter in ("a", "b", "c" * 70) for number in range(50)]
+    pairs = [*zip(names, [*names[1:], None]), *zip(reversed(names), names), ("a", "b"), ("b", "a"), ("ab", None)]
+    for _ in range(2):
+        for kind in (MessageType.REQUEST, MessageType.ERROR):
+            for sender, recipient in pairs:
+                data = Message(kind, "x", MessageContext(sender, recipient)).to_json()
+                assert Message.peek(data) == (kind, sender, recipient) == Message.from_json(data).route
+
+
 def test_content_is_made_once() -> None:
     received = Message.from_json(wire('{"a":[1]}', metadata='{"b":2}'))
     assert received.content is received.content

@@ -14,6 +14,7 @@ mod message_context;
 mod message_type;
 mod names;
 mod objects;
+mod routes;
 mod subject;
 mod table;
 mod text;

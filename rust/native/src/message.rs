@@ -13,7 +13,7 @@ use tekton_kernel::uuid;
 use crate::message_context::{MessageContext, make};
 use crate::message_type;
 use crate::text::{self, Text};
-use crate::{error, finite, ids, objects};
+use crate::{error, finite, ids, objects, routes};
 
 /// What was given, or was made of the text when somebody asked for it.
 type Made<T> = OnceLock<Py<T>>;
@@ -110,7 +110,7 @@ impl Message {
         let text = Text::of(data)?;
         let bytes = text.bytes(py)?;
         let route = message::route(bytes).map_err(|fault| error::message(py, fault, bytes, fault.at))?;
-        route_tuple(py, route.kind, route.sender.of(bytes), route.recipient.of(bytes))
+        routes::tuple(py, route.kind, route.sender.of(bytes), route.recipient.of(bytes))
     }
 
     #[getter]
@@ -118,11 +118,11 @@ impl Message {
         match &self.body {
             Body::Built(built) => {
                 let context = &built.context.get().0;
-                route_tuple(py, self.kind, context.sender().as_bytes(), context.recipient().as_bytes())
+                routes::tuple(py, self.kind, context.sender().as_bytes(), context.recipient().as_bytes())
             }
             Body::Received(source) => {
                 let (bytes, found) = (source.text.bytes(py)?, &source.found);
-                route_tuple(py, self.kind, found.sender.of(bytes), found.recipient.of(bytes))
+                routes::tuple(py, self.kind, found.sender.of(bytes), found.recipient.of(bytes))
             }
         }
     }
@@ -369,20 +369,6 @@ fn made<'py, T>(
         Ok(()) => Ok(fresh),
         Err(_) => Ok(place.get().map_or(fresh, |found| found.bind(py).clone())),
     }
-}
-
-fn route_tuple<'py>(
-    py: Python<'py>,
-    kind: Kind,
-    sender: &[u8],
-    recipient: &[u8],
-) -> PyResult<Bound<'py, PyTuple>> {
-    let sender = objects::utf8(py, sender)?.into_any();
-    let recipient = match recipient {
-        [] => py.None().into_bound(py),
-        name => objects::utf8(py, name)?.into_any(),
-    };
-    objects::triple(&message_type::member(py, kind)?, &sender, &recipient)
 }
 
 static LOADS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
