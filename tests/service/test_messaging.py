@@ -158,6 +158,8 @@ async def test_dead_letters_can_be_emptied_and_not_changed(opened: Open) -> None
 
     with pytest.raises(InvalidInputError, match="Tekton's own"):
         await messaging.create_stream("dead_letters", StreamSettings(("mine",)))
+    with pytest.raises(InvalidInputError, match="Tekton's own"):
+        await messaging.create_stream("hops", StreamSettings(("mine",)))
     await messaging.delete_stream("dead_letters")
     assert await names(messaging) == ["dead_letters"]
 

@@ -47,18 +47,20 @@ async def test_what_is_told_at_once_goes_in_one_frame(wire: Wire, settlements: S
 
 async def test_different_things_go_in_different_frames(wire: Wire, settlements: Settlements) -> None:
     async with asyncio.timeout(5), asyncio.TaskGroup() as group:
-        group.create_task(settlements.tell(1, "nack", 5.0))
+        group.create_task(settlements.tell(1, "nack", delay=5.0, reason=None))
         group.create_task(settlements.tell(2, "nack"))
-        group.create_task(settlements.tell(3, "reject", "no such order"))
+        group.create_task(settlements.tell(3, "reject", reason="no such order"))
         group.create_task(settlements.tell(4, "working"))
+        group.create_task(settlements.tell(5, "nack", delay=5.0, reason="the printer is off"))
         await settled()
-        settlements.answer([1, 2, 3, 4], counts=True)
+        settlements.answer([1, 2, 3, 4, 5], counts=True)
 
     assert wire.frames == [
         {"op": "nack", "id": 7, "sequences": [1], "delay": 5.0},
         {"op": "nack", "id": 7, "sequences": [2]},
         {"op": "reject", "id": 7, "sequences": [3], "reason": "no such order"},
         {"op": "working", "id": 7, "sequences": [4]},
+        {"op": "nack", "id": 7, "sequences": [5], "delay": 5.0, "reason": "the printer is off"},
     ]
 
 

@@ -32,6 +32,8 @@ from tekton.mcp.message import Message
 
 MAX_MESSAGE = 1024 * 1024
 """Bytes of a message as JSON. What is larger travels by reference."""
+MAX_REASON = 1000
+"""Characters that a client may say of why a message is not done."""
 MAX_HOPS = 16
 """How many messages may have caused one another (`context.hops`) before it is taken for a circle."""
 INBOX = "_inbox"
@@ -145,6 +147,10 @@ class ConsumerInfo(NamedTuple):
     dead_letters: int
     lost: int = 0
     """How many the limits of the stream have dropped before they were done, at most."""
+    owner: str = ""
+    """Who has made it, and so may use it; empty for one that is everybody's."""
+    waiting_more: bool = False
+    """There may be more *waiting* than were counted."""
 
 
 class Subscription(Protocol):
@@ -190,8 +196,11 @@ class Delivery(Protocol):
         """
         ...
 
-    async def nack(self, delay: float | None = None) -> bool:
-        """It is not done; to be handed out again after *delay* seconds (default: what the backoff says)."""
+    async def nack(self, delay: float | None = None, *, reason: str = "") -> bool:
+        """It is not done; to be handed out again after *delay* seconds (default: what the backoff says).
+
+        Why, is told by the dead letter that may become of it: the last *reason* that was given.
+        """
         ...
 
     async def in_progress(self) -> bool:

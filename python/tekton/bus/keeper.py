@@ -24,8 +24,12 @@ class Keeper(Protocol):
         """See Bus."""
         ...
 
-    def consume(self, stream: str, consumer: str, settings: ConsumerSettings) -> Consumption:
-        """See Bus."""
+    def consume(self, stream: str, consumer: str, settings: ConsumerSettings, owner: str = "") -> Consumption:
+        """See Bus. One that is made by this belongs to *owner*."""
+        ...
+
+    def owner_of(self, stream: str, consumer: str) -> str:
+        """To whom a consumer belongs; empty for one that is everybody's, or is not there."""
         ...
 
     async def create_stream(self, name: str, settings: StreamSettings) -> StreamInfo:

@@ -119,9 +119,15 @@ class LocalBus:
         """As `Bus.replay`."""
         return self._of(stream).replay(stream, since=since, at=at, pattern=pattern)
 
-    def consume(self, stream: str, consumer: str, settings: ConsumerSettings = DEFAULT_CONSUMER) -> Consumption:
-        """As `Bus.consume`."""
-        return self._of(stream).consume(stream, consumer, settings)
+    def consume(
+        self, stream: str, consumer: str, settings: ConsumerSettings = DEFAULT_CONSUMER, *, owner: str = ""
+    ) -> Consumption:
+        """As `Bus.consume`. One that is made by this belongs to *owner*; without, it is everybody's."""
+        return self._of(stream).consume(stream, consumer, settings, owner)
+
+    def owner_of(self, stream: str, consumer: str) -> str:
+        """To whom a consumer belongs; empty for one that is everybody's, or is not there."""
+        return "" if self._streams is None else self._streams.owner_of(stream, consumer)
 
     async def request(self, subject: str, message: Message, *, timeout: float) -> Message:
         """As `Bus.request`. That a stream takes the subject is no answer; a message without anybody is not stored."""

@@ -4,17 +4,17 @@ What it publishes is from whoever it acts as (`tekton auth whoami`). Content is 
 """
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
 from tekton.cli.client import connect
+from tekton.cli.content import content_of
+from tekton.cli.msg_consumer import consumer
 from tekton.cli.msg_dead import dead, place
 from tekton.cli.msg_watch import watch
 from tekton.cli.options import Target, duration, output_options, target_options
-from tekton.cli.problems import FileProblemError, say_warning
 from tekton.cli.render import Column, clean, harmless, print_items, say, short_size, table, to_json
 
 Json = dict[str, Any]
@@ -61,7 +61,7 @@ def send(
     CONTENT is JSON, or else a text; - is stdin. Printed is its number, with the stream that has it on the disk, if one
     takes it.
     """
-    message = {"message_type": kind, "content": _content(content, file)}
+    message = {"message_type": kind, "content": content_of(content, file)}
     query = {"subject": subject} if reply is None else {"subject": subject, "reply": reply}
     receipt = connect(target).post("/api/messages", query, body=message)
     if output == "json":
@@ -99,7 +99,7 @@ def request(
     CONTENT is as for send. Printed is what the answer says, or with -o json the whole message. An answer that says what
     failed is an error.
     """
-    message = {"message_type": "request", "content": _content(content, file)}
+    message = {"message_type": "request", "content": content_of(content, file)}
     query = {"subject": subject, "timeout": timeout}
     answer = connect(target).post("/api/requests", query, body=message, timeout=timeout + 5)
     if answer["message_type"] == "error" and output != "json":
@@ -128,44 +128,9 @@ def streams(output: str, target: Target) -> None:
         click.echo(line)
 
 
+msg.add_command(consumer)
 msg.add_command(watch)
 msg.add_command(dead)
-
-
-def _content(given: str | None, file: Path | None) -> Any:
-    """JSON, or else a text; None when nothing was given."""
-    if file is not None and given is not None:
-        raise click.UsageError("the content is given twice: leave out CONTENT or --file")
-    try:
-        text = file.read_text("utf-8") if file is not None else sys.stdin.read() if given == "-" else given
-    except (OSError, UnicodeDecodeError) as error:
-        problem = getattr(error, "strerror", None) or error
-        raise FileProblemError(file or Path("-"), f"cannot be read: {problem}") from None
-    return None if text is None else _read(text)
-
-
-def _read(text: str) -> Any:
-    try:
-        return json.loads(text, object_pairs_hook=_object, parse_constant=_no_number)
-    except ValueError as error:
-        if text.lstrip().startswith(("{", "[")):
-            say_warning(f"this is no JSON, and goes as a text: {error}")
-        return text
-    except RecursionError:
-        raise click.UsageError("the content is nested too deep") from None
-
-
-def _object(members: list[tuple[str, Any]]) -> Json:
-    found = dict(members)
-    if len(found) < len(members):
-        names = [name for name, _ in members]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise click.UsageError(f"the content has the member {twice!r} twice")
-    return found
-
-
-def _no_number(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")
 
 
 def _failure(answer: Json) -> Exception:
@@ -181,13 +146,18 @@ def _failure(answer: Json) -> Exception:
     return error
 
 
+def _waiting(consumers: list[Json]) -> str:
+    more = "+" if any(one["waiting_more"] for one in consumers) else ""
+    return f"{sum(one['waiting'] for one in consumers)}{more}"
+
+
 def _stream_row(stream: Json) -> list[str]:
     consumers = stream["consumers"]
     return [
         stream["name"],
         str(stream["messages"]),
         short_size(stream["size"]),
-        str(sum(one["waiting"] for one in consumers) if consumers else "-"),
+        _waiting(consumers) if consumers else "-",
         clean(",".join(one["name"] for one in consumers) or "-"),
         clean(",".join(stream["subjects"])),
     ]

@@ -7,6 +7,7 @@ import click
 
 from tekton.cli.client import Client, connect
 from tekton.cli.options import Target, output_options, target_options
+from tekton.cli.problems import DeadLetterNotFoundError
 from tekton.cli.render import Column, clean, date_and_time, print_items, table, to_json
 from tekton.cli.template import Template
 
@@ -59,7 +60,7 @@ def resend(sequence: int, output: str, target: Target) -> None:
     client = connect(target)
     page = client.get(_DEAD, {"since": sequence - 1, "limit": 1})["items"]
     if not page or page[0]["sequence"] != sequence:
-        raise click.BadParameter(f"there is no dead letter {sequence}; see tekton msg dead ls", param_hint="SEQUENCE")
+        raise DeadLetterNotFoundError(sequence)
     letter = _letter(page[0])
     old = letter["message"]
     if not isinstance(old, dict):

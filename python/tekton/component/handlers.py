@@ -19,6 +19,7 @@ from typing import Any, Final, TypeVar
 from tekton._native import is_valid_pattern
 from tekton.bus.bus import DEFAULT_CONSUMER, ConsumerSettings, Delivery, Limits, Policy
 from tekton.bus.envelope import Envelope
+from tekton.bus.streams.subjects import check_consumer
 from tekton.mcp.message import Message
 from tekton.utils.tekton_errors import InvalidSubjectError
 from tekton.utils.tekton_ids import check_id
@@ -31,6 +32,9 @@ Takes = type[Message] | type[Envelope] | type[Delivery]
 
 DROPPING: Final = Limits(policy=Policy.DROP_OLDEST)
 """A handler that does not keep up misses the oldest, and goes on."""
+
+LONGEST: Final = 600.0
+"""Seconds for which a message may be worked on before it is handed to somebody else, unless the handler says more."""
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
@@ -57,6 +61,7 @@ class Worker:
     stream: str
     consumer: str | None
     settings: ConsumerSettings
+    longest: float
 
 
 class MessageTable:
@@ -97,24 +102,28 @@ class MessageTable:
         settings: ConsumerSettings = DEFAULT_CONSUMER,
         *,
         concurrency: int = 1,
+        longest: float = LONGEST,
     ) -> Callable[[_HandlerT], _HandlerT]:
         """Call the decorated function, which stays as it is, with what *stream* hands out, at least once.
 
         All who work under the same name *consumer* (default: the id of the component) share the work. When the function
-        returns, the message is acknowledged; when it raises, it is handed out again, as the *settings* say. It runs
-        while the component is ready. When that ends, what is in progress is finished, and the rest given back.
+        returns, the message is acknowledged; when it raises, it is handed out again, as the *settings* say. While it
+        works its `ack_wait` is extended, for *longest* seconds; then somebody else gets the message. It runs while the
+        component is ready. When that ends, what is in progress is finished, and the rest given back.
 
-        Raises InvalidIdError, and TypeError for a function that does not take one message.
+        Raises InvalidIdError, InvalidSubjectError, ValueError for a number that cannot be, and TypeError for a function
+        that does not take one message.
         """
         _check_given("consume", stream)
         for name, field in ((stream, "stream"), (consumer, "consumer")):
             if name is not None:
                 check_id(name, field)
+        check_consumer(settings)
         _check_concurrency(concurrency)
 
         def add(handler: _HandlerT) -> _HandlerT:
             takes = _taken(handler, (Message, Envelope, Delivery))
-            self.workers.append(Worker(handler, takes, concurrency, stream, consumer, settings))
+            self.workers.append(Worker(handler, takes, concurrency, stream, consumer, settings, longest))
             return handler
 
         return add

@@ -1,8 +1,9 @@
 """Runs the handlers of a component (`handlers.py`) on its bus.
 
 Each has a task that reads, and a group in which its calls run, so many at a time. What ends a reader, such as a stream
-that does not exist yet, is logged, and tried again with growing delays. To stop is to read no more, to let what is in
-progress finish while there is time, and to give back the rest.
+that does not exist yet, is logged, and tried again with growing delays; from the second failure in a row on it is told
+to the component as well. To stop is to read no more, to let what is in progress finish while there is time, and to give
+back the rest.
 
 A message's trace and deadline are those of the call; a request that comes again is carried out once.
 """
@@ -12,7 +13,7 @@ import logging
 import random
 import re
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, suppress
 from functools import partial
 from typing import Any, Final, Generic, TypeVar
@@ -23,13 +24,15 @@ from tekton.background import BackgroundGroup, BackgroundTask
 from tekton.bus.bus import Bus, Delivery, Subscription
 from tekton.bus.envelope import Envelope
 from tekton.clock import Clock
+from tekton.component.ack_waits import AckWaits
 from tekton.component.handlers import MessageTable, Subscriber, Worker
-from tekton.core.calls import call
+from tekton.core.calls import call, describe
 from tekton.core.degradation.deadline import within
 from tekton.core.tracing.tracer import Tracer, why
 from tekton.mcp.answers import Answered, Answers
 from tekton.mcp.error_message import error_content
 from tekton.mcp.message import Message, MessageType
+from tekton.utils.redaction import scrub
 from tekton.utils.tekton_errors import CursorExpiredError, MessageExpiredError, TektonError
 from tekton.utils.trace_context import TraceContext, new_span_id
 
@@ -49,10 +52,19 @@ _ItemT = TypeVar("_ItemT", Envelope, Delivery)
 class Listening:
     """The handlers of *table* at work, from `start` to `stop`, and again."""
 
-    def __init__(self, component_id: str, table: MessageTable, tracer: Tracer, clock: Clock) -> None:
+    def __init__(
+        self,
+        component_id: str,
+        table: MessageTable,
+        tracer: Tracer,
+        clock: Clock,
+        complain: Callable[[str], object] = lambda _: None,
+    ) -> None:
+        """*complain* is told what keeps handlers from their messages; an empty text when nothing does any more."""
         self._component_id = component_id
         self._table = table
         self._calls = _Calls(component_id, tracer, clock)
+        self._complain = complain
         self._readers: list[_Reader[Any]] = []
 
     @property
@@ -83,10 +95,16 @@ class Listening:
 
     def _make_readers(self, bus: Bus) -> "list[_Reader[Any]]":
         calls, table = self._calls, self._table
-        return [
+        readers: list[_Reader[Any]] = [
             *(_SubscriptionReader(bus, subscriber, calls) for subscriber in table.subscribers),
             *(_WorkReader(bus, worker, calls, worker.consumer or self._component_id) for worker in table.workers),
         ]
+        for reader in readers:
+            reader.changed = self._tell
+        return readers
+
+    def _tell(self) -> None:
+        self._complain("; ".join(reader.problem for reader in self._readers if reader.problem))
 
 
 class _Calls:
@@ -146,6 +164,10 @@ class _Reader(ABC, Generic[_ItemT]):
 
     def __init__(self, name: str, concurrency: int) -> None:
         self.standing = asyncio.Event()
+        self.problem = ""
+        """What keeps it from reading, if that has lasted for a while."""
+        self.changed: Callable[[], None] = _nothing
+        """Called when `problem` has changed."""
         self._name = name
         self._slots = asyncio.Semaphore(concurrency)
         self._concurrency = concurrency
@@ -182,6 +204,8 @@ class _Reader(ABC, Generic[_ItemT]):
                 if failures == 0:
                     hint = f" ({error.hint})" if error.hint else ""
                     _logger.warning("%s: %s%s; trying again", self._name, error, hint)
+                else:
+                    self._set_problem(f"{self._name}: {error}")
             self.standing.clear()
             limit = min(BACKOFF[1], BACKOFF[0] * 2**failures)
             failures = min(failures + 1, 16)
@@ -190,6 +214,7 @@ class _Reader(ABC, Generic[_ItemT]):
     async def _hand_over(self, items: AsyncIterator[_ItemT]) -> None:
         """Call the handler with all *items*, until it is cancelled."""
         self.standing.set()
+        self._set_problem("")
         try:
             while True:
                 # A place comes first: what nobody can work on is left where it is.
@@ -202,6 +227,11 @@ class _Reader(ABC, Generic[_ItemT]):
                 self._work.spawn(self._handle_here(item), "call")
         except StopAsyncIteration:
             pass
+
+    def _set_problem(self, problem: str) -> None:
+        if problem != self.problem:
+            self.problem = problem
+            self.changed()
 
     async def _handle_here(self, item: _ItemT) -> None:
         try:
@@ -278,19 +308,25 @@ class _WorkReader(_Reader[Delivery]):
         self._worker = worker
         self._calls = calls
         self._consumer = consumer
+        self._ack_waits = AckWaits(worker.settings.ack_wait, worker.longest)
+        self._extending = BackgroundTask(f"{self._name}: ack_wait")
 
     async def _read(self) -> None:
         async with self._bus.consume(self._worker.stream, self._consumer, self._worker.settings) as consumption:
+            self._extending.start(self._ack_waits.run())
             try:
                 await self._hand_over(aiter(consumption))
             except asyncio.CancelledError:
                 # What is in progress is ours until we leave.
                 await self._finish()
                 raise
+            finally:
+                await self._extending.stop()
 
     async def _handle(self, item: Delivery) -> None:
         try:
-            counts = await self._settle(item)
+            with self._ack_waits.holding(item):
+                counts = await self._settle(item)
         except TektonError as error:
             _logger.warning("%s: what became of message %d was not told: %s", self._name, _place(item), error)
             return
@@ -305,8 +341,12 @@ class _WorkReader(_Reader[Delivery]):
         except Exception as error:
             known = isinstance(error, TektonError)
             _logger.warning("%s: message %d: %s", self._name, _place(item), why(error), exc_info=not known)
-            return await item.nack()
+            return await item.nack(reason=scrub(describe(error)))
         return await item.ack()
+
+
+def _nothing() -> None:
+    pass
 
 
 def _place(item: Delivery) -> int:

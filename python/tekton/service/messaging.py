@@ -27,7 +27,7 @@ from tekton.bus.streams.streams import Streams
 from tekton.clock import SYSTEM_CLOCK, Clock
 from tekton.gateway.errors import InvalidInputError, UnavailableError
 from tekton.service.refused_streams import RefusedStreams
-from tekton.utils.config_rules import parse_size
+from tekton.utils.config_rules import OWN_STREAMS, parse_size
 from tekton.utils.tekton_config import StreamSpec, TektonConfig
 from tekton.utils.tekton_errors import (
     BusError,
@@ -121,8 +121,8 @@ class Messaging:
         would be too much, and as the bus does.
         """
         self._check_changeable(name)
-        if name == dead_letters.NAME:
-            raise InvalidInputError("/name", f"{name} is Tekton's own stream")
+        if name in OWN_STREAMS:
+            raise InvalidInputError("/name", f"{name} is a name of Tekton's own")
         known = {} if self.streams is None else self.streams.settings
         others = [one.max_bytes for other, one in known.items() if other not in (name, dead_letters.NAME)]
         together = sum(others) + settings.max_bytes

@@ -42,7 +42,17 @@ class RefusedStreams:
         """See Keeper."""
         self._refuse()
 
-    def consume(self, stream: str, consumer: str, settings: ConsumerSettings) -> Consumption:  # noqa: ARG002
+    def consume(
+        self,
+        stream: str,  # noqa: ARG002
+        consumer: str,  # noqa: ARG002
+        settings: ConsumerSettings,  # noqa: ARG002
+        owner: str = "",  # noqa: ARG002
+    ) -> Consumption:
+        """See Keeper."""
+        self._refuse()
+
+    def owner_of(self, stream: str, consumer: str) -> str:  # noqa: ARG002
         """See Keeper."""
         self._refuse()
 

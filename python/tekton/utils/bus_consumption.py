@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Final, Self
 from weakref import WeakValueDictionary
 
-from tekton.bus.bus import ConsumerSettings, Delivery
+from tekton.bus.bus import MAX_REASON, ConsumerSettings, Delivery
 from tekton.bus.envelope import Envelope
 from tekton.utils.bus_demand import Demand
 from tekton.utils.bus_exchange import Exchange
@@ -42,17 +42,17 @@ class ClientDelivery:
         """It is done. False when that came too late, or nobody answered."""
         return await self._consumption.settle(self, "ack")
 
-    async def nack(self, delay: float | None = None) -> bool:
-        """It is not done; to be handed out again after *delay* seconds."""
-        return await self._consumption.settle(self, "nack", delay)
+    async def nack(self, delay: float | None = None, *, reason: str = "") -> bool:
+        """It is not done; to be handed out again after *delay* seconds. 1000 characters of the *reason* count."""
+        return await self._consumption.settle(self, "nack", delay=delay, reason=reason[:MAX_REASON] or None)
 
     async def in_progress(self) -> bool:
         """It takes longer."""
         return await self._consumption.settle(self, _WORKING)
 
     async def reject(self, reason: str) -> bool:
-        """It will never be done."""
-        return await self._consumption.settle(self, "reject", reason)
+        """It will never be done. 1000 characters of the *reason* count."""
+        return await self._consumption.settle(self, "reject", reason=reason[:MAX_REASON])
 
 
 class ClientConsumption:
@@ -120,14 +120,14 @@ class ClientConsumption:
         while await self._wait(most):
             yield self._hand_out(min(most, len(self._waiting)))
 
-    async def settle(self, delivery: ClientDelivery, op: str, detail: float | str | None = None) -> bool:
+    async def settle(self, delivery: ClientDelivery, op: str, **details: float | str | None) -> bool:
         """Tell what became of a delivery; whether that counts."""
         sequence = delivery.envelope.sequence
         if self._ended or self._held.get(sequence) is not delivery:
             return False
         try:
             async with asyncio.timeout(self._timeout):
-                return await self._settlements.tell(sequence, op, detail)
+                return await self._settlements.tell(sequence, op, **details)
         except TimeoutError:
             return False
         finally:

@@ -12,10 +12,8 @@ __all__ = ["Settlements"]
 _MOST: Final = 1024
 """How many are told in one frame."""
 
-_Kind = tuple[str, float | str | None]
-"""The operation, and its one detail."""
-
-_DETAILS: Final = {"nack": "delay", "reject": "reason"}
+_Kind = tuple[str, tuple[tuple[str, float | str], ...]]
+"""The operation, and its details."""
 
 
 @dataclass(slots=True, eq=False)
@@ -38,9 +36,10 @@ class Settlements:
         self._flush: asyncio.Handle | None = None
         self._all_settled = asyncio.Event()
 
-    async def tell(self, sequence: int, op: str, detail: float | str | None = None) -> bool:
-        """Tell, and return whether it counts. Cancelled, it may count nevertheless."""
-        word = _Word(sequence, (op, detail))
+    async def tell(self, sequence: int, op: str, **details: float | str | None) -> bool:
+        """Tell, without details that are None, and return whether it counts. Cancelled, it may count nevertheless."""
+        given = tuple((name, value) for name, value in details.items() if value is not None)
+        word = _Word(sequence, (op, given))
         self._words.setdefault(sequence, []).append(word)
         self._flush_soon()
         try:
@@ -103,7 +102,6 @@ class Settlements:
             if self.number and not word.told:
                 word.told = True
                 batches.setdefault(word.kind, []).append(word.sequence)
-        for (op, detail), sequences in batches.items():
-            details = {} if detail is None else {_DETAILS[op]: detail}
+        for (op, details), sequences in batches.items():
             for first in range(0, len(sequences), _MOST):
-                self._send(settling(op, self.number, sequences[first : first + _MOST], details))
+                self._send(settling(op, self.number, sequences[first : first + _MOST], dict(details)))

@@ -64,8 +64,10 @@ def info_of(view: dict[str, Any]) -> StreamInfo:
 
 
 def _consumer(view: dict[str, Any]) -> ConsumerInfo:
-    counts = (view.get(name, 0) for name in ConsumerInfo._fields[2:])
-    return ConsumerInfo(view["name"], msgspec.convert(view, ConsumerSettings), *counts)
+    names = ("acknowledged", "in_flight", "waiting", "redelivered", "dead_letters", "lost")
+    counts = {name: view.get(name, 0) for name in names}
+    settings, owner = msgspec.convert(view, ConsumerSettings), view.get("owner") or ""
+    return ConsumerInfo(view["name"], settings, **counts, owner=owner, waiting_more=view.get("waiting_more", False))
 
 
 def _path(name: str) -> str:

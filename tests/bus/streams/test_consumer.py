@@ -111,6 +111,40 @@ def test_an_acknowledgement_counts_until_somebody_else_has_the_message() -> None
     assert made.acknowledge(2, again.tag)
 
 
+def test_the_dead_letter_has_the_reason_that_was_given_last() -> None:
+    made = consumer(max_deliver=2, backoff=())
+    [one] = made.take(ANN, 1, 1, 0.0)
+    assert made.fail(1, one.tag, 0.0, None, "no paper") is True
+    find(made, 0.0)
+    [again] = made.take(ANN, 1, 1, 0.0)
+
+    assert made.fail(1, again.tag, 0.0, None, "no ink") == Dying(1, 2, "no ink")
+    made.unburied(1, 1.0)
+    assert made.expire(1.0) == [Dying(1, 2, "no ink")]
+
+
+def test_who_was_late_or_left_tells_nothing_so_the_reason_before_is_told_too() -> None:
+    made = consumer(max_deliver=2, backoff=(), ack_wait=30.0)
+    for one in made.take(ANN, 2, 1, 0.0):
+        made.fail(one.envelope.sequence, one.tag, 0.0, None, "no paper")
+    find(made, 0.0)
+    made.take(ANN, 1, 2, 0.0)
+    made.take(BOB, 1, 2, 5.0)
+
+    assert made.leave(BOB, {}, 9.0) == [Dying(2, 2, "whoever had it left; before that: no paper")]
+    assert made.expire(30.0) == [Dying(1, 2, "not acknowledged within 30 s; before that: no paper")]
+
+
+def test_who_gives_no_reason_leaves_the_one_before() -> None:
+    made = consumer(max_deliver=2, backoff=())
+    [one] = made.take(ANN, 1, 1, 0.0)
+    made.fail(1, one.tag, 0.0, None, "no paper")
+    find(made, 0.0)
+    [again] = made.take(ANN, 1, 1, 0.0)
+
+    assert made.fail(1, again.tag, 0.0) == Dying(1, 2, "not done; before that: no paper")
+
+
 def test_in_progress_begins_the_ack_wait_anew() -> None:
     made = consumer(ack_wait=30.0)
     [one] = made.take(ANN, 1, 1, 0.0)

@@ -326,8 +326,26 @@ def test_only_what_matches_is_read_and_counted(store: StreamStore, pattern: str,
     store.commit(Batch([put(number, subject) for number, subject in enumerate(subjects)]), NOW)
 
     assert contents(store, pattern=pattern) == expected
-    assert store.count("orders", 0, pattern) == len(expected)
-    assert store.count("orders", 3, pattern) == sum(one >= 3 for one in expected)
+    assert store.count("orders", 0, pattern, 100) == len(expected)
+    assert store.count("orders", 3, pattern, 100) == sum(one >= 3 for one in expected)
+    assert store.count("orders", 1, pattern, 3) == sum(1 <= one < 4 for one in expected)
+
+
+def test_what_each_subject_has_is_told_without_what_is_gone(store: StreamStore) -> None:
+    store.put_stream("orders", StreamSettings(("orders.>",), max_messages=6), NOW)
+    for number, subject in enumerate("aabcabcc"):
+        add(store, "x" * number, subject=f"orders.{subject}")
+    store.commit(Batch(removed=[("orders", 4)]), NOW)
+    sizes = {one.sequence: one.size for one in store.read("orders", 0, ">", 100, 1 << 20).envelopes}
+
+    assert sorted(store.shares("orders")) == [
+        ("orders.a", 1, sizes[5]),
+        ("orders.b", 2, sizes[3] + sizes[6]),
+        ("orders.c", 2, sizes[7] + sizes[8]),
+    ]
+    assert store.oldest("orders", "orders.c", 0, 1) == [(7, sizes[7])]
+    assert store.oldest("orders", "orders.c", 7, 10) == [(8, sizes[8])]
+    assert store.oldest("orders", "orders.d", 0, 10) == []
 
 
 def test_a_read_that_finds_nothing_says_how_far_it_looked(store: StreamStore) -> None:

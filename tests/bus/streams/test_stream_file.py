@@ -5,7 +5,7 @@ import os
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, closing, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import apsw
 import pytest
 
-from tekton.bus.bus import StreamSettings
+from tekton.bus.bus import ConsumerSettings, StreamSettings
 from tekton.bus.envelope import Envelope
 from tekton.bus.streams.append_queue import PATIENCE
 from tekton.bus.streams.memory_store import MemoryStreamStore
@@ -26,6 +26,7 @@ from tekton.core.component_lifecycle import database
 from tekton.mcp.context import MessageContext
 from tekton.mcp.message import Message
 from tekton.testing.clock import current_clock, virtual_time
+from tekton.testing.failing_disk import FailingDisk
 from tekton.utils.tekton_errors import (
     BusBusyError,
     SchemaVersionError,
@@ -124,41 +125,9 @@ async def result_of(future: "asyncio.Future[Any]") -> Any:
         return error
 
 
-class FailingDisk(apsw.VFS):
-    """Passes everything on to the checksummed files, until it is told which operation fails how."""
-
-    def __init__(self) -> None:
-        database.load_checksums()
-        self.name = "failing-streams"
-        super().__init__(self.name, database.CHECKSUM_VFS)
-        self.sync_fails = False
-        self.write_fails = 0
-        self.syncs = 0
-
-    def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> apsw.VFSFile:  # noqa: N802
-        return FailingFile(self, name, flags)
-
-
-class FailingFile(apsw.VFSFile):
-    def __init__(self, disk: FailingDisk, name: str | apsw.URIFilename | None, flags: list[int]) -> None:
-        super().__init__(database.CHECKSUM_VFS, name, flags)
-        self._disk = disk
-
-    def xSync(self, flags: int) -> None:  # noqa: N802
-        self._disk.syncs += 1
-        if self._disk.sync_fails:
-            raise apsw.exception_for(apsw.SQLITE_IOERR_FSYNC)
-        super().xSync(flags)
-
-    def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802
-        if self._disk.write_fails:
-            raise apsw.exception_for(self._disk.write_fails)
-        super().xWrite(data, offset)
-
-
 @pytest.fixture
 def failing_disk() -> Iterator[FailingDisk]:
-    disk = FailingDisk()
+    disk = FailingDisk("failing-streams")
     yield disk
     disk.unregister()
 
@@ -415,6 +384,20 @@ def test_a_file_that_has_lost_what_it_says_of_a_stream_is_refused(store: Failing
 
     with pytest.raises(StorageCorruptError, match="the stream orders has messages behind its last one"):
         store.open()
+
+
+def test_consumers_of_an_older_file_are_everybodys_and_go_on(store: FailingStore, tmp_path: Path) -> None:
+    path = tmp_path / "bus.db"
+    store.open()
+    store.put_stream("orders", ORDERS, 0.0)
+    progress = Progress("orders", "billing", ConsumerSettings(ack_wait=5.0), 3, [(2, 1)], 1, 2, 3, owner="ann")
+    store.commit(Batch(progress=[progress]), 0.0)
+    store.close()
+    with closing(database.connect(path)) as connection:
+        connection.execute("ALTER TABLE consumers DROP COLUMN owner; PRAGMA user_version = 1")
+
+    assert kept(path) == [progress._replace(owner="")]
+    assert [one.name for one in tmp_path.glob("*.v*")] == []  # of what may have gigabytes no copy is made
 
 
 def stored(path: Path) -> list[object]:

@@ -6,12 +6,12 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+from at_once_store import AtOnceStore
 
 from tekton.bus.bus import ConsumerSettings, Delivery, Receipt, StreamSettings
 from tekton.bus.envelope import Envelope
 from tekton.bus.streams import consumers
 from tekton.bus.streams.memory_store import MemoryStreamStore
-from tekton.bus.streams.sqlite_store import SqliteStreamStore
 from tekton.bus.streams.store import StreamStore
 from tekton.bus.streams.streams import Streams
 from tekton.clock import SYSTEM_CLOCK, Clock
@@ -32,12 +32,6 @@ from tekton.utils.tekton_errors import (
 
 ORDERS = StreamSettings(("orders.>",))
 SENDER = MessageContext("ann")
-
-
-class AtOnceStore(SqliteStreamStore):
-    """In a file, but without a thread, which would race against virtual time."""
-
-    threaded = False
 
 
 def said(content: object, subject: str = "orders.new") -> Envelope:
@@ -441,6 +435,43 @@ async def test_each_subject_of_a_work_queue_has_one_consumer(new_store: Callable
     with pytest.raises(ConsumerExistsError, match="takes some of it"):
         streams.consume("orders", "all")
     await streams.stop()
+
+
+async def test_to_whom_a_consumer_belongs_outlasts_a_restart(new_store: Callable[[], StreamStore]) -> None:
+    streams = await started(new_store(), SYSTEM_CLOCK)
+    await publish(streams, 1)
+    async with streams.consume("orders", "bills", owner="engram") as consumption:
+        await (await anext(aiter(consumption))).ack()
+    async with streams.consume("orders", "all"):
+        pass
+    await streams.stop()
+
+    again = await started(new_store(), SYSTEM_CLOCK, None)
+    [infos] = [one.consumers for one in await again.streams() if one.name == "orders"]
+    owners = [again.owner_of("orders", name) for name in ("bills", "all", "nobody")]
+    await again.stop()
+
+    assert owners == ["engram", "", ""]
+    assert [(one.name, one.owner, one.acknowledged) for one in infos] == [("all", "", 0), ("bills", "engram", 1)]
+
+
+async def test_what_waits_behind_a_filter_is_counted_so_far_and_no_further(
+    streams: Streams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumers, "MOST_COUNTED", 4)
+    await publish(streams, *range(3))
+    await publish(streams, *range(3), subject="orders.old")
+    for name, pattern in (("all", ">"), ("new", "orders.new"), ("old", "orders.old")):
+        async with streams.consume("orders", name, ConsumerSettings(pattern)):
+            pass
+    async with streams.consume("orders", "late", ConsumerSettings("orders.old", since=2)):
+        pass
+
+    [infos] = [one.consumers for one in await streams.streams() if one.name == "orders"]
+
+    assert [(one.name, one.waiting, one.waiting_more) for one in infos] == [
+        ("all", 6, False), ("late", 3, False), ("new", 3, True), ("old", 1, True),
+    ]  # fmt: skip
 
 
 # Time

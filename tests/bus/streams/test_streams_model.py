@@ -13,12 +13,12 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from at_once_store import AtOnceStore
 
 from tekton.bus.bus import ConsumerSettings, Delivery, StreamSettings
 from tekton.bus.envelope import Envelope
 from tekton.bus.streams.consumption import StreamConsumption
 from tekton.bus.streams.memory_store import MemoryStreamStore
-from tekton.bus.streams.sqlite_store import SqliteStreamStore
 from tekton.bus.streams.store import StreamStore
 from tekton.bus.streams.streams import Streams
 from tekton.mcp.context import MessageContext
@@ -34,10 +34,6 @@ SETTINGS = ConsumerSettings(
     "work.*.wanted", ack_wait=ACK_WAIT, max_deliver=MAX_DELIVER, backoff=BACKOFF, max_in_flight=MAX_IN_FLIGHT
 )
 SENDER = MessageContext("ann")
-
-
-class AtOnceStore(SqliteStreamStore):
-    threaded = False
 
 
 class Known:

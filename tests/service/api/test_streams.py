@@ -92,7 +92,7 @@ async def port(tmp_path: Path) -> AsyncIterator[Port]:
 async def test_streams_are_listed_with_what_they_have_and_their_consumers(port: Port) -> None:
     for number in range(3):
         await port.bus.publish("orders.new", said(number))
-    async with port.bus.consume("orders", "billing", ConsumerSettings(ack_wait=5.0)) as work:
+    async with port.bus.consume("orders", "billing", ConsumerSettings(ack_wait=5.0), owner="billing") as work:
         [first, *_] = await anext(work.batches())
         await first.ack()
         status, answer = await port.ask("GET", "", as_="engram")
@@ -103,6 +103,7 @@ async def test_streams_are_listed_with_what_they_have_and_their_consumers(port: 
     assert (orders["configured"], orders["messages"], orders["first"], orders["last"]) == (True, 3, 1, 3)
     [billing] = orders["consumers"]
     assert (billing["name"], billing["ack_wait"], billing["filter"], billing["in_flight"]) == ("billing", 5.0, ">", 2)
+    assert (billing["owner"], billing["waiting"], billing["waiting_more"]) == ("billing", 0, False)
     assert one == (200, orders)
 
 

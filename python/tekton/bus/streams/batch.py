@@ -13,7 +13,7 @@ MessageRow = tuple[int, int, str, str | None, int, int, str]
 """Place, microseconds, subject, reply, where the body begins (from 1), its length, the id of the message."""
 StreamRow = tuple[int, int, int, int, int, int, int]
 """Number, messages, size, last, dropped; how many old rows go at most, and up to which time ids do."""
-ConsumerRow = tuple[int, str, ConsumerSettings, int, Sequence[tuple[int, int]], int, int, int]
+ConsumerRow = tuple[int, str, ConsumerSettings, int, Sequence[tuple[int, int]], int, int, int, str]
 """Number of the stream, and the members of Progress from the name on."""
 
 

@@ -39,7 +39,7 @@ class Dying(NamedTuple):
 
 
 class _Pending:
-    __slots__ = ("attempts", "envelope", "holder", "sequence", "since", "state", "suspect", "tag", "until")
+    __slots__ = ("attempts", "envelope", "holder", "reason", "sequence", "since", "state", "suspect", "tag", "until")
 
     def __init__(self, sequence: int, attempts: int = 0) -> None:
         self.sequence = sequence
@@ -50,6 +50,7 @@ class _Pending:
         self.since = 0.0
         self.until = 0.0  # when it is taken back, or from when on it may be handed out
         self.suspect = False
+        self.reason = ""  # the last one that somebody gave who had not done it
         self.envelope: Envelope | None = None
 
 
@@ -171,12 +172,13 @@ class Consumer:
         """It is done. False when that came too late."""
         return self._happened(self._tagged(sequence, tag), Event.ACKNOWLEDGED)
 
-    def fail(self, sequence: int, tag: int, now: float, delay: float | None = None) -> "Dying | bool":
+    def fail(self, sequence: int, tag: int, now: float, delay: float | None = None, reason: str = "") -> "Dying | bool":
         """It was not done; hand it out again after *delay* seconds, or what the backoff says. False: too late."""
         one = self._tagged(sequence, tag)
         if one is None or one.state is not State.OUT:
             return False
-        return self._fail(one, now, delay, "not done") or True
+        one.reason = reason or one.reason
+        return self._fail(one, now, delay, reason or _after(one, "not done")) or True
 
     def extend(self, sequence: int, tag: int, now: float) -> bool:
         """It takes longer: the ack_wait begins anew. False when that came too late."""
@@ -201,7 +203,7 @@ class Consumer:
                 one.attempts -= 1
                 self._happened(one, Event.FAILED)
                 one.until = now
-            elif (spent := self._fail(one, now, None, "whoever had it left")) is not None:
+            elif (spent := self._fail(one, now, None, _after(one, "whoever had it left"))) is not None:
                 dying.append(spent)
             elif not one.suspect:
                 one.suspect = True
@@ -215,11 +217,11 @@ class Consumer:
             if one.until > now or one.state is State.DYING:
                 continue
             if one.state is State.OUT:
-                spent = self._fail(one, now, None, f"not acknowledged within {self.settings.ack_wait:g} s")
+                spent = self._fail(one, now, None, _after(one, f"not acknowledged within {self.settings.ack_wait:g} s"))
                 if spent is not None:
                     dying.append(spent)
             elif one.attempts >= self.settings.max_deliver and self._happened(one, Event.SPENT):
-                dying.append(Dying(one.sequence, one.attempts, "not acknowledged"))
+                dying.append(Dying(one.sequence, one.attempts, one.reason or "not acknowledged"))
         return dying
 
     def buried(self, sequence: int) -> None:
@@ -332,6 +334,11 @@ class Consumer:
         one.envelope = None
         self._holdings[holder] = self._holdings.get(holder, 0) + 1
         return Handed(as_attempt(envelope, one.attempts), one.tag)
+
+
+def _after(one: _Pending, why: str) -> str:
+    """What has ended the last attempt, and what was said of one before."""
+    return f"{why}; before that: {one.reason}" if one.reason else why
 
 
 def as_attempt(envelope: Envelope, attempt: int) -> Envelope:

@@ -24,6 +24,8 @@ from tekton.utils.tekton_ids import check_id
 
 MOST_CONSUMERS: Final = 100
 """Consumers of one stream. They stay until they are deleted, and whoever may consume makes them by naming them."""
+MOST_COUNTED: Final = 10_000
+"""How many messages are looked at to say what waits for a consumer with a filter."""
 
 
 class Consumers:
@@ -44,14 +46,21 @@ class Consumers:
         """A consumer is there as it was kept."""
         self._seat(view, kept).resume()
 
-    def consume(self, view: StreamView, name: str, settings: ConsumerSettings, turn: Turn) -> StreamConsumption:
-        """See Bus."""
+    def consume(
+        self, view: StreamView, name: str, settings: ConsumerSettings, owner: str, turn: Turn
+    ) -> StreamConsumption:
+        """See Keeper."""
         desk = self._desks.get(view.name, {}).get(name)
         if desk is None:
-            desk = self._hire(view, name, settings)
+            desk = self._hire(view, name, settings, owner)
         elif desk.consumer.settings != settings:
             raise ConsumerExistsError(view.name, name, _other_settings(desk.consumer.settings, settings))
         return StreamConsumption(view.name, name, desk, next(self._holders), turn)
+
+    def owner_of(self, stream: str, name: str) -> str:
+        """See Keeper."""
+        desk = self._desks.get(stream, {}).get(name)
+        return "" if desk is None else desk.owner
 
     async def delete(self, stream: str, name: str) -> None:
         """See Bus."""
@@ -87,11 +96,11 @@ class Consumers:
     def _seat(self, view: StreamView, kept: Progress) -> ConsumerDesk:
         consumer = Consumer(kept.settings, kept.cursor, kept.pending, self._clock.monotonic())
         consumer.redelivered, consumer.dead_letters, consumer.lost = kept.redelivered, kept.dead_letters, kept.lost
-        desk = ConsumerDesk(kept.consumer, view, consumer, self._office, self._clock)
+        desk = ConsumerDesk(kept.consumer, view, consumer, self._office, self._clock, owner=kept.owner)
         self._desks.setdefault(view.name, {})[kept.consumer] = desk
         return desk
 
-    def _hire(self, view: StreamView, name: str, settings: ConsumerSettings) -> ConsumerDesk:
+    def _hire(self, view: StreamView, name: str, settings: ConsumerSettings, owner: str) -> ConsumerDesk:
         """A desk for a new consumer, which is being written down."""
         check_id(name, "/consumer")
         check_consumer(settings)
@@ -99,13 +108,14 @@ class Consumers:
             raise TooManySubscriptionsError(MOST_CONSUMERS)
         self._check_share(view, settings)
         cursor, store = _beginning(view, settings), self._office.store
-        desk = self._seat(view, Progress(view.name, name, settings, cursor))
+        new = Progress(view.name, name, settings, cursor, owner=owner)
+        desk = self._seat(view, new)
         now = self._clock.time()
         at = settings.at if settings.since is None else None
 
         def write() -> int:
             begin = cursor if at is None else store.before(view.name, at)
-            store.commit(Batch((), [Progress(view.name, name, settings, begin)]), now)
+            store.commit(Batch((), [new._replace(cursor=begin)]), now)
             return begin
 
         self._writer.alone(write).add_done_callback(partial(self._hired, desk))
@@ -135,10 +145,12 @@ class Consumers:
                 raise error
 
     async def _info(self, view: StreamView, desk: ConsumerDesk) -> ConsumerInfo:
-        cursor, pattern = desk.consumer.cursor, desk.consumer.settings.filter
+        cursor, pattern = max(desk.consumer.cursor, view.state.dropped), desk.consumer.settings.filter
+        behind = view.state.last - cursor
         if pattern == ">" and not view.settings.work_queue:
-            return desk.info(view.state.last - max(cursor, view.state.dropped))
-        return desk.info(await self._office.ask(lambda: self._office.store.count(view.name, cursor, pattern)))
+            return desk.info(behind)
+        counting = self._office.ask(lambda: self._office.store.count(view.name, cursor, pattern, MOST_COUNTED))
+        return desk.info(await counting, more=behind > MOST_COUNTED)
 
 
 def _beginning(view: StreamView, settings: ConsumerSettings) -> int:

@@ -35,7 +35,7 @@ class Counter(Protocol):
         """See Delivery, as for the others."""
         ...
 
-    def fail(self, sequence: int, tag: int, delay: float | None) -> bool: ...
+    def fail(self, sequence: int, tag: int, delay: float | None, reason: str) -> bool: ...
 
     def extend(self, sequence: int, tag: int) -> bool: ...
 
@@ -56,9 +56,9 @@ class StreamDelivery:
         """See Delivery. Waits for nothing."""
         return self._counter.acknowledge(self.envelope.sequence, self._tag)
 
-    async def nack(self, delay: float | None = None) -> bool:
+    async def nack(self, delay: float | None = None, *, reason: str = "") -> bool:
         """See Delivery. Waits for nothing."""
-        return self._counter.fail(self.envelope.sequence, self._tag, delay)
+        return self._counter.fail(self.envelope.sequence, self._tag, delay, reason)
 
     async def in_progress(self) -> bool:
         """See Delivery. Waits for nothing."""

@@ -31,13 +31,16 @@ class _Taker(NamedTuple):
 
 
 class ConsumerDesk:
-    """Hands out what *consumer* has, called *name*, of the stream that *view* shows. A Counter.
+    """Hands out what *consumer* has, called *name*, of the stream that *view* shows; it is *owner*'s. A Counter.
 
     `created` is done when the consumer is on the disk.
     """
 
-    def __init__(self, name: str, view: StreamView, consumer: Consumer, office: Office, clock: Clock) -> None:
+    def __init__(
+        self, name: str, view: StreamView, consumer: Consumer, office: Office, clock: Clock, *, owner: str = ""
+    ) -> None:
         self.name = name
+        self.owner = owner
         self.consumer = consumer
         self.created: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._view = view
@@ -87,17 +90,17 @@ class ConsumerDesk:
         """What is kept of the consumer."""
         one = self.consumer
         counts = one.redelivered, one.dead_letters, one.lost
-        return Progress(self._view.name, self.name, one.settings, one.cursor, one.pending(), *counts)
+        return Progress(self._view.name, self.name, one.settings, one.cursor, one.pending(), *counts, self.owner)
 
     def wrote(self, version: int) -> None:
         """What was `progress` at *version* is on the disk."""
         self._written = version
 
-    def info(self, waiting: int) -> ConsumerInfo:
-        """How the consumer is; *waiting* are behind its cursor."""
+    def info(self, waiting: int, *, more: bool = False) -> ConsumerInfo:
+        """How the consumer is; *waiting* are behind its cursor, or perhaps *more*."""
         one = self.consumer
         counts = one.in_flight, waiting, one.redelivered, one.dead_letters, one.lost
-        return ConsumerInfo(self.name, one.settings, one.acknowledged, *counts)
+        return ConsumerInfo(self.name, one.settings, one.acknowledged, *counts, self.owner, more)
 
     # Those who take
 
@@ -171,9 +174,9 @@ class ConsumerDesk:
         """See Counter."""
         return self._said(self.consumer.acknowledge(sequence, tag))
 
-    def fail(self, sequence: int, tag: int, delay: float | None) -> bool:
+    def fail(self, sequence: int, tag: int, delay: float | None, reason: str) -> bool:
         """See Counter."""
-        said = self.consumer.fail(sequence, tag, self._monotonic(), delay)
+        said = self.consumer.fail(sequence, tag, self._monotonic(), delay, reason)
         if isinstance(said, Dying):
             self._bury(said)
         if said:

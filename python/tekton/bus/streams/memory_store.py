@@ -17,6 +17,7 @@ from tekton.bus.streams.store import (
     Placed,
     Progress,
     Put,
+    Share,
     StreamState,
     Tidied,
 )
@@ -82,6 +83,9 @@ class _Stream:
 
     def all(self) -> list[Envelope]:
         return [envelope for envelope, _ in self._messages.values()]
+
+    def sized(self) -> list[tuple[Envelope, int]]:
+        return list(self._messages.values())
 
     def _drop_first(self) -> None:
         self.dropped = next(iter(self._messages))
@@ -167,9 +171,25 @@ class MemoryStreamStore:
         """See StreamStore."""
         return next((envelope.sequence for envelope in self._stream(stream).all()), None)
 
-    def count(self, stream: str, after: int, pattern: str) -> int:
+    def count(self, stream: str, after: int, pattern: str, most: int) -> int:
         """See StreamStore."""
-        return sum(one.sequence > after and covers(pattern, one.subject) for one in self._stream(stream).all())
+        one = self._stream(stream)
+        begin = max(after, one.dropped)
+        seen = (each for each in one.all() if begin < each.sequence <= begin + most)
+        return sum(covers(pattern, each.subject) for each in seen)
+
+    def shares(self, stream: str) -> list[Share]:
+        """See StreamStore."""
+        found: dict[str, Share] = {}
+        for envelope, size in self._stream(stream).sized():
+            _, messages, before = found.get(envelope.subject, Share("", 0, 0))
+            found[envelope.subject] = Share(envelope.subject, messages + 1, before + size)
+        return list(found.values())
+
+    def oldest(self, stream: str, subject: str, after: int, most: int) -> list[tuple[int, int]]:
+        """See StreamStore."""
+        found = ((one.sequence, size) for one, size in self._stream(stream).sized() if one.subject == subject)
+        return list(islice((one for one in found if one[0] > after), most))
 
     def close(self) -> None:
         """See StreamStore."""

@@ -16,7 +16,7 @@ from tekton.bus.envelope import Envelope
 from tekton.bus.streams import stream_sql as sql
 from tekton.bus.streams.batch import ConsumerRow, MessageRow, Rows, encode
 from tekton.bus.streams.kept_stream import Change, KeptStream
-from tekton.bus.streams.store import Batch, Committed, LoadedStream, Page, Placed, StreamState, Tidied
+from tekton.bus.streams.store import Batch, Committed, LoadedStream, Page, Placed, Share, StreamState, Tidied
 from tekton.bus.streams.stream_file import StreamFile
 from tekton.bus.streams.stream_reader import StreamReader
 from tekton.bus.streams.stream_sql import place
@@ -46,7 +46,8 @@ class SqliteStreamStore:
     def __init__(
         self, path: Path, *, reserve_bytes: int = RESERVE_BYTES, vfs: str = CHECKSUM_VFS, exclusive: bool = False
     ) -> None:
-        self._file = StreamFile(path, reserve_bytes, vfs, exclusive=exclusive)
+        self._reserve = reserve_bytes
+        self._file = StreamFile(path, vfs, exclusive=exclusive)
         self._reader = StreamReader(path, vfs, self._number_of)
         self._streams: dict[str, KeptStream] = {}
 
@@ -62,9 +63,9 @@ class SqliteStreamStore:
 
     def commit(self, batch: Batch, now: float) -> Committed:
         """See StreamStore."""
-        self._file.check()
+        self._file.usable()
         if batch.puts:
-            self._file.check_room(sum(len(put.body) for put in batch.puts))
+            self._file.check_room(sum(len(put.body) for put in batch.puts), self._reserve)
         changes: dict[str, Change] = {}
         messages, bodies, placed = self._place(batch, changes)
         removed = self._remove(batch, changes)
@@ -126,9 +127,17 @@ class SqliteStreamStore:
         """See StreamStore."""
         return self._reader.first(stream)
 
-    def count(self, stream: str, after: int, pattern: str) -> int:
+    def count(self, stream: str, after: int, pattern: str, most: int) -> int:
         """See StreamStore."""
-        return self._reader.count(stream, after, pattern)
+        return self._reader.count(stream, after, pattern, most)
+
+    def shares(self, stream: str) -> list[Share]:
+        """See StreamStore."""
+        return self._reader.shares(stream)
+
+    def oldest(self, stream: str, subject: str, after: int, most: int) -> list[tuple[int, int]]:
+        """See StreamStore."""
+        return self._reader.oldest(stream, subject, after, most)
 
     # What a batch is made of
 
@@ -183,11 +192,7 @@ class SqliteStreamStore:
         return places
 
     def _consumers(self, batch: Batch) -> list[ConsumerRow]:
-        return [
-            (number, one.consumer, one.settings, one.cursor, one.pending, one.redelivered, one.dead_letters, one.lost)
-            for one in batch.progress
-            if (number := self._number_of(one.stream)) is not None
-        ]
+        return [(number, *one[1:]) for one in batch.progress if (number := self._number_of(one.stream)) is not None]
 
     def _change(self, changes: dict[str, Change], stream: str) -> Change:
         change = changes.get(stream)

@@ -57,6 +57,7 @@ class Progress(NamedTuple):
     redelivered: int = 0
     dead_letters: int = 0
     lost: int = 0
+    owner: str = ""
 
 
 class Batch(NamedTuple):
@@ -109,6 +110,14 @@ class Page(NamedTuple):
     envelopes: list[Envelope]
     through: int
     dropped: int
+
+
+class Share(NamedTuple):
+    """What a stream has of one subject. *size* is in bytes of JSON."""
+
+    subject: str
+    messages: int
+    size: int
 
 
 class Desk(Protocol):
@@ -183,8 +192,16 @@ class StreamStore(Protocol):
         """The sequence of the oldest message, if there is one. As `read`."""
         ...
 
-    def count(self, stream: str, after: int, pattern: str) -> int:
-        """How many messages behind *after* match *pattern*. O(messages). As `read`."""
+    def count(self, stream: str, after: int, pattern: str, most: int) -> int:
+        """How many of the messages behind *after* match *pattern*, of *most* sequences. O(those). As `read`."""
+        ...
+
+    def shares(self, stream: str) -> list[Share]:
+        """What it has of each subject. O(messages). As `read`."""
+        ...
+
+    def oldest(self, stream: str, subject: str, after: int, most: int) -> list[tuple[int, int]]:
+        """The oldest *most* messages of *subject* behind *after*: sequences and sizes. O(messages). As `read`."""
         ...
 
     def close(self) -> None:

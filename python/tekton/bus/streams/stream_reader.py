@@ -1,19 +1,17 @@
 """How messages come out of the file with the streams: by a connection of its own, a page at a time."""
 
-import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-import apsw
 import msgspec
 
 from tekton._native import covers
 from tekton.bus.envelope import Envelope
 from tekton.bus.streams import stream_sql as sql
-from tekton.bus.streams.store import SCANNED_AT_ONCE, Page
+from tekton.bus.streams.store import SCANNED_AT_ONCE, Page, Share
 from tekton.bus.streams.stream_sql import place, sequence_of
-from tekton.core.component_lifecycle import database
+from tekton.core.component_lifecycle.database_reader import DatabaseReader
 from tekton.mcp.message import Message
 from tekton.utils.tekton_errors import MessageError, StorageCorruptError, StreamNotFoundError
 
@@ -21,20 +19,17 @@ _Place = tuple[int, int, str, str | None, int]
 
 _decode_places = msgspec.json.Decoder(list[_Place]).decode
 _decode_subjects = msgspec.json.Decoder(list[tuple[str, int]]).decode
+_decode_shares = msgspec.json.Decoder(list[Share]).decode
+_decode_oldest = msgspec.json.Decoder(list[tuple[int, int]]).decode
 _encode = msgspec.json.Encoder().encode
 
-_CACHE_KIB: Final = 4 * 1024
 
-
-class StreamReader:
+class StreamReader(DatabaseReader):
     """Reads from the file at *path*, of streams whose numbers *number_of* tells. Of any thread, one at a time."""
 
     def __init__(self, path: Path, vfs: str, number_of: Callable[[str], int | None]) -> None:
-        self._path = path
-        self._vfs = vfs
+        super().__init__(path, vfs)
         self._number_of = number_of
-        self._connection: apsw.Connection | None = None
-        self._lock = threading.Lock()
 
     def read(self, stream: str, after: int, pattern: str, most: int, size: int) -> Page:
         """See StreamStore. One index range."""
@@ -59,7 +54,7 @@ class StreamReader:
         # What is up to `low` is older, what is behind `high` is not.
         while low < high:
             middle = (low + high) // 2
-            rows = self._rows(sql.AT, (place(number, middle + 1), place(number, high)))
+            rows = self.rows(sql.AT, (place(number, middle + 1), place(number, high)))
             if rows and rows[0][1] < wanted:
                 low = sequence_of(rows[0][0])
             else:
@@ -69,21 +64,28 @@ class StreamReader:
     def first(self, stream: str) -> int | None:
         """See StreamStore."""
         number, last, dropped = self._state(stream)
-        rows = self._rows(sql.AT, (place(number, dropped + 1), place(number, last)))
+        rows = self.rows(sql.AT, (place(number, dropped + 1), place(number, last)))
         return sequence_of(rows[0][0]) if rows else None
 
-    def count(self, stream: str, after: int, pattern: str) -> int:
+    def count(self, stream: str, after: int, pattern: str, most: int) -> int:
         """See StreamStore."""
         number, last, dropped = self._state(stream)
-        [(subjects,)] = self._rows(sql.SUBJECTS, (place(number, max(after, dropped)), place(number, last)))
+        begin = max(after, dropped)
+        [(subjects,)] = self.rows(sql.SUBJECTS, (place(number, begin), place(number, min(last, begin + most))))
         return sum(many for subject, many in _decode_subjects(subjects) if covers(pattern, subject))
 
-    def close(self) -> None:
-        """Close the file. It is opened again when something is asked."""
-        with self._lock:
-            connection, self._connection = self._connection, None
-            if connection is not None:
-                connection.close()
+    def shares(self, stream: str) -> list[Share]:
+        """See StreamStore."""
+        number, last, dropped = self._state(stream)
+        [(shares,)] = self.rows(sql.SHARES, (place(number, dropped), place(number, last)))
+        return _decode_shares(shares)
+
+    def oldest(self, stream: str, subject: str, after: int, most: int) -> list[tuple[int, int]]:
+        """See StreamStore."""
+        number, last, dropped = self._state(stream)
+        asked = place(number, max(after, dropped)), place(number, last), subject, most
+        [(oldest,)] = self.rows(sql.OLDEST_OF, asked)
+        return _decode_oldest(oldest)
 
     def _number(self, stream: str) -> int:
         number = self._number_of(stream)
@@ -94,27 +96,20 @@ class StreamReader:
     def _state(self, stream: str) -> tuple[int, int, int]:
         """The number of the stream, its last sequence, and that up to which all were dropped."""
         number = self._number(stream)
-        rows = self._rows(sql.STATE, (number,))
+        rows = self.rows(sql.STATE, (number,))
         if not rows:
             raise StreamNotFoundError(stream)
         return number, *rows[0]
 
-    def _rows(self, question: str, values: Any) -> list[Any]:
-        with database.opening(self._path), self._lock:
-            if self._connection is None:
-                self._connection = database.connect(self._path, vfs=self._vfs)
-                self._connection.pragma("cache_size", -_CACHE_KIB)
-            return self._connection.execute(question, values).fetchall()
-
     def _unpack(self, stream: str, question: str, values: Any) -> tuple[int, int, list[Envelope]]:
-        rows = self._rows(question, values)
+        rows = self.rows(question, values)
         if not rows:
             raise StreamNotFoundError(stream)
         last, dropped, places, bodies = rows[0]
         try:
             return last, dropped, _envelopes(stream, _decode_places(places), bodies or b"")
         except (MessageError, UnicodeError) as error:
-            raise StorageCorruptError(str(self._path), f"a message of {stream} cannot be read: {error}") from error
+            raise StorageCorruptError(str(self.path), f"a message of {stream} cannot be read: {error}") from error
 
 
 def _envelopes(stream: str, places: list[_Place], bodies: bytes) -> list[Envelope]:

@@ -49,7 +49,11 @@ _VERSION_1 = """
     INSERT INTO meta VALUES (1, 0);
 """
 
-MIGRATIONS: Final[tuple[str, ...]] = (_VERSION_1,)
+_VERSION_2 = """
+    ALTER TABLE consumers ADD COLUMN owner TEXT NOT NULL DEFAULT ''; -- '': it is everybody's
+"""
+
+MIGRATIONS: Final[tuple[str, ...]] = (_VERSION_1, _VERSION_2)
 """The script at position n takes schema n to n + 1. Released scripts are never changed."""
 
 WRITER: Final = f"""
@@ -70,7 +74,8 @@ WRITER: Final = f"""
         INSERT INTO ids SELECT value ->> 0, value ->> 1, unhex(value ->> 6, '-') FROM json_each(new.messages);
 
         INSERT OR REPLACE INTO consumers SELECT
-            value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7
+            value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
+            value ->> 8
             FROM json_each(new.consumers);
 
         DELETE FROM messages WHERE place IN (SELECT value FROM json_each(new.removed));
@@ -111,7 +116,7 @@ STREAMS: Final = """
     FROM streams WHERE name IS NOT NULL ORDER BY name
 """.replace("40", str(SEQUENCE_BITS))
 CONSUMERS: Final = """
-    SELECT name, settings, cursor, pending, redelivered, dead_letters, lost FROM consumers
+    SELECT name, settings, cursor, pending, redelivered, dead_letters, lost, owner FROM consumers
     WHERE stream = ? ORDER BY name
 """
 BEYOND: Final = f"""
@@ -197,6 +202,18 @@ SUBJECTS: Final = """
         SELECT subject, count(*) AS number FROM messages WHERE place > ? AND place <= ? GROUP BY subject
     )
 """
+SHARES: Final = """
+    SELECT json_group_array(json_array(subject, number, size)) FROM (
+        SELECT subject, count(*) AS number, sum(octet_length(body)) AS size FROM messages
+        WHERE place > ? AND place <= ? GROUP BY subject
+    )
+"""
+OLDEST_OF: Final = """
+    SELECT json_group_array(json_array(place & {mask}, size)) FROM (
+        SELECT place, octet_length(body) AS size FROM messages
+        WHERE place > ? AND place <= ? AND subject = ? ORDER BY place LIMIT ?
+    )
+""".replace("{mask}", str((1 << SEQUENCE_BITS) - 1))
 
 
 def place(number: int, sequence: int) -> int:

@@ -30,6 +30,7 @@ from tekton.bus.streams.consumer import Dying
 from tekton.bus.streams.consumers import Consumers
 from tekton.bus.streams.consumption import StreamConsumption
 from tekton.bus.streams.desks import AtOnce, ask
+from tekton.bus.streams.fair_shares import FairShares
 from tekton.bus.streams.replay import Replay
 from tekton.bus.streams.store import (
     Batch,
@@ -94,6 +95,7 @@ class Streams:
         """What is on its way to the disk; for its counts."""
         self._consumers = Consumers(self, self.writer, clock)
         self._tidying = Tidying(store, self.writer, clock, self._show_states)
+        self._fair = FairShares(self._dead_letters, self, self.writer, clock, self._show_states)
 
     # Life
 
@@ -198,9 +200,15 @@ class Streams:
         after = view.state.dropped if since is None else since
         return Replay(view, pattern, self._read, self._turn, after=after, begin=begin)
 
-    def consume(self, stream: str, consumer: str, settings: ConsumerSettings = DEFAULT_CONSUMER) -> StreamConsumption:
-        """See Bus."""
-        return self._consumers.consume(self._view(stream), consumer, settings, self._turn)
+    def consume(
+        self, stream: str, consumer: str, settings: ConsumerSettings = DEFAULT_CONSUMER, owner: str = ""
+    ) -> StreamConsumption:
+        """See Keeper."""
+        return self._consumers.consume(self._view(stream), consumer, settings, owner, self._turn)
+
+    def owner_of(self, stream: str, consumer: str) -> str:
+        """See Keeper."""
+        return self._consumers.owner_of(stream, consumer)
 
     async def _read(self, stream: str, after: int, pattern: str, most: int, size: int) -> Page:
         return await self.ask(lambda: self.store.read(stream, after, pattern, most, size))
@@ -307,6 +315,7 @@ class Streams:
         self._tell(told)
         self._show_states(outcome.states, new)
         self._tidying.soon()
+        self._fair.look()
 
     def stopped(self, error: StorageError) -> None:
         """See Owner."""
@@ -346,6 +355,9 @@ class Streams:
         if view is None:
             raise StreamNotFoundError(name, nearest_name(name, self._views))
         return view
+
+    def _dead_letters(self) -> StreamView | None:
+        return self._views.get(dead_letters.NAME)
 
     def _show(self, view: StreamView) -> None:
         self._views[view.name] = view

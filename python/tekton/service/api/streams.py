@@ -51,7 +51,11 @@ class StreamOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ConsumerView(msgspec.Struct, frozen=True, kw_only=True):
-    """A consumer: how it is served, and how far it is. Everything up to `acknowledged` is done."""
+    """A consumer: how it is served, and how far it is. Everything up to `acknowledged` is done.
+
+    `waiting` is counted up to 10,000 where it has to be counted; `waiting_more`: there may be more. It is `owner`'s, or
+    (null) everybody's.
+    """
 
     name: str
     filter: str
@@ -64,6 +68,8 @@ class ConsumerView(msgspec.Struct, frozen=True, kw_only=True):
     waiting: int
     redelivered: int
     dead_letters: int
+    owner: str | None
+    waiting_more: bool
 
     @classmethod
     def of(cls, consumer: ConsumerInfo) -> Self:
@@ -81,6 +87,8 @@ class ConsumerView(msgspec.Struct, frozen=True, kw_only=True):
             waiting=consumer.waiting,
             redelivered=consumer.redelivered,
             dead_letters=consumer.dead_letters,
+            owner=consumer.owner or None,
+            waiting_more=consumer.waiting_more,
         )
 
 

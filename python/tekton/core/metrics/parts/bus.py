@@ -128,7 +128,7 @@ METRICS: Final[tuple[Described, ...]] = (
         PART,
         "tekton_consumer_waiting",
         GAUGE,
-        "Messages that are stored for a consumer and were not handed out yet.",
+        "Messages that are stored for a consumer and were not handed out yet; with a filter, of the next 10,000.",
         "It grows: those who work on it are gone, or too few.",
         labels=("stream", "consumer"),
         alert=Alert(

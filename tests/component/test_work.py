@@ -1,0 +1,182 @@
+"""Handlers of what a stream hands out, on streams in memory, in virtual time."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from tekton.bus.bus import ConsumerSettings, Delivery, StreamSettings
+from tekton.bus.live import LiveBus
+from tekton.bus.local_bus import LocalBus
+from tekton.bus.streams.memory_store import MemoryStreamStore
+from tekton.bus.streams.streams import Streams
+from tekton.component import Component, listening
+from tekton.component.handlers import MessageTable
+from tekton.component.listening import Listening
+from tekton.core.lifecycle import ComponentRecord, ComponentState
+from tekton.core.tracing.tracer import Tracer
+from tekton.mcp.context import MessageContext
+from tekton.mcp.message import Message
+from tekton.testing.clock import current_clock, virtual_time
+from tekton.testing.control_plane import InMemoryControlPlane
+
+MINUTE = ConsumerSettings(ack_wait=60.0, max_deliver=3, backoff=(0.0,))
+
+
+@asynccontextmanager
+async def bus_with_orders(*contents: object) -> AsyncIterator[LocalBus]:
+    """A bus with a stream "orders" that has *contents*."""
+    clock = current_clock()
+    live = LiveBus(clock)
+    streams = Streams(MemoryStreamStore(), clock, live.deliver)
+    await streams.start()
+    bus = LocalBus(clock, streams, live)
+    await bus.create_stream("orders", StreamSettings(("orders.>",)))
+    for content in contents:
+        await order(bus, content)
+    yield bus
+    await streams.stop()
+
+
+async def order(bus: LocalBus, content: object) -> None:
+    await bus.publish("orders.new", Message("event", content, MessageContext("ann")))
+
+
+@asynccontextmanager
+async def at_work(
+    bus: LocalBus, table: MessageTable, name: str = "billing", complain: Callable[[str], object] = lambda _: None
+) -> AsyncIterator[None]:
+    """The handlers of *table* at work as the component *name*."""
+    handlers = Listening(name, table, Tracer(name, [].append, clock=current_clock()), current_clock(), complain)
+    await handlers.start(bus)
+    yield
+    await handlers.stop(0.0)
+
+
+async def letters(bus: LocalBus) -> list[dict[str, object]]:
+    """What the dead letters of "orders" say."""
+    [stream] = [one for one in await bus.streams() if one.name == "dead_letters"]
+    async with bus.replay("dead_letters") as replay:
+        found = aiter(replay)
+        return [(await anext(found)).message.content for _ in range(stream.messages)]
+
+
+@virtual_time
+async def test_what_is_still_worked_on_is_handed_to_nobody_else() -> None:
+    table, calls = MessageTable(), []
+
+    @table.consume("orders", "billing", MINUTE, longest=3600.0)
+    async def bill(message: Message) -> None:
+        calls.append(message.content)
+        await asyncio.sleep(3000.0)
+
+    async with bus_with_orders("tea") as bus, at_work(bus, table), at_work(bus, table, "other"):
+        await asyncio.sleep(3500.0)
+        [stream] = [one for one in await bus.streams() if one.name == "orders"]
+
+    assert calls == ["tea"]
+    assert (stream.consumers[0].acknowledged, stream.consumers[0].redelivered) == (1, 0)
+
+
+@virtual_time
+async def test_a_handler_that_hangs_loses_its_message_to_another_after_a_while() -> None:
+    clock, hanging, free = current_clock(), MessageTable(), MessageTable()
+    begun = clock.monotonic()
+    got: list[float] = []
+
+    @hanging.consume("orders", "billing", MINUTE, longest=600.0)
+    async def hang(message: Message) -> None:
+        await asyncio.Event().wait()
+
+    @free.consume("orders", "billing", MINUTE)
+    async def bill(message: Message) -> None:
+        got.append(clock.monotonic() - begun)
+
+    async with bus_with_orders("tea") as bus, at_work(bus, hanging):
+        await asyncio.sleep(1.0)
+        async with at_work(bus, free):
+            await asyncio.sleep(1000.0)
+
+    assert len(got) == 1
+    assert 600.0 < got[0] <= 660.0
+
+
+@virtual_time
+async def test_one_that_settles_its_delivery_by_itself_has_time_for_it_too() -> None:
+    table, settled = MessageTable(), []
+
+    @table.consume("orders", "billing", MINUTE)
+    async def bill(delivery: Delivery) -> None:
+        await asyncio.sleep(500.0)
+        settled.append(await delivery.ack())
+        await asyncio.sleep(500.0)
+
+    async with bus_with_orders("tea") as bus, at_work(bus, table):
+        await asyncio.sleep(1100.0)
+
+    assert settled == [True]
+
+
+@virtual_time
+async def test_the_dead_letter_says_what_the_handler_has_raised_and_no_password() -> None:
+    table = MessageTable()
+
+    @table.consume("orders", "billing", MINUTE)
+    async def bill(message: Message) -> None:
+        raise ValueError(f"no {message.content} at\n postgres://shop:hunter2secret@db/orders, api_key=0123456789abcdef")
+
+    async with bus_with_orders("tea") as bus, at_work(bus, table):
+        await asyncio.sleep(10.0)
+        [letter] = await letters(bus)
+
+    assert letter["attempts"] == 3
+    assert letter["reason"] == "ValueError: no tea at postgres://shop:[redacted]@db/orders, api_key=[redacted]"
+
+
+@virtual_time
+async def test_what_cannot_begin_is_told_until_it_can() -> None:
+    table, told = MessageTable(), []
+
+    @table.consume("payments", "billing", MINUTE)
+    async def pay(message: Message) -> None: ...
+
+    @table.consume("orders", "billing", MINUTE)
+    async def bill(message: Message) -> None: ...
+
+    async with bus_with_orders() as bus, at_work(bus, table, complain=told.append):
+        await asyncio.sleep(60.0)
+        before = list(told)
+        await bus.create_stream("payments", StreamSettings(("payments.>",)))
+        await asyncio.sleep(60.0)
+
+    [complaint] = before
+    assert complaint.startswith("work of billing on payments: ")
+    assert complaint.endswith("there is no stream 'payments'")
+    assert told == [complaint, ""]
+
+
+async def test_a_component_whose_work_cannot_begin_is_degraded_for_that_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(listening, "STANDING_TIMEOUT", 0.01)
+
+    def is_in(state: ComponentState) -> Callable[[ComponentRecord | None], bool]:
+        return lambda record: record is not None and record.state is state
+
+    async with InMemoryControlPlane() as plane, asyncio.timeout(30):
+        address = plane.address_of(await plane.token("billing", "component"))
+        app = Component("billing", port=0, control_plane=address)
+
+        @app.consume("orders")
+        async def bill(message: Message) -> None: ...
+
+        async with app:
+            degraded = await plane.registry.wait_until("billing", is_in(ComponentState.DEGRADED))
+            await plane.bus.create_stream("orders", StreamSettings(("orders.>",)))
+            await plane.registry.wait_until("billing", is_in(ComponentState.READY))
+            owner = plane.bus.owner_of("orders", "billing")
+
+    assert degraded is not None
+    assert degraded.reason == "work of billing on orders: there is no stream 'orders'"
+    assert owner == "billing"
