@@ -62,6 +62,12 @@ class Follower:
 
 def test_who_comes_back_all_the_time_misses_nothing_of_a_stream_and_gets_nothing_twice(tekton: Any) -> None:
     tekton.configure({})
+    file = tekton.directory / "tekton.json"
+    settings = json.loads(file.read_text())
+    # Who comes back is there twice, until the server has noticed that he was gone.
+    most = {"max_streams": 2 * CLIENTS + 16, "max_streams_per_caller": 2 * CLIENTS + 16}
+    settings["tekton"]["security"] = most
+    file.write_text(json.dumps(settings))
     tekton.up()
     assert tekton.request("PUT", "/api/streams/orders", {"subjects": ["orders.>"]})[0] in (200, 201)
     credential = (tekton.data_dir / "run" / "credential").read_text()

@@ -45,7 +45,7 @@ async def test_a_sample_is_taken_every_interval() -> None:
     loop = cast(Any, asyncio.get_running_loop())
     metering = Metering(loop.clock, 10.0)
     streams: list[int] = []
-    metering.read_streams(streams)
+    metering.read_streams(streams, 512)
 
     metering.start()
     await asyncio.sleep(5)

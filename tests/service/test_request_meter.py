@@ -53,7 +53,7 @@ async def metering() -> Metering:
     """After a few requests."""
     metering = Metering(ManualClock(), 10.0)
     gateway = Gateway(ROUTES, observers=metering.observers, policy=lambda _request, _route: None)
-    metering.read_streams(gateway.streams)
+    metering.read_streams(gateway.streams, 512)
     server = GatewayServer(gateway, "127.0.0.1", 0)
     await server.start()
     async with HttpClient(f"http://127.0.0.1:{server.port}") as client:

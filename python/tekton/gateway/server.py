@@ -36,7 +36,10 @@ _logger = logging.getLogger("tekton.gateway")
 _App = Gateway | PartialPort
 
 MAX_CONNECTIONS = 1024
-"""Per listening socket. The Unix socket has its own: a flood on the port leaves the owner a way in."""
+"""Per listening socket; twice the streams that there may be, if that is more.
+
+The Unix socket has its own: a flood on the port leaves the owner a way in.
+"""
 
 OPS_CONNECTIONS = 256
 """On the ops port: a flood on the main one does not reach it."""
@@ -75,7 +78,7 @@ class GatewayServer:
 
     *host* is an address or a name (`localhost` is served on IPv4 and IPv6); several are given as a sequence. With
     *tls* the ports speak TLS 1.3 and nothing else; the Unix socket never does. On *ops_port* and *metrics_port* only
-    what `ops` says is served.
+    what `ops` says is served. Of *streams*, which keep their connections, there may be so many.
     """
 
     def __init__(
@@ -88,8 +91,10 @@ class GatewayServer:
         tls: Tls | None = None,
         ops_port: int | None = None,
         metrics_port: int | None = None,
+        streams: int = 0,
     ) -> None:
         self._app = app
+        self._connections = max(MAX_CONNECTIONS, 2 * streams)
         self._tls = tls
         self._parts = [
             (port, PartialPort(app, served), connections)
@@ -118,9 +123,9 @@ class GatewayServer:
         main, parts, unix = await asyncio.to_thread(self._bind)
         self._port = main[0].getsockname()[1]
         self._listeners = [
-            *(_Listener(self._app, each, MAX_CONNECTIONS, self._tls) for each in main),
+            *(_Listener(self._app, each, self._connections, self._tls) for each in main),
             *(_Listener(part, each, connections, self._tls) for each, part, connections in parts),
-            *(_Listener(self._app, each, MAX_CONNECTIONS) for each in unix),
+            *(_Listener(self._app, each, self._connections) for each in unix),
         ]
         try:
             for listener in self._listeners:

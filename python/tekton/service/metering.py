@@ -49,9 +49,10 @@ class Metering:
         """Make *measurements* too, once in an interval."""
         self._measured.add(*measurements)
 
-    def read_streams(self, streams: Sized) -> None:
-        """Tell how many *streams* are open."""
-        self.read(lambda: [Reading("tekton_http_streams_open", len(streams))])
+    def read_streams(self, streams: Sized, most: int) -> None:
+        """Tell how many *streams* are open, and that *most* may be."""
+        limit = Reading("tekton_http_streams_limit", most)
+        self.read(lambda: [Reading("tekton_http_streams_open", len(streams)), limit])
 
     def view(self) -> MetricsView:
         """All metrics as they were when somebody looked last."""

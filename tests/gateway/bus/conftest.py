@@ -26,7 +26,12 @@ from tekton.gateway.topics import TopicTable
 from tekton.mcp.context import MessageContext
 from tekton.mcp.message import Message
 
-ROLES = RoleTable({"accountant": Role(frozenset(), publish=("orders.>",), subscribe=("orders.>", "audit.>"))})
+ROLES = RoleTable(
+    {
+        "accountant": Role(frozenset(), publish=("orders.>",), subscribe=("orders.>", "audit.>")),
+        "helper": Role(frozenset(), consume=("orders/bill*",)),
+    }
+)
 
 
 def principal(subject: str, *roles: str, component_id: str | None = None) -> Principal:
@@ -168,6 +173,7 @@ class People:
     billing = principal("billing", "component", component_id="billing")
     replica = principal("billing.2", "component", component_id="billing.2")
     engram = principal("engram", "component", component_id="engram")
+    helper = principal("hands", "component", "helper", component_id="hands")
     ada = principal("ada", "admin")
     mona = principal("mona", "monitor")
     aron = principal("aron", "accountant")

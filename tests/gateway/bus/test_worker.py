@@ -82,6 +82,18 @@ async def test_what_is_not_done_comes_again(orders: Any, people: Any) -> None:
     assert (frame["sequence"], frame["attempt"]) == (2, 2)
 
 
+async def test_why_it_is_not_done_is_in_its_dead_letter(orders: Any, people: Any) -> None:
+    peer = orders.connect(people.billing)
+    await consume(peer, settings={"filter": "orders.new", "max_deliver": 1})
+    await sequences(peer, 10)
+
+    await peer.ask(op="nack", id=1, sequences=[2], reason="no paper")
+
+    async with orders.bus.replay("dead_letters") as letters:
+        letter = (await anext(aiter(letters))).message.content
+    assert (letter["sequence"], letter["reason"]) == (2, "no paper")
+
+
 async def test_what_takes_longer_is_still_held(orders: Any, people: Any) -> None:
     peer = orders.connect(people.billing)
     await consume(peer)
@@ -246,3 +258,52 @@ async def test_who_only_reads_takes_nothing_away_from_others(bus: Any, people: A
     assert (refused["code"], replayed["t"]) == ("forbidden", "subscribed")
     assert "others do not get" in refused["hint"]
     assert [one.action for one in bus.refusals] == ["message.consume"]
+
+
+@pytest.mark.parametrize(
+    ("made_by", "name", "who", "may"),
+    [
+        ("engram", "bills", "engram", True),
+        ("engram", "bills", "billing", False),
+        ("engram", "bills", "aron", False),
+        ("engram", "bills", "ada", True),
+        ("engram", "bills", "helper", True),
+        ("engram", "parcels", "helper", False),
+        ("engram", "billing", "billing", True),  # under its own name always
+        ("engram", "billing", "replica", True),
+        ("billing", "bills", "replica", True),
+        ("aron", "bills", "aron", True),
+        ("aron", "aron", "billing", False),
+        ("ada", "bills", "billing", True),  # what is made by who manages streams is everybody's
+        (None, "bills", "billing", True),  # as are those of before
+    ],
+)
+async def test_a_consumer_is_for_whom_it_belongs_to(
+    orders: Any, people: Any, made_by: str | None, name: str, who: str, may: bool
+) -> None:
+    operation = {"op": "consume", "id": 1, "stream": "orders", "consumer": name, "credit": 1}
+    if made_by is None:
+        await orders.bus.consume("orders", name).close()
+    else:
+        assert (await orders.connect(getattr(people, made_by)).ask(**operation))["t"] == "subscribed"
+
+    answer = await orders.connect(getattr(people, who)).ask(**operation)
+
+    assert answer.get("code") == (None if may else "forbidden")
+    refused = [(one.action, one.subject) for one in orders.refusals]
+    assert refused == ([] if may else [("message.consume", f"orders/{name}")])
+
+
+async def test_who_may_not_share_a_consumer_any_more_is_handed_nothing(orders: Any, people: Any, message: Make) -> None:
+    await orders.bus.consume("orders", "bills", owner="engram").close()
+    peer = orders.connect(people.helper)
+    await peer.ask(op="consume", id=1, stream="orders", consumer="bills")
+    await sequences(peer, 10)
+
+    orders.principals[peer] = people.principal("hands", "component", component_id="hands")
+    orders.reviews += 1
+    await orders.bus.publish("orders.new", message("ada", "later"))
+    ended = await peer.get(t="error")
+
+    assert ended["code"] == "forbidden"
+    assert "a role name it under consume" in ended["hint"]

@@ -77,7 +77,7 @@ async def test_all_metrics_are_given_in_json_without_their_history(site: Site) -
 
 async def test_one_metric_is_given_with_its_history_by_either_name(site: Site) -> None:
     streams: list[int] = []
-    site.metering.read_streams(streams)
+    site.metering.read_streams(streams, 512)
     for count in range(3):
         streams.append(count)
         await site.metering.exposition.refresh()

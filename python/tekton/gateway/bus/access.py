@@ -5,23 +5,25 @@ somebody else, publishes for the control plane or listens at the door of others 
 """
 
 from collections.abc import Callable, Iterable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final, NamedTuple
 
 from tekton._native import covers
 from tekton.auth.principal import Principal
 from tekton.auth.roles import RESERVED, names_requests
-from tekton.auth.subjects import FEEDS, Hearing, SubjectRights
+from tekton.auth.subjects import FEEDS, Hearing, OwnerOf, SubjectRights
 from tekton.bus.envelope import Envelope
 from tekton.gateway.errors import CredentialRequiredError, PermissionDeniedError
 
 PUBLISH: Final = "messages:publish"
 READ: Final = "messages:read"
+MANAGE: Final = "messages:manage"
 
 _REMEMBERED: Final = 1024
 _OF_ITS_OWN: Final = "a component publishes below its own id, and to <id>.requests.> of others; a role can permit more"
 _OF_TEKTON: Final = "only Tekton itself speaks under tekton"
 _TAKES_AWAY: Final = "what one consumes, others do not get, so who may publish nothing may not consume either"
+_OF_ANOTHER: Final = "choose another name, or have a role name it under consume: <stream>/<consumer>"
 _AS_COMPONENT: Final = (
     "who speaks for a component shows its credential: tekton run gives it one, else TEKTON_CREDENTIAL_FILE names it"
 )
@@ -70,9 +72,11 @@ class Caller(NamedTuple):
 class BusAccess:
     """Lets callers do what they may, and tells *report* of what they may not."""
 
-    def __init__(self, report: Report = _not_told) -> None:
+    def __init__(self, report: Report = _not_told, owner_of: OwnerOf | None = None) -> None:
+        """*owner_of* says whose tasks are; without it nobody has any."""
         self._report = report
-        self.rights_of = lru_cache(_REMEMBERED)(SubjectRights)
+        rights = SubjectRights if owner_of is None else partial(SubjectRights, owner_of=owner_of)
+        self.rights_of: Callable[[Principal], SubjectRights] = lru_cache(_REMEMBERED)(rights)
 
     def caller(self, principal: Principal, address: str) -> Caller:
         """Who that is, for the checks."""
@@ -119,6 +123,21 @@ class BusAccess:
         if caller.rights.may_read(subjects, pattern) is not Hearing.ALL:
             raise self._refused(caller, "message.consume", pattern, f"may not consume the stream {stream}")
 
+    def owner(self, caller: Caller) -> str:
+        """To whom a consumer belongs that *caller* makes; what they make who manage streams is everybody's."""
+        return "" if MANAGE in caller.principal.grants.everywhere else caller.rights.sender
+
+    def check_shared(self, caller: Caller, stream: str, consumer: str, owner: str) -> None:
+        """Raise unless *caller* may work under the name of the *consumer*, which belongs to *owner*, if to somebody.
+
+        A component always may under its own.
+        """
+        own = caller.rights.sender
+        is_own = owner in ("", own) or (caller.principal.component_id is not None and consumer == own)
+        if not is_own and not caller.principal.grants.shares(stream, consumer):
+            problem = f"may not work as {consumer}, which belongs to {owner}"
+            raise self._refused(caller, "message.consume", f"{stream}/{consumer}", problem, _OF_ANOTHER, needed=MANAGE)
+
     def check_handed(self, caller: Caller, stream: str, envelopes: Iterable[Envelope]) -> None:
         """Raise unless *caller* may hear, now, all *envelopes* that a consumer of *stream* is to hand to him."""
         hears = caller.rights.hears
@@ -126,12 +145,14 @@ class BusAccess:
             if not hears(envelope.subject):
                 raise self._refused(caller, "message.consume", envelope.subject, f"may not consume the stream {stream}")
 
-    def _refused(self, caller: Caller, action: str, subject: str, problem: str, hint: str = "") -> Exception:
+    def _refused(
+        self, caller: Caller, action: str, subject: str, problem: str, hint: str = "", *, needed: str = ""
+    ) -> Exception:
         principal = caller.principal
         self._report(Refusal(principal, caller.address, action, subject, problem))
         if principal.via == "none":
             return CredentialRequiredError(f"this needs a valid credential: {principal.subject} {problem}")
-        permission = PUBLISH if action == "message.publish" else READ
+        permission = needed or (PUBLISH if action == "message.publish" else READ)
         error = PermissionDeniedError(permission, f"{principal.subject} {problem}")
         error.hint = hint or error.hint
         return error

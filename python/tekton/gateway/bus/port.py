@@ -4,10 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from tekton.bus.bus import INBOX, Bus
+from tekton.bus.bus import INBOX
 from tekton.bus.envelope import Envelope
+from tekton.bus.local_bus import LocalBus
 from tekton.gateway.admission import Shares
 from tekton.gateway.bus.access import BusAccess, Caller
+from tekton.gateway.bus.beat import Beat
 from tekton.utils.tekton_errors import NoRespondersError
 
 _PRIVATE: Final = f"{INBOX}."
@@ -24,13 +26,15 @@ class BusPort:
     *answered* tells whether anybody listens to a subject.
     """
 
-    bus: Bus
+    bus: LocalBus
     stream_of: Callable[[str], str | None]
     position: Callable[[], int]
     answered: Callable[[str], bool]
     access: BusAccess = field(default_factory=BusAccess)
     patterns: Shares = field(default_factory=lambda: Shares(MAX_PATTERNS))
     """How many subscriptions each principal has, by its subject."""
+    beat: Beat = field(default_factory=Beat)
+    """When what sockets publish is stored."""
 
     def admit(self, caller: Caller, envelope: Envelope) -> None:
         """Raise when *caller* may not publish *envelope*, and NoRespondersError for a question that nobody would hear.

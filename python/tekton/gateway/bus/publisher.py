@@ -68,6 +68,9 @@ class Publisher:
         self._size = 0
         self._changed = asyncio.Event()
         self._running = False
+        self._storing = False
+        self._pipelined = False
+        """Something came while something else was not answered yet."""
 
     async def publish(self, operation: Pub) -> str | None:
         """The receipt, if one is wanted and there is one at once. Raises the errors of messages and of the bus.
@@ -101,6 +104,8 @@ class Publisher:
         while len(self._waiting) >= MAX_WAITING or self._size >= MAX_WAITING_SIZE:
             self._changed.clear()
             await self._changed.wait()
+        if self._waiting or self._storing:
+            self._pipelined = True
         self._waiting.append(parcel)
         self._size += parcel.size
         if not self._running:
@@ -110,12 +115,21 @@ class Publisher:
     async def _run(self) -> None:
         try:
             while self._waiting:
+                await self._wait_for_others()
                 parcels, self._waiting, self._size = self._waiting, [], 0
                 self._changed.set()
-                if answers := await self._store(parcels):
+                self._storing = True
+                answers = await self._store(parcels)
+                self._storing = False
+                if answers:
                     await self._send(*answers)
         finally:
-            self._running = False
+            self._running = self._storing = False
+
+    async def _wait_for_others(self) -> None:
+        messages = sum(len(parcel.envelopes) for parcel in self._waiting)
+        pipelined, self._pipelined = self._pipelined, False
+        await self._port.beat.wait(messages, pipelined=pipelined)
 
     async def _store(self, parcels: Sequence[_Parcel]) -> list[str]:
         """Publish *parcels* together; the answers."""

@@ -185,15 +185,21 @@ class BusSession:
     async def _consume(self, operation: Consume) -> _Open:
         stream, options = await self._stream(operation.stream), operation.settings
         pattern = ">" if options is None else options.filter
-        self._port.access.check_consume(self._caller(), stream.name, stream.settings.subjects, pattern)
-        consume = partial(self._port.bus.consume, stream.name, operation.consumer)
+        caller, access = self._caller(), self._port.access
+        access.check_consume(caller, stream.name, stream.settings.subjects, pattern)
+        self._check_shared(stream.name, operation.consumer)
+        consume = partial(self._port.bus.consume, stream.name, operation.consumer, owner=access.owner(caller))
         consumption = consume() if options is None else consume(options.settings())
-        check = partial(self._check_handed, stream.name)
+        check = partial(self._check_handed, stream.name, operation.consumer)
         worker = self._workers[operation.id] = Worker(operation.id, consumption, operation.credit, check)
         return _Open(consumption, worker.run, [frames.subscribed(operation.id, 0)])
 
-    def _check_handed(self, stream: str, envelopes: Sequence[Envelope]) -> None:
+    def _check_handed(self, stream: str, consumer: str, envelopes: Sequence[Envelope]) -> None:
         self._port.access.check_handed(self._caller(), stream, envelopes)
+        self._check_shared(stream, consumer)
+
+    def _check_shared(self, stream: str, consumer: str) -> None:
+        self._port.access.check_shared(self._caller(), stream, consumer, self._port.bus.owner_of(stream, consumer))
 
     def _worker(self, number: int) -> Worker:
         worker = self._workers.get(number)

@@ -102,6 +102,6 @@ async def _settle(delivery: Delivery, operation: Ack | Nack | Working) -> bool:
         case Ack():
             return await delivery.ack()
         case Nack():
-            return await delivery.nack(operation.delay)
+            return await delivery.nack(operation.delay, reason=operation.reason)
         case Working():
             return await delivery.in_progress()

@@ -55,18 +55,25 @@ METRICS: Final[tuple[Described, ...]] = (
         "tekton_http_streams_open",
         GAUGE,
         "Event streams and sockets that are open.",
-        "At most 512 are taken. A saw tooth is a client that connects again and again.",
+        "A saw tooth is a client that connects again and again.",
         alert=Alert(
             name="TektonStreamsNearLimit",
-            when="tekton_http_streams_open > 450",
+            when="tekton_http_streams_open > 0.9 * tekton_http_streams_limit",
             lasting="5m",
             severity="warning",
             summary=(
-                "Nearly as many streams and sockets are open as are taken (512): find the clients that do not "
-                "close theirs"
+                "Nearly as many streams and sockets are open as are taken: find the clients that do not close theirs, "
+                "or set max_streams higher"
             ),
             see="reference/http-api.md#limits",
         ),
+    ),
+    about(
+        PART,
+        "tekton_http_streams_limit",
+        GAUGE,
+        "Event streams and sockets that are taken at most.",
+        "It is `tekton.security.max_streams`.",
     ),
     about(
         PART,
