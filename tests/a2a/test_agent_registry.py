@@ -195,6 +195,59 @@ class TestHealth:
         assert (found(registry), found(registry, "write")) == (["a"], [])
 
 
+class TestMarks:
+    def test_who_is_marked_as_unusable_is_not_found_and_the_reason_is_known(self) -> None:
+        registry = registry_of("a", "b")
+        changes: list[AgentChange] = []
+        registry.listen(changes.append)
+
+        registry.mark("a", AgentHealth.UNUSABLE, "its card is gone")
+
+        assert (found(registry), registry.reason("a")) == (["b"], "its card is gone")
+        assert [(change.action, change.health) for change in changes] == [("health", AgentHealth.UNUSABLE)]
+        with pytest.raises(AgentUnreachableError, match="its card is gone"):
+            registry.reach("a")
+
+    def test_who_is_impaired_is_asked_last(self) -> None:
+        registry = registry_of("a", "b")
+
+        registry.mark("a", AgentHealth.IMPAIRED, "it is slow")
+
+        assert found(registry) == ["b", "a"]
+
+    def test_a_mark_is_taken_back(self) -> None:
+        registry = registry_of("a", "b")
+        registry.mark("a", AgentHealth.UNUSABLE, "gone")
+
+        registry.mark("a", AgentHealth.USABLE)
+
+        assert (found(registry), registry.reason("a")) == (["a", "b"], "")
+
+    def test_a_mark_outlasts_a_replacement(self) -> None:
+        registry = registry_of("a")
+        registry.mark("a", AgentHealth.UNUSABLE, "gone")
+
+        registry.register_agent("a", ["review"], handler=work, replace=True)
+
+        assert (found(registry), registry.reason("a")) == ([], "gone")
+
+    def test_of_mark_and_component_the_worse_counts(self) -> None:
+        health = AgentHealth.IMPAIRED
+        registry = AgentRegistry(health=lambda _: health)
+        registry.register_agent("a", ["review"], component_id="a", handler=work)
+        seen = [registry.health("a")]
+        registry.mark("a", AgentHealth.UNUSABLE, "gone")
+        seen.append(registry.health("a"))
+        registry.mark("a", AgentHealth.USABLE)
+        seen.append(registry.health("a"))
+
+        assert seen == [AgentHealth.IMPAIRED, AgentHealth.UNUSABLE, AgentHealth.IMPAIRED]
+
+    def test_nobody_is_marked_whom_there_is_not(self) -> None:
+        with pytest.raises(AgentNotFoundError):
+            registry_of("a").mark("b", AgentHealth.UNUSABLE, "gone")
+
+
 class TestLoad:
     def test_who_has_less_to_do_comes_first(self) -> None:
         registry = registry_of("a", "b", "c")

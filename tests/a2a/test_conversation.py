@@ -78,6 +78,23 @@ class TestParticipants:
         with pytest.raises(InvalidConversationError):
             Conversation("d", "one-more", names)
 
+    def test_others_take_part_instead_and_the_initiator_stays(self) -> None:
+        conversation = conversation_of("hello")
+
+        conversation.set_participants(["eve", "eve"])
+        for wrong in (["no name!"], "eve", [f"somebody-{number}" for number in range(MOST_PARTICIPANTS)]):
+            with pytest.raises(InvalidConversationError):
+                conversation.set_participants(wrong)
+
+        assert conversation.participants == ("ada", "eve")
+
+    def test_all_know_from_the_beginning_what_it_begins_with(self) -> None:
+        conversation = Conversation("c", "ada", context={"goal": "ship", "nothing": None})
+
+        assert conversation.context == {"goal": "ship"}
+        with pytest.raises(ConversationFullError):
+            Conversation("d", "ada", context={"text": "x" * MOST_CONTEXT})
+
     @pytest.mark.parametrize(
         ("conversation_id", "initiator", "participants", "field"),
         [

@@ -1,6 +1,7 @@
 """What every store of conversations does."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import pytest
 
@@ -12,13 +13,18 @@ from tekton.a2a.conversation_store import (
     MemoryConversationStore,
 )
 from tekton.a2a.message import AgentMessage
+from tekton.a2a.work.work_store import WorkStore
 from tekton.utils.tekton_errors import ConversationExistsError, ConversationNotFoundError
 
 
-@pytest.fixture(params=[MemoryConversationStore], ids=["memory"])
-def store(request: pytest.FixtureRequest) -> ConversationStore:
-    made: ConversationStore = request.param()
-    return made
+@pytest.fixture(params=["memory", "sqlite"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ConversationStore]:
+    if request.param == "memory":
+        yield MemoryConversationStore()
+        return
+    work = await WorkStore.open(tmp_path / "work.db")
+    yield work.conversations
+    await work.close()
 
 
 def record(conversation_id: str, *participants: str) -> ConversationRecord:

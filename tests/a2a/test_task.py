@@ -1,5 +1,8 @@
 """What a task is after its events, and what cannot happen to it."""
 
+from typing import Any
+
+import msgspec
 import pytest
 
 from tekton.a2a.task import NEXT, Lease, Task, TaskState, apply, check_lease, fold
@@ -90,6 +93,37 @@ def test_steps_are_kept_and_begin_the_counting_of_attempts_anew() -> None:
     assert (task.steps, task.attempts, task.unknown_step) == ({"parse": 1}, 0, "pay")
 
 
+def test_to_fold_many_steps_copies_them_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    copied: list[int] = []
+    replace = msgspec.structs.replace
+
+    def counted(task: Task, **fields: Any) -> Task:
+        copied.extend(len(fields[name]) for name in ("steps", "artifacts") if type(fields.get(name)) is dict)
+        return replace(task, **fields)
+
+    monkeypatch.setattr(msgspec.structs, "replace", counted)
+    many = [StepCompleted(f"s{number}", number) for number in range(500)]
+    made = [ArtifactAdded(f"a{number}", number) for number in range(500)]
+
+    task = after(LEASED, *many, *made)
+
+    assert (len(task.steps), len(task.artifacts), sum(copied)) == (500, 500, 1000)
+
+
+def test_a_fold_leaves_alone_what_it_was_given() -> None:
+    wanted = msgspec.structs.replace(CREATED, steps={"before": 1})
+    first = TaskEvent("t", 1, 1.0, 0, wanted)
+    others = events(LEASED, StepCompleted("parse", [1]))[1:]
+
+    assert (list(fold([first, *others]).steps), wanted.steps) == (["before", "parse"], {"before": 1})
+
+
+def test_a_step_that_is_done_is_none_that_was_only_begun() -> None:
+    begun = after(LEASED, StepBegun("pay"), StepBegun("send"), StepCompleted("pay", 1))
+
+    assert (begun.begun, begun.unknown_step) == ({"send"}, "send")
+
+
 def test_an_answer_is_the_result_of_the_step_that_asked() -> None:
     waiting, answered = after(LEASED, ASKED), after(LEASED, ASKED, InputGiven("ask", "yes"))
 
@@ -108,6 +142,20 @@ def test_an_attempt_that_fails_ends_its_lease_and_its_question() -> None:
 
     assert (task.state, task.lease, task.question) == (TaskState.WORKING, None, None)
     assert task.failures == (("agent_failed", "it broke", "ada"),)
+
+
+def test_the_question_of_an_agent_that_was_lost_goes_on_waiting() -> None:
+    lost = AttemptFailed("ada", "agent_lost", "nothing was heard")
+    waiting, working = after(LEASED, ASKED, lost), after(LEASED, lost)
+
+    assert (waiting.state, waiting.lease, waiting.question) == (TaskState.INPUT_REQUIRED, None, ASKED)
+    assert (working.state, working.question) == (TaskState.WORKING, None)
+
+
+def test_a_lease_with_which_an_attempt_goes_on_counts_for_nothing() -> None:
+    task = after(LEASED, Leased("other", "ada", goes_on=True))
+
+    assert (task.epoch, task.attempts) == (2, 1)
 
 
 def test_what_was_made_and_spent_is_kept() -> None:

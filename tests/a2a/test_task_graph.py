@@ -34,13 +34,13 @@ def test_a_part_that_waits_for_itself_is_a_cycle() -> None:
 @pytest.mark.parametrize(
     ("parts", "field"),
     [
-        ([part("a"), part("a")], "/plan"),
-        ([part("a", "b")], "/plan/0/dependencies"),
-        ([Subtask("a", "review", {}, "b")], "/plan/0/dependencies"),
-        ([Subtask("a", "review", {"x": object()})], "/plan/0/inputs"),
-        ([Subtask("a", "review", [])], "/plan/0/inputs"),  # type: ignore[arg-type]
-        (["a"], "/plan"),
-        ([part(f"p{number}") for number in range(MOST_PARTS + 1)], "/plan"),
+        ([part("a"), part("a")], "/subtasks"),
+        ([part("a", "b")], "/subtasks/0/dependencies"),
+        ([Subtask("a", "review", {}, "b")], "/subtasks/0/dependencies"),
+        ([Subtask("a", "review", {"x": object()})], "/subtasks/0/inputs"),
+        ([Subtask("a", "review", [])], "/subtasks/0/inputs"),  # type: ignore[arg-type]
+        (["a"], "/subtasks"),
+        ([part(f"p{number}") for number in range(MOST_PARTS + 1)], "/subtasks"),
     ],
     ids=["twice", "unknown", "text", "garbage", "list", "no-part", "too-many"],
 )

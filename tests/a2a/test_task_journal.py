@@ -39,7 +39,7 @@ def test_a_listener_that_fails_harms_nobody(caplog: pytest.LogCaptureFixture) ->
     with caplog.at_level(logging.ERROR):
         journal_.append("t", CREATED)
 
-    assert "a listener failed at an event of task t" in caplog.text
+    assert "a listener failed at a change of task t" in caplog.text
 
 
 async def test_who_waits_for_a_task_is_woken_by_that_one_only() -> None:

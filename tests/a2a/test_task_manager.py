@@ -7,9 +7,10 @@ import pytest
 
 from tekton.a2a.agent_registry import AgentRegistry
 from tekton.a2a.task import TaskState
+from tekton.a2a.task_event import AttemptFailed, TaskEvent
 from tekton.a2a.task_graph import Subtask
 from tekton.a2a.task_log import MemoryTaskLog
-from tekton.a2a.task_manager import TaskManager
+from tekton.a2a.task_manager import TaskChange, TaskManager, TaskQuery
 from tekton.a2a.task_steps import TaskContext
 from tekton.testing import ManualClock
 from tekton.utils.tekton_errors import (
@@ -17,12 +18,24 @@ from tekton.utils.tekton_errors import (
     InvalidIdError,
     InvalidTaskError,
     NoAgentAvailableError,
+    StorageBusyError,
     StorageFullError,
     TaskCycleError,
     TaskFailedError,
     TaskNotFoundError,
     TaskStateError,
 )
+
+
+class BusyLog(MemoryTaskLog):
+    """A log whose queue is full while `busy`."""
+
+    busy = False
+
+    def append(self, *args: Any, **more: Any) -> list[TaskEvent]:
+        if self.busy:
+            raise StorageBusyError(1, 1.0)
+        return super().append(*args, **more)
 
 
 def manager_with(handler: Any = None, log: MemoryTaskLog | None = None) -> TaskManager:
@@ -50,6 +63,7 @@ class TestCreation:
         assert manager.get_task_status(task.task_id) == task
         assert (task.state, task.deadline, task.owner) == (TaskState.SUBMITTED, 160.0, "ada")
         assert (manager.tasks(), task.task_id[14]) == ([task], "7")
+        assert (manager.find(TaskQuery(owner="ada")), manager.find(TaskQuery(owner="eve"))) == ([task], [])
 
     @pytest.mark.parametrize(
         ("arguments", "error"),
@@ -280,3 +294,111 @@ async def _error_of(manager: TaskManager, task_id: str) -> Exception | None:
     except TaskStateError as error:
         return error
     return None
+
+
+class TestDrafts:
+    async def test_nobody_knows_of_a_draft_until_it_is_added(self) -> None:
+        manager = manager_with(lambda: "done")
+
+        draft = manager.draft_task("review", {"code": "x"}, owner="ada")
+        before = manager.count()
+        task = manager.add_task(draft)
+
+        assert (before, manager.count()) == (0, 1)
+        assert (task.task_id, task.created) == (draft.task_id, draft.created)
+        assert await manager.execute_task(task) == "done"
+
+    def test_whether_somebody_can_be_asked_is_known_before_there_is_a_task(self) -> None:
+        manager = manager_with()
+
+        with pytest.raises(AgentUnreachableError):
+            manager.check_reachable(manager.draft_task("review"))
+        with pytest.raises(NoAgentAvailableError):
+            manager.check_reachable(manager.draft_task("painting"))
+        manager.check_reachable(manager.draft_task("both", subtasks=[Subtask("a", "painting")]))
+
+        assert manager.count() == 0
+
+    async def test_the_draft_of_a_retry_has_what_was_done(self) -> None:
+        async def once(context: TaskContext) -> None:
+            await context.step("parse", lambda: 7)
+            raise ValueError("no")
+
+        manager = manager_with(once)
+        failed = manager.create_task("review")
+        with pytest.raises(TaskFailedError):
+            await manager.execute_task(failed)
+
+        draft = manager.draft_retry(failed)
+
+        assert (draft.created.retry_of, draft.steps, manager.count()) == (failed.task_id, {"parse": 7}, 1)
+
+
+class TestBeginning:
+    async def test_a_task_that_was_begun_goes_on_without_anybody_waiting(self) -> None:
+        manager = manager_with(asks)
+        task = manager.create_task("review")
+
+        manager.begin_task(task)
+        manager.begin_task(task.task_id)
+        await has_state(manager, task.task_id, TaskState.INPUT_REQUIRED)
+
+        assert manager.get_task_status(task).epoch == 1
+        manager.cancel_task(task)
+        manager.begin_task(task)
+        await manager.close()
+
+    async def test_who_waits_for_a_change_is_woken_by_one_and_by_the_end_of_the_manager(self) -> None:
+        manager = manager_with(asks)
+        task = manager.create_task("review")
+        manager.begin_task(task)
+        async with asyncio.timeout(5):
+            while manager.get_task_status(task).state is not TaskState.INPUT_REQUIRED:
+                await manager.next_change(task)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(manager.next_change(task))
+                await asyncio.sleep(0)
+                await manager.close()
+
+        assert manager.get_task_status(task).state is TaskState.INPUT_REQUIRED
+
+    async def test_what_was_given_up_because_it_was_not_kept_can_be_taken_up_at_once(self) -> None:
+        log = BusyLog()
+        manager = manager_with(lambda: "done", log)
+        task = manager.create_task("review")
+        log.busy = True
+
+        manager.begin_task(task)
+        async with asyncio.timeout(5):
+            while not manager.has_given_up:  # noqa: ASYNC110 - each turn of the loop is to be looked at
+                await asyncio.sleep(0)
+        log.busy = False
+
+        assert manager.resume() == [task.task_id]
+        assert not manager.has_given_up
+        await has_state(manager, task.task_id, TaskState.COMPLETED)
+        await manager.close()
+
+    async def test_a_task_whose_failure_was_not_kept_is_given_up_too(self) -> None:
+        log = BusyLog()
+
+        async def breaks(context: TaskContext) -> None:
+            await context.step("first", lambda: None)
+            raise OSError("no")
+
+        manager = manager_with(breaks, log)
+        task = manager.create_task("review")
+
+        def fill(change: TaskChange) -> None:
+            log.busy = isinstance(change.event.change, AttemptFailed)
+
+        manager.listen(fill)
+        manager.begin_task(task)
+        async with asyncio.timeout(5):
+            while not manager.has_given_up:  # noqa: ASYNC110 - each turn of the loop is to be looked at
+                await asyncio.sleep(0)
+        log.busy = False
+
+        assert manager.resume(patience=0.0) == [task.task_id]
+        await has_state(manager, task.task_id, TaskState.FAILED)
+        await manager.close()

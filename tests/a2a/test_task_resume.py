@@ -236,3 +236,25 @@ async def test_many_open_tasks_are_taken_up_at_once() -> None:
     assert len(world.manager.resume()) == 1200
     assert (await world.manager.execute_task("t1199"))[1] == ["shared", "last"]
     await world.manager.close()
+
+
+@virtual_time
+async def test_soon_after_a_start_a_new_task_fails_with_its_only_agent_and_one_taken_up_waits_for_another() -> None:
+    log = MemoryTaskLog()
+    log.append("t", [created()], 1.0)
+    registry = AgentRegistry()
+
+    async def breaks() -> None:
+        raise OSError("no")
+
+    registry.register_agent("ada", ["review"], handler=breaks)
+    manager = TaskManager(registry, log=log, clock=current_clock())
+    manager.resume()
+    began = asyncio.get_running_loop().time()
+
+    with pytest.raises(TaskFailedError):
+        await manager.execute_task(manager.create_task("review"))
+    assert asyncio.get_running_loop().time() - began < 1.0
+    registry.register_agent("bob", ["review"], handler=lambda: "done")
+
+    assert await manager.execute_task("t") == "done"

@@ -101,3 +101,17 @@ async def test_it_waits_for_agents_while_it_is_to_be_patient() -> None:
     with pytest.raises(NoAgentAvailableError):
         await routed.routes.reachable_soon(task())
     assert now() - began == pytest.approx(10.0)
+
+
+@virtual_time
+@pytest.mark.parametrize(("taken_up", "seconds"), [(False, 0.0), (True, 30.0)])
+async def test_where_all_have_failed_only_a_task_that_was_taken_up_waits_for_others(
+    taken_up: bool, seconds: float
+) -> None:
+    routed = Routed()
+    routed.registry.register_agent("a", ["review"], handler=list)
+    routed.routes.be_patient(30.0)
+    began = asyncio.get_running_loop().time()
+
+    assert await routed.routes.reachable_soon(task(), {"a"}, taken_up=taken_up) == ()
+    assert asyncio.get_running_loop().time() - began == pytest.approx(seconds)

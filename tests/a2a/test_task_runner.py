@@ -14,7 +14,7 @@ from tekton.a2a.task_graph import Subtask
 from tekton.a2a.task_manager import TaskManager
 from tekton.a2a.task_steps import TaskContext
 from tekton.testing import virtual_time
-from tekton.testing.clock import current_clock
+from tekton.testing.clock import ManualClock, current_clock
 from tekton.utils.tekton_errors import (
     AgentNotFoundError,
     TaskCanceledError,
@@ -118,6 +118,15 @@ class TestAgents:
         now = manager.get_task_status(task)
         assert now.state is TaskState.FAILED
         assert now.changed_at - now.created_at == pytest.approx(60)
+
+    async def test_it_is_late_by_whatever_clock_it_is(self) -> None:
+        registry = AgentRegistry()
+        registry.register_agent("a", ["review"], handler=hangs)
+        manager = TaskManager(registry, clock=ManualClock())  # the time of the system goes more slowly than the timers
+        task = manager.create_task("review", timeout=0.01)
+
+        with pytest.raises(TaskTimeoutError):
+            await manager.execute_task(task)
 
     @virtual_time
     async def test_another_agent_is_asked_when_one_takes_too_long(self) -> None:
@@ -306,6 +315,21 @@ class TestParts:
             await manager.execute_task(task)
 
         assert manager.tasks(open_only=True) == []
+
+    @virtual_time
+    async def test_many_parts_leave_others_their_turns_when_they_begin(self) -> None:
+        manager = manager_of(hangs)
+        parts = [Subtask(f"p{number}", "review") for number in range(300)]
+        manager.begin_task(manager.create_task("feature", subtasks=parts))
+
+        at_once: list[int] = []
+        async with asyncio.timeout(10):
+            while (before := manager.count()) <= len(parts):
+                await asyncio.sleep(0)
+                at_once.append(manager.count() - before)
+
+        assert max(at_once) < 100
+        await manager.close()
 
     @virtual_time
     async def test_calling_off_the_whole_calls_off_its_parts(self) -> None:

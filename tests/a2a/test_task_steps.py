@@ -172,6 +172,16 @@ async def test_a_question_waits_for_its_answer_and_is_not_asked_again() -> None:
     assert (tried.journal.version, await tried.attempt().ask("sure?")) == (events + 1, {"yes": True})
 
 
+async def test_questions_with_names_of_their_own_have_answers_of_their_own() -> None:
+    tried = Tried()
+    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+        asking = group.create_task(tried.attempt().ask("sure?", name="second"))
+        await tried.journal.changed(2)
+        tried.journal.append("t", InputGiven("second", "yes"))
+
+    assert asking.result() == await tried.attempt().ask("", name="second") == "yes"
+
+
 async def test_leave_is_asked_for_in_a_state_of_its_own() -> None:
     tried = Tried()
     async with asyncio.timeout(5), asyncio.TaskGroup() as group:

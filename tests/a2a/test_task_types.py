@@ -67,3 +67,18 @@ def test_a_declaration_that_makes_no_sense_is_refused() -> None:
     with pytest.raises(TypeError):
         types.register_task_type("art", "paint")
     assert types.find("art").capabilities == ()
+
+
+def test_what_was_declared_is_listed_and_forgotten() -> None:
+    types = TaskTypes()
+    types.register_task_type("painting", ["paint"])
+    types.register_task_type("code_optimization", ["paint"])
+    listed = [(one.name, one.capabilities) for one in types.all()]
+
+    for name in ("painting", "code_optimization", "never_declared"):
+        types.forget_task_type(name)
+
+    assert listed == [("code_optimization", ("paint",)), ("painting", ("paint",))]
+    assert [(one.name, one.capabilities) for one in types.all()] == [
+        ("code_optimization", ("code_generation", "code_review"))
+    ]

@@ -16,7 +16,6 @@ Rules:
 A registry is used on one event loop; agents may be registered before there is one.
 """
 
-import asyncio
 import logging
 import math
 from bisect import bisect_left, insort
@@ -26,6 +25,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from tekton.a2a.agent import Agent, AgentHandler, AgentHealth, Locality, Skill
 from tekton.a2a.agent_index import AgentIndex, Rank
+from tekton.core.observable import Observable
 from tekton.utils.tekton_errors import AgentExistsError, AgentNotFoundError, AgentUnreachableError
 from tekton.utils.tekton_ids import nearest_name
 
@@ -58,25 +58,25 @@ class _Entry:
     agent: Agent
     health: AgentHealth
     load: float = 0.0
+    marked: AgentHealth = AgentHealth.USABLE
+    reason: str = ""
 
     @property
     def rank(self) -> Rank:
         return Rank(self.health, self.agent.locality is Locality.NOWHERE, self.load, self.agent.agent_id)
 
 
-class AgentRegistry:
+class AgentRegistry(Observable[AgentChange]):
     """Agents by id, capability and tag. Without *health* all of them are usable."""
 
     def __init__(self, *, health: HealthOf | None = None) -> None:
+        super().__init__(_logger)
         self._health = health
         self._entries: dict[str, _Entry] = {}
         self._ids: list[str] = []
         self._capabilities = AgentIndex()
         self._tags = AgentIndex()
         self._components: dict[str, set[str]] = {}
-        self._listeners: list[Callable[[AgentChange], object]] = []
-        self._version = 0
-        self._turned = asyncio.Event()
 
     def register_agent(
         self,
@@ -112,12 +112,15 @@ class AgentRegistry:
     def add(self, agent: Agent, *, replace: bool = False) -> Agent:
         """Register *agent*. Raises AgentExistsError unless it may *replace* the one that there is.
 
-        O(its names * log agents). Replacing one keeps its load.
+        O(its names * log agents). Replacing one keeps its load, and what `mark` has said.
         """
         known = self._entries.get(agent.agent_id)
         if known is not None and not replace:
             raise AgentExistsError(agent.agent_id)
-        entry = _Entry(agent, self._health_of(agent), 0.0 if known is None else known.load)
+        entry = _Entry(agent, AgentHealth.USABLE)
+        if known is not None:
+            entry.load, entry.marked, entry.reason = known.load, known.marked, known.reason
+        entry.health = self._health_of(entry)
         if known is None:
             insort(self._ids, agent.agent_id)
         else:
@@ -159,7 +162,8 @@ class AgentRegistry:
         if entry.agent.locality is Locality.NOWHERE:
             raise AgentUnreachableError(agent_id, "it has neither a handler nor an endpoint")
         if entry.health is AgentHealth.UNUSABLE:
-            raise AgentUnreachableError(agent_id, f"its component {entry.agent.component_id} is not usable")
+            component = f"its component {entry.agent.component_id} is not usable"
+            raise AgentUnreachableError(agent_id, entry.reason or component)
         return entry.agent
 
     def find_agents_by_capability(self, capability: str) -> tuple[Agent, ...]:
@@ -196,6 +200,19 @@ class AgentRegistry:
         """What can be expected of an agent. Raises AgentNotFoundError."""
         return self._entry(agent_id).health
 
+    def mark(self, agent_id: str, health: AgentHealth, reason: str = "") -> None:
+        """Say that an agent is no better than *health*, and why; USABLE takes that back. Its component may be worse.
+
+        For whoever asks it over a network. Raises AgentNotFoundError.
+        """
+        entry = self._entry(agent_id)
+        entry.marked, entry.reason = health, reason
+        self._weigh(entry)
+
+    def reason(self, agent_id: str) -> str:
+        """Why an agent is not usable, as `mark` has said; empty else. Raises AgentNotFoundError."""
+        return self._entry(agent_id).reason
+
     def load(self, agent_id: str) -> float:
         """How much an agent has to do, as `set_load` has said; 0 else. Raises AgentNotFoundError."""
         return self._entry(agent_id).load
@@ -216,13 +233,7 @@ class AgentRegistry:
     def component_changed(self, component_id: str) -> None:
         """Read the health of the agents of a component anew. O(1) for one that has none."""
         for agent_id in sorted(self._components.get(component_id, ())):
-            entry = self._entries[agent_id]
-            health = self._health_of(entry.agent)
-            if health is not entry.health:
-                self._take_out(entry)
-                entry.health = health
-                self._put_in(entry)
-                self._changed("health", entry)
+            self._weigh(self._entries[agent_id])
 
     def __contains__(self, agent_id: object) -> bool:
         return agent_id in self._entries
@@ -233,22 +244,6 @@ class AgentRegistry:
     def __iter__(self) -> Iterator[str]:
         return iter(tuple(self._ids))
 
-    @property
-    def version(self) -> int:
-        """How often the agents, or their health, have changed."""
-        return self._version
-
-    async def changed(self, since: int) -> int:
-        """Wait until `version` is no longer *since*; returns what it is. Changes in between count as one."""
-        while self._version == since:
-            await self._turned.wait()
-        return self._version
-
-    def listen(self, listener: Callable[[AgentChange], object]) -> Callable[[], None]:
-        """Tell *listener* of each change from now on; returns the function that ends that. It must return at once."""
-        self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener) if listener in self._listeners else None
-
     def _entry(self, agent_id: str) -> _Entry:
         entry = self._entries.get(agent_id)
         if entry is None:
@@ -257,10 +252,19 @@ class AgentRegistry:
             raise AgentNotFoundError(agent_id, nearest_name(agent_id[:128], neighbours))
         return entry
 
-    def _health_of(self, agent: Agent) -> AgentHealth:
-        if self._health is None or agent.component_id is None:
-            return AgentHealth.USABLE
-        return AgentHealth(self._health(agent.component_id))
+    def _health_of(self, entry: _Entry) -> AgentHealth:
+        component_id = entry.agent.component_id
+        if self._health is None or component_id is None:
+            return entry.marked
+        return max(entry.marked, AgentHealth(self._health(component_id)))
+
+    def _weigh(self, entry: _Entry) -> None:
+        health = self._health_of(entry)
+        if health is not entry.health:
+            self._take_out(entry)
+            entry.health = health
+            self._put_in(entry)
+            self._changed("health", entry)
 
     def _put_in(self, entry: _Entry) -> None:
         agent, rank = entry.agent, entry.rank
@@ -282,12 +286,4 @@ class AgentRegistry:
                 del self._components[agent.component_id]
 
     def _changed(self, action: Action, entry: _Entry) -> None:
-        self._version += 1
-        turned, self._turned = self._turned, asyncio.Event()
-        turned.set()
-        change = AgentChange(action, entry.agent, entry.health, self._version)
-        for listener in tuple(self._listeners):
-            try:
-                listener(change)
-            except Exception:
-                _logger.exception("a listener failed at a change of %s", entry.agent.agent_id)
+        self._tell(AgentChange(action, entry.agent, entry.health, self.version + 1), entry.agent.agent_id)

@@ -66,12 +66,14 @@ class Conversation:
         initiator: str,
         participants: Iterable[str] = (),
         *,
+        context: Mapping[str, Any] | None = None,
         store: ConversationStore | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         """Begin a conversation; with None for an id it has a fresh one. The *initiator* takes part in it in any case.
 
-        Raises InvalidConversationError, ConversationExistsError, and what the store raises.
+        *context* is what all of them know from the beginning. Raises InvalidConversationError,
+        ConversationExistsError, ConversationFullError for a context that is too large, and what the store raises.
         """
         self._id = uuid7() if conversation_id is None else conversation_id
         self._store = MemoryConversationStore() if store is None else store
@@ -83,7 +85,8 @@ class Conversation:
         everybody = tuple(dict.fromkeys((initiator, *participants)))
         self._check_participants(everybody)
         now = clock.time()
-        self._store.create(ConversationRecord(self._id, initiator, everybody, now, now))
+        known = self._merged({}, context or {})
+        self._store.create(ConversationRecord(self._id, initiator, everybody, now, now, known))
 
     @classmethod
     def resume(cls, conversation_id: str, store: ConversationStore, *, clock: Clock = SYSTEM_CLOCK) -> "Conversation":
@@ -147,6 +150,14 @@ class Conversation:
             raise self._invalid("/participants", f"{participant} has begun it, and stays")
         left = tuple(one for one in record.participants if one != participant)
         self._store.set_participants(self._id, left, self._clock.time())
+
+    def set_participants(self, participants: Iterable[str]) -> None:
+        """Have these take part, and the initiator; what others have said stays. Raises InvalidConversationError."""
+        if isinstance(participants, str):
+            raise self._invalid("/participants", "expected a list of names, got one text")
+        everybody = tuple(dict.fromkeys((self.initiator, *participants)))
+        self._check_participants(everybody)
+        self._store.set_participants(self._id, everybody, self._clock.time())
 
     def add_message(self, message: AgentMessage) -> int:
         """Add *message*; returns its number. One that is there already keeps the number that it has.

@@ -8,12 +8,15 @@ Rules:
   and changes nothing; what has ended stays so.
 * Whoever works on a task has a lease. Each lease has a number, the epoch; all but the newest are stale, and so is the
   newest when its attempt has failed. What comes from a stale lease is refused.
+* A question is that of its attempt, and ends with it; unless the agent was only lost. Then it goes on waiting for its
+  answer, and nobody has to work meanwhile.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
+
+import msgspec
 
 from tekton.a2a.task_event import (
     ArtifactAdded,
@@ -39,7 +42,7 @@ from tekton.a2a.task_event import (
 )
 from tekton.utils.tekton_errors import StaleLeaseError, TaskExistsError, TaskNotFoundError, TaskStateError
 
-__all__ = ["Failure", "Lease", "Task", "TaskState", "apply", "fold"]
+__all__ = ["AGENT_LOST", "Failure", "Lease", "Task", "TaskState", "apply", "fold", "sealed", "unshared"]
 
 
 class TaskState(StrEnum):
@@ -69,6 +72,9 @@ class TaskState(StrEnum):
         """True while somebody has to answer."""
         return self in _WAITING
 
+
+AGENT_LOST: Final = "agent_lost"
+"""The code of an attempt that ended because nothing was heard of the agent any more. It may be asked again."""
 
 _OVER: Final = frozenset({TaskState.COMPLETED, TaskState.FAILED, TaskState.CANCELED, TaskState.REJECTED})
 _WAITING: Final = frozenset({TaskState.INPUT_REQUIRED, TaskState.AUTH_REQUIRED})
@@ -123,12 +129,12 @@ class Failure(NamedTuple):
     agent_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(msgspec.Struct, frozen=True):
     """A task after its event *number*. A value; do not change what it gives out.
 
     *created* is what is wanted. *steps* are the results of what was done, by the label of the step; *begun* has the
-    labels of steps that must not be repeated and were begun. *attempts* counts those since the last step.
+    labels of those that must not be repeated, were begun, and are not done. *attempts* counts those since a step.
+    *agent_id* is who works on it, or has done so last; empty for nobody yet, and for a plan.
     """
 
     task_id: str
@@ -139,14 +145,15 @@ class Task:
     state: TaskState = TaskState.SUBMITTED
     epoch: int = 0
     lease: Lease | None = None
+    agent_id: str = ""
     attempts: int = 0
-    steps: Mapping[str, Any] = field(default_factory=dict)
+    steps: Mapping[str, Any] = msgspec.field(default_factory=dict)
     begun: frozenset[str] = frozenset()
     plan: tuple[PlannedTask, ...] = ()
     failures: tuple[Failure, ...] = ()
     question: InputRequired | None = None
     progress: Progressed | None = None
-    artifacts: Mapping[str, Any] = field(default_factory=dict)
+    artifacts: Mapping[str, Any] = msgspec.field(default_factory=dict)
     spent: float = 0.0
     result: Any = None
     failure: Failure | None = None
@@ -192,20 +199,34 @@ class Task:
         return min(self.begun.difference(self.steps), default=None)
 
 
+class _Own(dict[str, Any]):
+    """Steps or artifacts of a task of which nobody knows yet: they may grow where they are."""
+
+
 def fold(events: Iterable[TaskEvent]) -> Task:
-    """The task of which these are the events, from the first on. Raises as `apply`."""
+    """The task of which these are the events, from the first on. O(events). Raises as `apply`."""
     task: Task | None = None
     for event in events:
-        task = apply(task, event)
+        task = apply(task, event) if task is not None else unshared(apply(None, event))
     if task is None:
         raise TaskNotFoundError("")
-    return task
+    return sealed(task)
+
+
+def unshared(task: Task) -> Task:
+    """*task*, for the one who is to `apply` many events to it, and shows it to nobody before he has `sealed` it."""
+    return msgspec.structs.replace(task, steps=_Own(task.steps), artifacts=_Own(task.artifacts))
+
+
+def sealed(task: Task) -> Task:
+    """*task*, for all to see."""
+    return msgspec.structs.replace(task, steps=dict(task.steps), artifacts=dict(task.artifacts))
 
 
 def apply(task: Task | None, event: TaskEvent) -> Task:
     """The task after *event*. Raises TaskNotFoundError, TaskExistsError, and TaskStateError for what cannot be now.
 
-    O(steps of the task) for a step, O(1) for everything else.
+    O(steps of the task) for a step, O(artifacts) for one of them; O(1) for all else, and for what is `unshared`.
     """
     change = event.change
     if isinstance(change, Created):
@@ -222,7 +243,7 @@ def apply(task: Task | None, event: TaskEvent) -> Task:
     common: dict[str, Any] = {"number": event.number, "changed_at": event.at, "state": state}
     if state.over:
         common |= {"lease": None, "question": None}
-    return replace(task, **(common | _FIELDS[type(change)](task, change, event.epoch)))
+    return msgspec.structs.replace(task, **(common | _FIELDS[type(change)](task, change, event.epoch)))
 
 
 def check_lease(task: Task, change: Change, epoch: int | None) -> None:
@@ -236,22 +257,34 @@ def check_lease(task: Task, change: Change, epoch: int | None) -> None:
 Fold = Callable[[Task, Any, int], dict[str, Any]]
 
 
+def _with(known: Mapping[str, Any], name: str, value: Any) -> Mapping[str, Any]:
+    if not isinstance(known, _Own):
+        return {**known, name: value}
+    known[name] = value
+    return known
+
+
 def _leased(task: Task, change: Leased, epoch: int) -> dict[str, Any]:
-    attempts = task.attempts + 1 if change.agent_id else task.attempts
-    return {"epoch": epoch, "lease": Lease(epoch, change.worker, change.agent_id), "attempts": attempts}
+    attempts = task.attempts + 1 if change.agent_id and not change.goes_on else task.attempts
+    lease = Lease(epoch, change.worker, change.agent_id)
+    return {"epoch": epoch, "lease": lease, "agent_id": change.agent_id, "attempts": attempts}
 
 
 def _attempt_failed(task: Task, change: AttemptFailed, _: int) -> dict[str, Any]:
     failure = Failure(change.code, change.reason, change.agent_id)
-    return {"failures": (*task.failures, failure), "lease": None, "question": None}
+    failed: dict[str, Any] = {"failures": (*task.failures, failure), "lease": None, "question": None}
+    if change.code == AGENT_LOST and task.state.waiting:  # whoever goes on will want the answer
+        failed |= {"state": task.state, "question": task.question}
+    return failed
 
 
 def _step_completed(task: Task, change: StepCompleted, _: int) -> dict[str, Any]:
-    return {"steps": {**task.steps, change.step: change.result}, "attempts": 0}
+    begun = task.begun - {change.step} if change.step in task.begun else task.begun
+    return {"steps": _with(task.steps, change.step, change.result), "begun": begun, "attempts": 0}
 
 
 def _input_given(task: Task, change: InputGiven, _: int) -> dict[str, Any]:
-    return {"steps": {**task.steps, change.step: change.answer}, "attempts": 0, "question": None}
+    return {"steps": _with(task.steps, change.step, change.answer), "attempts": 0, "question": None}
 
 
 def _asked(_: Task, change: InputRequired, __: int) -> dict[str, Any]:
@@ -264,7 +297,7 @@ _FIELDS: Final[Mapping[type[Change], Fold]] = {
     StepBegun: lambda task, change, _: {"begun": task.begun | {change.step}},
     StepCompleted: _step_completed,
     Progressed: lambda _, change, __: {"progress": change},
-    ArtifactAdded: lambda task, change, _: {"artifacts": {**task.artifacts, change.name: change.content}},
+    ArtifactAdded: lambda task, change, _: {"artifacts": _with(task.artifacts, change.name, change.content)},
     Spent: lambda task, change, _: {"spent": task.spent + change.units},
     InputRequired: _asked,
     AuthRequired: _asked,

@@ -66,6 +66,7 @@ class Created(_Change, frozen=True, tag="created"):
 
     *results* are those of the parts of the plan on which it depends; *steps* what was done already by the task that it
     tries again (*retry_of*); *origin* the first of those, whose id is in the idempotency keys.
+    *message_id* is the message of its conversation that asked for it, if one did.
     """
 
     task_type: str
@@ -85,13 +86,17 @@ class Created(_Change, frozen=True, tag="created"):
     retry_of: str = ""
     steps: dict[str, Any] = {}
     plan: list[PlannedTask] = []
+    message_id: str = ""
 
 
 class Leased(_Change, frozen=True, tag="leased"):
-    """*worker* runs the task from now on: by *agent_id*, or by its plan if that is empty. Others are fenced off."""
+    """*worker* runs the task from now on: by *agent_id*, or by its plan if that is empty. Others are fenced off. It is
+    the same attempt as before if *goes_on*: the agent was there all the time.
+    """
 
     worker: str
     agent_id: str = ""
+    goes_on: bool = False
 
 
 class Planned(_Change, frozen=True, tag="planned"):

@@ -41,13 +41,13 @@ def checked_plan(parts: Sequence[Subtask]) -> list[PlannedTask]:
     Raises InvalidTaskError, InvalidIdError, and TaskCycleError with the parts that wait for each other.
     """
     if len(parts) > MOST_PARTS:
-        raise InvalidTaskError("/plan", f"more than {MOST_PARTS} parts")
+        raise InvalidTaskError("/subtasks", f"more than {MOST_PARTS} parts")
     for part in parts:
         if not isinstance(part, Subtask):
-            raise InvalidTaskError("/plan", f"expected a Subtask, got {type(part).__name__}")
+            raise InvalidTaskError("/subtasks", f"expected a Subtask, got {type(part).__name__}")
     names = {part.name for part in parts}
     if len(names) < len(parts):
-        raise InvalidTaskError("/plan", "two parts have the same name")
+        raise InvalidTaskError("/subtasks", "two parts have the same name")
     plan = [_planned(number, part, names) for number, part in enumerate(parts)]
     _, cycles = graph_of(plan).resolve()
     if cycles:
@@ -72,7 +72,7 @@ def checked_inputs(pointer: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _planned(number: int, part: Subtask, names: set[str]) -> PlannedTask:
-    pointer = f"/plan/{number}"
+    pointer = f"/subtasks/{number}"
     check_id(part.name, f"{pointer}/name", dots=True)
     check_id(part.task_type, f"{pointer}/task_type", dots=True)
     if isinstance(part.dependencies, str):

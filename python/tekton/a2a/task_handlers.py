@@ -7,7 +7,8 @@ left out, unless there is a `**` parameter: `context.inputs` has all of them.
 import inspect
 import typing
 from collections.abc import Callable
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from tekton.a2a.task_steps import TaskContext
 from tekton.core.calls import UserFunction, bound
@@ -16,20 +17,36 @@ from tekton.utils.tekton_errors import InvalidTaskError
 __all__ = ["prepared"]
 
 
+class _Shape(NamedTuple):
+    """What a handler takes: *mine* are the names of parameters for the context, *open_ended*: it takes any input."""
+
+    signature: inspect.Signature
+    mine: tuple[str, ...]
+    open_ended: bool
+
+
 def prepared(handler: Callable[..., Any], context: TaskContext) -> UserFunction:
     """*handler* with the inputs of the task. Raises InvalidTaskError, if one is missing."""
-    parameters = inspect.signature(handler).parameters
-    hints = _hints(handler)
-    inputs = dict(context.inputs)
-    mine = [name for name in parameters if hints.get(name) is TaskContext]
-    open_ended = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values())
-    given = {name: value for name, value in inputs.items() if open_ended or name in parameters}
-    given |= dict.fromkeys(mine, context)
     try:
-        inspect.signature(handler).bind(**given)
+        shape = _shape(handler)
+    except TypeError:  # it cannot be a key
+        shape = _shape.__wrapped__(handler)
+    parameters = shape.signature.parameters
+    given = {name: value for name, value in context.inputs.items() if shape.open_ended or name in parameters}
+    given |= dict.fromkeys(shape.mine, context)
+    try:
+        shape.signature.bind(**given)
     except TypeError as error:
         raise InvalidTaskError("/inputs", f"agent {context.agent_id} cannot be called with them: {error}") from None
     return bound(handler, **given)
+
+
+@lru_cache(maxsize=256)
+def _shape(handler: Callable[..., Any]) -> _Shape:
+    signature, hints = inspect.signature(handler), _hints(handler)
+    parameters = signature.parameters
+    mine = tuple(name for name in parameters if hints.get(name) is TaskContext)
+    return _Shape(signature, mine, any(one.kind is one.VAR_KEYWORD for one in parameters.values()))
 
 
 def _hints(handler: Callable[..., Any]) -> dict[str, Any]:

@@ -2,17 +2,41 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 from tekton.a2a.task import Task
 from tekton.a2a.task_event import Change, TaskEvent
-from tekton.a2a.task_log import TaskLog
 from tekton.clock import Clock
+from tekton.core.observable import Observable
 
-__all__ = ["TaskChange", "TaskJournal"]
+__all__ = ["EventLog", "TaskChange", "TaskJournal"]
 
 _logger = logging.getLogger("tekton.tasks")
+
+
+class EventLog(Protocol):
+    """What a journal needs of a log; see `TaskLog`, which is one."""
+
+    def append(
+        self,
+        task_id: str,
+        changes: Sequence[Change],
+        at: float,
+        *,
+        expected: int | None = None,
+        epoch: int | None = None,
+    ) -> list[TaskEvent]:
+        """Have *changes* happen to a task, all or none; returns their events."""
+        ...
+
+    def task(self, task_id: str) -> Task:
+        """The task as it is now. Raises TaskNotFoundError."""
+        ...
+
+    async def flush(self) -> None:
+        """Wait until all that was called before is durable."""
+        ...
 
 
 class TaskChange(NamedTuple):
@@ -23,27 +47,22 @@ class TaskChange(NamedTuple):
     revision: int
 
 
-class TaskJournal:
+class TaskJournal(Observable[TaskChange]):
     """Writes to *log*. *late* counts what agents have said when nobody asked any more."""
 
-    def __init__(self, log: TaskLog, clock: Clock) -> None:
+    def __init__(self, log: EventLog, clock: Clock) -> None:
+        super().__init__(_logger)
         self.log = log
         self.clock = clock
         self.late = 0
-        self.version = 0
-        self._listeners: list[Callable[[TaskChange], object]] = []
         self._waiting: dict[str, asyncio.Event] = {}
-        self._turned = asyncio.Event()
 
     def append(self, task_id: str, *changes: Change, expected: int | None = None, epoch: int | None = None) -> Task:
         """As `TaskLog.append`, now; returns the task after it."""
         events = self.log.append(task_id, changes, self.clock.time(), expected=expected, epoch=epoch)
         task = self.log.task(task_id)
         for event in events:
-            self.version += 1
-            self._tell(TaskChange(event, task, self.version))
-        turned, self._turned = self._turned, asyncio.Event()
-        turned.set()
+            self._tell(TaskChange(event, task, self.version + 1), f"task {task_id}")
         if (waiting := self._waiting.pop(task_id, None)) is not None:
             waiting.set()
         return task
@@ -52,20 +71,8 @@ class TaskJournal:
         """Wait until something happens to a task."""
         await self._waiting.setdefault(task_id, asyncio.Event()).wait()
 
-    async def changed(self, since: int) -> int:
-        """Wait until `version` is no longer *since*; returns what it is."""
-        while self.version == since:
-            await self._turned.wait()
-        return self.version
-
-    def listen(self, listener: Callable[[TaskChange], object]) -> Callable[[], None]:
-        """Tell *listener* of each event from now on; returns the function that ends that."""
-        self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener) if listener in self._listeners else None
-
-    def _tell(self, change: TaskChange) -> None:
-        for listener in tuple(self._listeners):
-            try:
-                listener(change)
-            except Exception:
-                _logger.exception("a listener failed at an event of task %s", change.task.task_id)
+    def wake(self) -> None:
+        """Let all who wait for a change go on: there will be none."""
+        waiting, self._waiting = self._waiting, {}
+        for event in waiting.values():
+            event.set()

@@ -14,16 +14,48 @@ Rules that every log keeps (one conformance suite runs over all of them):
 Methods that only read may be called from a second thread; all others are called on one event loop.
 """
 
-from bisect import bisect_right, insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import islice
-from typing import Protocol
+from typing import Final, Protocol
 
-from tekton.a2a.task import Task, apply, check_lease
+from tekton.a2a.task import Task, TaskState, apply, check_lease, sealed, unshared
 from tekton.a2a.task_event import Change, Leased, TaskEvent
 from tekton.utils.tekton_errors import TaskConflictError, TaskNotFoundError, TaskStateError
 
-__all__ = ["MemoryTaskLog", "TaskLog"]
+__all__ = ["MemoryTaskLog", "TaskLog", "TaskQuery"]
+
+_FEW: Final = 4
+"""So many changes may copy the steps of the task each."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskQuery:
+    """Which tasks one looks for: those of which all that is given holds.
+
+    *parent_id* "" has only those that are no part of another one. *since* has those that were changed then or later,
+    in seconds since 1970.
+    """
+
+    owner: str | None = None
+    conversation_id: str | None = None
+    states: frozenset[TaskState] | None = None
+    task_type: str | None = None
+    parent_id: str | None = None
+    since: float | None = None
+
+    def fits(self, task: Task) -> bool:
+        """Is *task* one of them?"""
+        created = task.created
+        return (
+            (self.owner is None or self.owner == created.owner)
+            and (self.conversation_id is None or self.conversation_id == created.conversation_id)
+            and (self.states is None or task.state in self.states)
+            and (self.task_type is None or self.task_type == created.task_type)
+            and (self.parent_id is None or self.parent_id == created.parent_id)
+            and (self.since is None or self.since <= task.changed_at)
+        )
 
 
 class TaskLog(Protocol):
@@ -59,6 +91,18 @@ class TaskLog(Protocol):
         """Tasks by id, which is the order in which they came, behind the id *after*; or only those not over."""
         ...
 
+    def find(self, query: TaskQuery, before: str = "", limit: int = 100) -> list[Task]:
+        """Tasks that *query* wants, the newest first, before the id *before*, or from the newest of all on."""
+        ...
+
+    def states(self, task_ids: Iterable[str]) -> dict[str, TaskState]:
+        """The states of those of the tasks that there are, by id. O(task_ids)."""
+        ...
+
+    def count(self, *, open_only: bool = False) -> int:
+        """How many tasks there are, open or over, or only open ones, parts of others included. O(1)."""
+        ...
+
     def delete(self, task_id: str) -> None:
         """Forget a task that is over, and its events. Raises TaskNotFoundError, and TaskStateError for an open one."""
         ...
@@ -77,6 +121,9 @@ def next_events(
 ) -> tuple[Task | None, list[TaskEvent]]:
     """The events that *changes* are for *task*, and what it is after them. Raises as `TaskLog.append`."""
     events: list[TaskEvent] = []
+    many = len(changes) > _FEW
+    if many and task is not None:
+        task = unshared(task)
     for change in changes:
         if task is not None:
             check_lease(task, change, epoch)
@@ -84,7 +131,7 @@ def next_events(
         event = TaskEvent(task_id, number + 1, at, current + isinstance(change, Leased), change)
         task = apply(task, event)
         events.append(event)
-    return task, events
+    return sealed(task) if many and task is not None else task, events
 
 
 class MemoryTaskLog:
@@ -134,6 +181,20 @@ class MemoryTaskLog:
         """See TaskLog."""
         ids = self._open if open_only else self._ids
         return [self._tasks[id_] for id_ in islice(ids, bisect_right(ids, after), bisect_right(ids, after) + limit)]
+
+    def find(self, query: TaskQuery, before: str = "", limit: int = 100) -> list[Task]:
+        """See TaskLog. O(tasks)."""
+        end = bisect_left(self._ids, before) if before else len(self._ids)
+        found = (self._tasks[self._ids[place]] for place in range(end - 1, -1, -1))
+        return list(islice((task for task in found if query.fits(task)), limit))
+
+    def states(self, task_ids: Iterable[str]) -> dict[str, TaskState]:
+        """See TaskLog."""
+        return {id_: task.state for id_ in task_ids if (task := self._tasks.get(id_)) is not None}
+
+    def count(self, *, open_only: bool = False) -> int:
+        """See TaskLog."""
+        return len(self._open if open_only else self._tasks)
 
     def delete(self, task_id: str) -> None:
         """See TaskLog."""

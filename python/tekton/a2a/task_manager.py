@@ -15,7 +15,7 @@ A manager is used on one event loop; tasks may be created before there is one.
 
 import asyncio
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Self
 
 import msgspec
@@ -29,7 +29,8 @@ from tekton.a2a.task import Task, TaskState
 from tekton.a2a.task_event import Budget, Canceled, Created, InputGiven, PlannedTask, TaskEvent
 from tekton.a2a.task_graph import MOST_INPUTS, Subtask, checked_inputs, checked_plan
 from tekton.a2a.task_journal import TaskChange, TaskJournal
-from tekton.a2a.task_log import MemoryTaskLog, TaskLog
+from tekton.a2a.task_line import TaskLine
+from tekton.a2a.task_log import MemoryTaskLog, TaskLog, TaskQuery
 from tekton.a2a.task_routes import RemoteAgents, TaskRoutes
 from tekton.a2a.task_runner import TaskRunner
 from tekton.a2a.task_types import ResultCheck, TaskType, TaskTypes
@@ -47,7 +48,7 @@ from tekton.utils.tekton_errors import (
 )
 from tekton.utils.tekton_ids import check_id
 
-__all__ = ["Subtask", "TaskChange", "TaskManager"]
+__all__ = ["Subtask", "TaskChange", "TaskManager", "TaskQuery"]
 
 TIMEOUT: Final = 3600.0
 """Seconds that a task has, unless it is told otherwise."""
@@ -82,6 +83,8 @@ class TaskManager:
         self.strategies = strategies or Strategies()
         self._log = MemoryTaskLog() if log is None else log
         self._clock = clock
+        self._line = TaskLine(self._begin_in_turn, clock)
+        self._patience = 0.0
         self._journal = TaskJournal(self._log, clock)
         self._routes = TaskRoutes(agent_registry, self.types, self.planners, remote=remote is not None)
         self._runner = TaskRunner(
@@ -93,6 +96,7 @@ class TaskManager:
             remote=remote,
             attempt_timeout=attempt_timeout,
         )
+        self._forgetters: list[Callable[[Task], object]] = []
 
     async def __aenter__(self) -> Self:
         return self
@@ -126,6 +130,32 @@ class TaskManager:
 
         Raises InvalidIdError, InvalidTaskError, TaskCycleError, and what the log raises.
         """
+        return self.add_task(
+            self.draft_task(
+                task_type,
+                inputs,
+                timeout=timeout,
+                budget=budget,
+                strategy=strategy,
+                subtasks=subtasks,
+                owner=owner,
+                conversation_id=conversation_id,
+            )
+        )
+
+    def draft_task(
+        self,
+        task_type: str,
+        inputs: Mapping[str, Any] = _NO_INPUTS,
+        *,
+        timeout: float = TIMEOUT,
+        budget: Budget | None = None,
+        strategy: str = "",
+        subtasks: Sequence[Subtask] = (),
+        owner: str = "",
+        conversation_id: str = "",
+    ) -> Task:
+        """The task that `create_task` would create, of which nobody knows yet: `add_task` makes it one."""
         check_id(task_type, "/task_type", dots=True)
         if not 0 < timeout < math.inf:
             raise InvalidTaskError("/timeout", f"{timeout} seconds are none that a task can have")
@@ -143,7 +173,25 @@ class TaskManager:
             strategy=strategy,
             plan=checked_plan(subtasks) if subtasks else [],
         )
-        return self._journal.append(task_id, created, expected=0)
+        return self._draft(task_id, created)
+
+    def add_task(self, draft: Task) -> Task:
+        """Create the task that *draft* is; returns it. Raises TaskExistsError, and what the log raises."""
+        return self._journal.append(draft.task_id, draft.created, expected=0)
+
+    def check_reachable(self, task: Task) -> None:
+        """Return if somebody can be asked to do *task*, which may be a draft, or what has a plan or a planner.
+
+        Raises NoAgentAvailableError, AgentUnreachableError, AgentNotFoundError.
+        """
+        if not self._routes.is_planned(task):
+            self._routes.reachable(task)
+
+    def begin_task(self, task: Task | str) -> None:
+        """Have a task done, without waiting for it. Nothing happens to one that is over, or has begun."""
+        now = self.get_task_status(task)
+        if not now.state.over:
+            self._runner.start(now.task_id)
 
     def route_task(self, task: Task | str) -> tuple[Agent, ...]:
         """The agents that can do a task, from what is known now, the ones to ask first at the front.
@@ -161,8 +209,8 @@ class TaskManager:
         """
         now = self.get_task_status(task)
         if not now.state.over:
-            if not self._routes.is_planned(now) and now.state is TaskState.SUBMITTED:
-                self._routes.reachable(now)
+            if now.state is TaskState.SUBMITTED:
+                self.check_reachable(now)
             driver = self._runner.start(now.task_id)
             await asyncio.wait({driver})
             if not driver.cancelled() and (error := driver.exception()) is not None:
@@ -181,6 +229,18 @@ class TaskManager:
     def tasks(self, after: str = "", limit: int = 100, *, open_only: bool = False) -> list[Task]:
         """Tasks in the order in which they came, behind the id *after*."""
         return self._log.tasks(after, limit, open_only=open_only)
+
+    def find(self, query: TaskQuery, before: str = "", limit: int = 100) -> list[Task]:
+        """Tasks that *query* wants, the newest first, before the id *before*."""
+        return self._log.find(query, before, limit)
+
+    def states(self, task_ids: Iterable[str]) -> dict[str, TaskState]:
+        """The states of those of the tasks that there are, by id."""
+        return self._log.states(task_ids)
+
+    def count(self, *, open_only: bool = False) -> int:
+        """How many tasks there are, open or over, or only open ones, parts of others included."""
+        return self._log.count(open_only=open_only)
 
     def cancel_task(self, task: Task | str, reason: str = "") -> Task:
         """Call a task off, with its parts; returns it. What its agent says from now on is ignored.
@@ -212,6 +272,10 @@ class TaskManager:
         it, is: whoever calls this has to know. Raises TaskNotFoundError, and TaskStateError unless it has failed, was
         canceled, or was rejected.
         """
+        return self.add_task(self.draft_retry(task))
+
+    def draft_retry(self, task: Task | str) -> Task:
+        """The task that `retry_task` would create, of which nobody knows yet."""
         former = self.get_task_status(task)
         if not former.state.over or former.state is TaskState.COMPLETED:
             raise TaskStateError(former.task_id, former.state, "retry")
@@ -231,32 +295,49 @@ class TaskManager:
             retry_of=former.task_id,
             steps=dict(former.steps),
             plan=[self._part_again(part) for part in former.plan],
+            message_id=known.message_id,
         )
-        return self._journal.append(task_id, again, expected=0)
+        return self._draft(task_id, again)
 
     def resume(self, *, patience: float = PATIENCE) -> list[str]:
         """Take up all open tasks that this manager does not work on; returns their ids.
 
-        To be called after a start, by the only process that has the log: leases of others end. For *patience* seconds
-        tasks wait for agents that are not there yet. O(open tasks).
+        To be called after a start, by the only process that has the log: leases of others end. Of many, some are begun
+        at a time, those with the first deadlines first (`tekton.a2a.task_line`); who executes one has it begun at once.
+        For *patience* seconds tasks wait for agents that are not there yet. O(open tasks).
         """
+        self._runner.has_given_up = False
+        self._patience = patience
         self._routes.be_patient(patience)
-        taken: list[str] = []
+        taken: list[Task] = []
         after = ""
         while page := self._log.tasks(after, _PAGE, open_only=True):
             after = page[-1].task_id
-            taken += [task.task_id for task in page if self._take_up(task)]
-        return taken
+            taken += [task for task in page if self._is_to_be_taken_up(task)]
+        self._line.add(taken)
+        return [task.task_id for task in taken]
 
     def forget_task(self, task: Task | str) -> None:
         """Forget a task that is over, and its parts. Raises TaskNotFoundError, and TaskStateError for an open one."""
+        for _ in self.forgetting(task):
+            pass
+
+    def forgetting(self, task: Task | str) -> Iterator[None]:
+        """As `forget_task`, one part after the other: for who has others do something in between."""
         now = self.get_task_status(task)
         self._log.delete(now.task_id)
         for part in now.plan:
+            yield
             try:
-                self.forget_task(part.task_id)
+                yield from self.forgetting(part.task_id)
             except TaskNotFoundError:
                 continue
+        for listener in self._forgetters:
+            listener(now)
+
+    def on_forgotten(self, listener: Callable[[Task], object]) -> None:
+        """Tell *listener* of each task that is forgotten from now on, after its parts. It must return at once."""
+        self._forgetters.append(listener)
 
     @property
     def late_answers(self) -> int:
@@ -267,6 +348,15 @@ class TaskManager:
     def version(self) -> int:
         """How many events there have been since the manager was made."""
         return self._journal.version
+
+    @property
+    def has_given_up(self) -> bool:
+        """Whether tasks are open that nobody works on any more, because something was not kept. Until `resume`."""
+        return self._runner.has_given_up
+
+    async def next_change(self, task: Task | str) -> None:
+        """Wait until something happens to a task that is not over, or the manager is closed."""
+        await self._journal.next_change(task if isinstance(task, str) else task.task_id)
 
     async def changed(self, since: int) -> int:
         """Wait until `version` is no longer *since*; returns what it is."""
@@ -282,18 +372,27 @@ class TaskManager:
 
     async def close(self) -> None:
         """Stop working. Tasks that are not over stay open. The log is not closed."""
+        self._line.close()
         await self._runner.close()
+        self._journal.wake()
         await self._log.flush()
 
-    def _take_up(self, task: Task) -> bool:
+    def _draft(self, task_id: str, created: Created) -> Task:
+        now = self._clock.time()
+        return Task(task_id, created, now, now, steps=created.steps, plan=tuple(created.plan))
+
+    def _is_to_be_taken_up(self, task: Task) -> bool:
         if task.parent_id is not None:
             if self._is_over(task.parent_id):  # the crash was between the end of the whole and that of its parts
                 self._runner.end(task.task_id, Canceled("the task that it is a part of is over"))
             return False
-        if self._runner.drives(task.task_id):
-            return False
-        self._runner.start(task.task_id)
-        return True
+        return not self._runner.drives(task.task_id) and task.task_id not in self._line
+
+    def _begin_in_turn(self, task_id: str) -> "asyncio.Task[None] | None":
+        if self._is_over(task_id) or self._runner.drives(task_id):
+            return None
+        self._routes.be_patient(self._patience)
+        return self._runner.start(task_id, taken_up=True)
 
     def _is_over(self, task_id: str) -> bool:
         try:

@@ -4,7 +4,7 @@ What is known of the agents now decides; nobody is asked over a network.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Any, Protocol
 
 from tekton.a2a.agent import Agent, Locality
@@ -39,8 +39,8 @@ class TaskRoutes:
         self._patient_until = -1.0
 
     def be_patient(self, seconds: float) -> None:
-        """Have `reachable_soon` wait for agents for so long from now on."""
-        self._patient_until = asyncio.get_running_loop().time() + seconds
+        """Have `reachable_soon` wait for agents for so long from now on, or longer if that was said before."""
+        self._patient_until = max(self._patient_until, asyncio.get_running_loop().time() + seconds)
 
     def route(self, task: Task) -> tuple[Agent, ...]:
         """The agents that can do *task*, the one to ask first at the front; of a known plan, those of its parts.
@@ -64,17 +64,30 @@ class TaskRoutes:
             raise AgentUnreachableError(routed[0].agent_id, f"{_obstacle(routed[0])}{also}")
         return found
 
-    async def reachable_soon(self, task: Task) -> tuple[Agent, ...]:
-        """As `reachable`; while it is to be patient, it waits for one to come."""
+    async def reachable_soon(
+        self, task: Task, failed: Container[str] = (), patience: float = 0.0, *, taken_up: bool = False
+    ) -> tuple[Agent, ...]:
+        """As `reachable`, without those that have *failed*: perhaps nobody is left.
+
+        For *patience* seconds, or while it is to be patient, it waits for one to come. Where all have failed it is
+        patient only for a task that was *taken_up*: of any other, those who could be asked were asked.
+        """
+        now = asyncio.get_running_loop().time
+        least = now() + patience
+        most = max(self._patient_until, least)
         while True:
             version = self._registry.version
             try:
-                return self.reachable(task)
+                found = tuple(agent for agent in self.reachable(task) if agent.agent_id not in failed)
+                until = most if taken_up else least
+                if found or now() >= until:
+                    return found
             except (NoAgentAvailableError, AgentUnreachableError, AgentNotFoundError):
-                if asyncio.get_running_loop().time() >= self._patient_until:
+                until = most
+                if now() >= until:
                     raise
             try:
-                async with asyncio.timeout_at(self._patient_until):
+                async with asyncio.timeout_at(until):
                     await self._registry.changed(version)
             except TimeoutError:
                 continue

@@ -3,8 +3,10 @@
 Rules:
 
 * One coroutine drives a task, under a lease; whoever has lost that stops, and changes nothing any more.
-* Agents are asked one after the other, in the order of their route, each once; one that has failed is not asked again.
-  How often there is an attempt without a step being completed is limited by the budget, crashes included.
+* Agents are asked one after the other, in the order of their route, each once; one that has failed is not asked again,
+  unless it was only lost (`agent_lost`): then it was not its fault. How often there is an attempt without a step being
+  completed is limited by the budget, crashes included. The agent of a component does not die with this process: one
+  that had the task when that ended has it again, and it is no other attempt.
 * Whatever an agent does (raise, hang, return what is no JSON, answer twice or too late), the task ends before its
   deadline, or at it. What ignores that it was cancelled is given up.
 * Nothing is written when the driver itself is cancelled: the task stays open, and is taken up again by `resume`.
@@ -12,11 +14,13 @@ Rules:
 
 import asyncio
 import logging
+from functools import partial
 from typing import Any, Final
 
 from tekton._native import uuid7
 from tekton.a2a.agent import Agent
 from tekton.a2a.aggregation import Strategies, Strategy
+from tekton.a2a.attempt import AGENT_LOST, attempt, check_may_be_tried, goes_on, told
 from tekton.a2a.planner import Planners
 from tekton.a2a.task import Task, TaskState
 from tekton.a2a.task_event import (
@@ -36,10 +40,12 @@ from tekton.a2a.task_journal import TaskJournal
 from tekton.a2a.task_routes import RemoteAgents, TaskRoutes
 from tekton.a2a.task_steps import MOST_RESULT, TaskContext
 from tekton.a2a.task_types import TaskTypes
-from tekton.core.calls import Outcome, UserCalls, bound, call, describe
+from tekton.core.calls import Outcome, UserCalls, UserFunction, bound, describe
 from tekton.mcp.tool_result import GarbageError, as_json
 from tekton.utils.tekton_errors import (
+    AgentUnreachableError,
     InvalidTaskError,
+    NoAgentAvailableError,
     StaleLeaseError,
     StepUnknownError,
     StorageError,
@@ -54,11 +60,14 @@ from tekton.utils.tekton_errors import (
 
 __all__ = ["TaskRunner"]
 
-GRACE: Final = 0.25
-"""Seconds that an agent gets to end after its time is over."""
 MOST_DEPTH: Final = 8
 """So many plans may be within each other."""
+_PARTS_AT_ONCE: Final = 32
+"""So many begin in one turn of the event loop."""
+PATIENCE: Final = 30.0
+"""Seconds for which a task whose agent was lost waits for one that can do it: what has died is started again."""
 
+_TOO_LATE: Final = ("task_timeout", "it was not done before its deadline")
 _FINAL = (StepUnknownError, TaskBudgetError)
 """Errors after which no other agent is asked."""
 _LOST = (StaleLeaseError, TaskStateError, TaskConflictError, TaskNotFoundError)
@@ -82,6 +91,8 @@ class TaskRunner:
         attempt_timeout: float | None,
     ) -> None:
         self.worker = uuid7()
+        self.has_given_up = False
+        """Whether some task was left open because something was not kept."""
         self._journal = journal
         self._routes = routes
         self._types = types
@@ -91,14 +102,27 @@ class TaskRunner:
         self._attempt_timeout = attempt_timeout
         self._calls = UserCalls("tasks")
         self._drivers: dict[str, asyncio.Task[None]] = {}
+        self._taken_up: set[str] = set()
 
-    def start(self, task_id: str) -> "asyncio.Task[None]":
-        """Drive a task, if nobody does so yet; the task of asyncio ends when that is over."""
+    def start(self, task_id: str, *, taken_up: bool = False) -> "asyncio.Task[None]":
+        """Drive a task, if nobody does so yet; the task of asyncio ends when that is over.
+
+        Of one that was *taken_up* after a restart agents may be missing that are about to come.
+        """
+        if taken_up:
+            self._taken_up.add(task_id)
         driver = self._drivers.get(task_id)
         if driver is None:
             driver = self._drivers[task_id] = self._calls.spawn(self._drive(task_id), "driver", task_id)
-            driver.add_done_callback(lambda _: self._drivers.pop(task_id, None))
+            driver.add_done_callback(partial(self._left, task_id))
         return driver
+
+    def _left(self, task_id: str, driver: "asyncio.Task[None]") -> None:
+        self._drivers.pop(task_id, None)
+        self._taken_up.discard(task_id)
+        # Not before: whoever takes up what was given up has to find that nobody drives it.
+        if not driver.cancelled() and isinstance(driver.exception(), StorageError):
+            self.has_given_up = True
 
     def drives(self, task_id: str) -> bool:
         """True while somebody here drives a task."""
@@ -162,14 +186,14 @@ class TaskRunner:
             if not limit.expired():
                 raise
         if left <= 0 or limit.expired():
-            self._fail(task.task_id, "", "")
+            self._fail(task.task_id, *_TOO_LATE)
 
     def _fail(self, task_id: str, code: str, reason: str) -> None:
         task = self._find(task_id)
         if task is None or task.state.over:
             return
         if self._journal.clock.time() >= task.deadline:
-            code, reason = "task_timeout", "it was not done before its deadline"
+            code, reason = _TOO_LATE
         self.end(task_id, Failed(code, reason))
 
     async def _carry_out(self, task: Task) -> None:
@@ -182,11 +206,11 @@ class TaskRunner:
         else:
             await self._have_agents_try(task)
 
-    def _lease(self, task: Task, agent_id: str) -> Task:
+    def _lease(self, task: Task, agent_id: str, *, goes_on: bool = False) -> Task:
         now = self._journal.log.task(task.task_id)
         if now.epoch != task.epoch:
             raise StaleLeaseError(task.task_id, task.epoch, now.epoch)
-        return self._journal.append(task.task_id, Leased(self.worker, agent_id), expected=now.number)
+        return self._journal.append(task.task_id, Leased(self.worker, agent_id, goes_on), expected=now.number)
 
     def _strategy_plans(self, task: Task) -> bool:
         return task.created.strategy not in ("", "first") and not task.created.agent_id
@@ -209,13 +233,16 @@ class TaskRunner:
         results: dict[str, Any] = {}
         running: dict[asyncio.Task[None], str] = {}
         failures: list[str] = []
+        taken_up = task.task_id in self._taken_up
 
-        def begin(names: list[str]) -> None:
-            for name in names:
+        async def begin(names: list[str]) -> None:
+            for place, name in enumerate(names, 1):
                 self._begin_part(task, parts[name], results)
-                running[self.start(parts[name].task_id)] = name
+                running[self.start(parts[name].task_id, taken_up=taken_up)] = name
+                if place % _PARTS_AT_ONCE == 0:
+                    await asyncio.sleep(0)
 
-        begin(graph.ready())
+        await begin(graph.ready())
         while running and not (failures and strategy.needs_all):
             done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
             for driver in sorted(done, key=running.__getitem__):
@@ -223,7 +250,7 @@ class TaskRunner:
                 part = self._ended(driver, parts[name].task_id)
                 if part.state is TaskState.COMPLETED:
                     results[name] = part.result
-                    begin(graph.done(name))
+                    await begin(graph.done(name))
                 else:
                     failures.append(f"{name}: {part.failure.reason if part.failure else 'it is not over'}")
                     graph.fail(name)
@@ -273,50 +300,48 @@ class TaskRunner:
 
     async def _have_agents_try(self, task: Task) -> None:
         while not task.state.over:
-            if task.attempts >= task.budget.attempts:
-                raise TaskBudgetError(task.task_id, "attempts without a step", task.budget.attempts)
-            if (step := task.unknown_step) is not None:
-                raise StepUnknownError(task.task_id, step)
+            task = await self._wanted(task)
+            if task.lease is None:
+                check_may_be_tried(task)
             agent = await self._next_agent(task)
-            task = self._lease(task, agent.agent_id)
+            same = goes_on(task, agent)
+            if not same:
+                check_may_be_tried(task)
+            task = self._lease(task, agent.agent_id, goes_on=same)
             task = self._judge(task, agent, await self._attempt(task, agent))
             await self._journal.log.flush()
 
+    async def _wanted(self, task: Task) -> Task:
+        """The task when there is something to do: not while it waits for an answer, and who has asked was lost."""
+        while task.state.waiting and task.lease is None:
+            await self._journal.next_change(task.task_id)
+            task = self._journal.log.task(task.task_id)
+        return task
+
     async def _next_agent(self, task: Task) -> Agent:
-        failed = {failure.agent_id for failure in task.failures}
-        for agent in await self._routes.reachable_soon(task):
-            if agent.agent_id not in failed:
-                return agent
+        failed = {failure.agent_id for failure in task.failures if failure.code != AGENT_LOST}
+        is_lost = bool(task.failures) and task.failures[-1].code == AGENT_LOST
+        found: tuple[Agent, ...] = ()
+        try:
+            found = await self._routes.reachable_soon(
+                task, failed, PATIENCE if is_lost else 0.0, taken_up=task.task_id in self._taken_up
+            )
+        except (NoAgentAvailableError, AgentUnreachableError):
+            if not failed:
+                raise
+        if found:
+            return next((agent for agent in found if goes_on(task, agent)), found[0])
         last = task.failures[-1]
         raise TaskFailedError(task.task_id, last.code, f"{last.agent_id}: {last.reason}")
 
     async def _attempt(self, task: Task, agent: Agent) -> Outcome:
         context = TaskContext(self._journal, task, agent.agent_id)
-        work = self._calls.spawn(self._work(agent, context), "task", agent.agent_id)
-        try:
-            either: set[asyncio.Future[Any]] = {context.outcome, work}
-            await asyncio.wait(either, timeout=self._attempt_timeout, return_when=asyncio.FIRST_COMPLETED)
-            if context.not_kept is not None:
-                raise context.not_kept
-            if context.outcome.done():
-                return context.outcome.result()
-            if work.done():  # it has raised CancelledError, and nobody has cancelled it
-                return Outcome(None, RuntimeError("it has canceled itself"))
-            return Outcome(None, TimeoutError(f"no answer within {self._attempt_timeout} s"))
-        finally:
-            context.close()
-            await self._calls.end(work, GRACE)
+        return await attempt(self._calls, context, partial(self._prepare, agent, context), self._attempt_timeout)
 
-    async def _work(self, agent: Agent, context: TaskContext) -> None:
-        try:
-            if agent.handler is not None:
-                function = prepared(agent.handler, context)
-            else:
-                function = bound(self._remote, agent, context)  # type: ignore[arg-type] # `_can_ask` has looked
-        except Exception as error:
-            context.settle(Outcome(None, error))
-        else:
-            context.settle(await call(function))
+    def _prepare(self, agent: Agent, context: TaskContext) -> UserFunction:
+        if agent.handler is not None:
+            return prepared(agent.handler, context)
+        return bound(self._remote, agent, context)  # type: ignore[arg-type] # `_can_ask` has looked
 
     def _judge(self, task: Task, agent: Agent, outcome: Outcome) -> Task:
         """Write down what has come of an attempt; returns the task after it."""
@@ -330,7 +355,7 @@ class TaskRunner:
             return self.end(task.task_id, Rejected(error.reason), task.epoch)
         if isinstance(error, _FINAL):
             raise error
-        code, reason = _told(error)
+        code, reason = told(error)
         _logger.warning("agent %s has not done task %s: %s", agent.agent_id, task.task_id, reason)
         return self._journal.append(task.task_id, AttemptFailed(agent.agent_id, code, reason), epoch=task.epoch)
 
@@ -347,10 +372,3 @@ class TaskRunner:
         except Exception as error:
             raise TaskFailedError(task.task_id, "garbage", f"not what was wanted: {describe(error)}") from error
         return result
-
-
-def _told(error: BaseException) -> tuple[str, str]:
-    """Code and reason of what an agent has raised."""
-    if isinstance(error, TaskFailedError):
-        return error.failed, error.reason
-    return error.code if isinstance(error, TektonError) else "agent_failed", describe(error)

@@ -62,14 +62,16 @@ def idempotency_key() -> str:
 class TaskContext:
     """An attempt of an agent at a task. To be used on the event loop.
 
-    *not_kept* is the error of the log, when that has not kept something: then the agent is not to blame.
+    What it says goes into *journal*, under the lease *epoch*; where the agent is in another process than the log, from
+    there to the log. *not_kept* is the error of the log, when that has not kept something: then the agent is not to
+    blame.
     """
 
-    __slots__ = ("_asking", "_epoch", "_journal", "_over", "_seen", "agent_id", "not_kept", "outcome", "task_id")
+    __slots__ = ("_asking", "_over", "_seen", "agent_id", "epoch", "journal", "not_kept", "outcome", "task_id")
 
     def __init__(self, journal: TaskJournal, task: Task, agent_id: str) -> None:
-        self._journal = journal
-        self._epoch = task.epoch
+        self.journal = journal
+        self.epoch = task.epoch
         self._seen: Counter[str] = Counter()
         self._asking = asyncio.Lock()
         self._over = False
@@ -81,7 +83,7 @@ class TaskContext:
     @property
     def task(self) -> Task:
         """The task as it is now."""
-        return self._journal.log.task(self.task_id)
+        return self.journal.log.task(self.task_id)
 
     @property
     def inputs(self) -> Mapping[str, Any]:
@@ -96,7 +98,7 @@ class TaskContext:
     @property
     def time_left(self) -> float:
         """Seconds to the deadline."""
-        return self.task.deadline - self._journal.clock.time()
+        return self.task.deadline - self.journal.clock.time()
 
     async def step(self, name: str, function: Callable[..., Any], *args: Any, repeatable: bool = True) -> Any:
         """Call *function*, unless that was done before; returns the result when it is durable.
@@ -116,12 +118,14 @@ class TaskContext:
         await self._keep(StepCompleted(label, result.content))
         return _copy(result.content)
 
-    async def ask(self, question: str, schema: Mapping[str, Any] | None = None, *, auth: bool = False) -> Any:
-        """Ask whoever wants the task, and wait for the answer. It is a step: nobody has to answer twice.
+    async def ask(
+        self, question: str, schema: Mapping[str, Any] | None = None, *, auth: bool = False, name: str = "ask"
+    ) -> Any:
+        """Ask whoever wants the task, and wait for the answer. It is a step (*name*): nobody has to answer twice.
 
         With *auth* it waits for somebody to allow something. The answer stands in the log: never have it be a secret.
         """
-        label = self._label("ask")
+        label = self._label(name)
         async with self._asking:
             task = self.task
             if label not in task.steps and (task.question is None or task.question.step != label):
@@ -129,7 +133,7 @@ class TaskContext:
                 change = kind(label, question, None if schema is None else dict(schema))
                 await self._keep(change)
             while label not in self.task.steps:
-                await self._journal.next_change(self.task_id)
+                await self.journal.next_change(self.task_id)
         return _copy(self.task.steps[label])
 
     def progress(self, done: float, total: float | None = None, text: str = "") -> None:
@@ -158,7 +162,7 @@ class TaskContext:
         if not self._over and not self.outcome.done():
             self.outcome.set_result(outcome)
         elif outcome.value is not None:
-            self._journal.late += 1
+            self.journal.late += 1
 
     def close(self) -> None:
         """Nobody waits for an outcome any more."""
@@ -167,7 +171,7 @@ class TaskContext:
 
     def _append(self, change: Change) -> Task:
         try:
-            return self._journal.append(self.task_id, change, epoch=self._epoch)
+            return self.journal.append(self.task_id, change, epoch=self.epoch)
         except StorageError as error:
             self.not_kept = error
             raise
@@ -175,7 +179,7 @@ class TaskContext:
     async def _keep(self, change: Change) -> None:
         self._append(change)
         try:
-            await self._journal.log.flush()
+            await self.journal.log.flush()
         except StorageError as error:
             self.not_kept = error
             raise

@@ -8,9 +8,9 @@ Rules:
 * Nothing else is tried. A type for which there is nobody is refused, and never guessed at.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from tekton.a2a.agent import Agent
 from tekton.a2a.agent_registry import AgentRegistry
@@ -32,12 +32,16 @@ class TaskType:
     check: ResultCheck | None = None
 
 
+_BUILT_IN: Final[Mapping[str, Sequence[str]]] = {"code_optimization": ("code_generation", "code_review")}
+
+
 class TaskTypes:
     """The types that were declared. One is from the start: code_optimization."""
 
     def __init__(self) -> None:
         self._types: dict[str, TaskType] = {}
-        self.register_task_type("code_optimization", ["code_generation", "code_review"])
+        for name, capabilities in _BUILT_IN.items():
+            self.register_task_type(name, capabilities)
 
     def register_task_type(
         self, task_type: str, capabilities: Iterable[str] = (), *, check: ResultCheck | None = None
@@ -51,6 +55,16 @@ class TaskTypes:
             check_id(name, "/capabilities", dots=True)
         self._types[task_type] = TaskType(task_type, names, check)
         return self._types[task_type]
+
+    def forget_task_type(self, task_type: str) -> None:
+        """Forget what was declared of a type, if anything was; the one from the start is as it was then."""
+        self._types.pop(task_type, None)
+        if task_type in _BUILT_IN:
+            self.register_task_type(task_type, _BUILT_IN[task_type])
+
+    def all(self) -> list[TaskType]:
+        """The types that were declared, by name."""
+        return [self._types[name] for name in sorted(self._types)]
 
     def find(self, task_type: str) -> TaskType:
         """What was declared of a type; of one that was not, just its name."""

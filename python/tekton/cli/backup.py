@@ -57,10 +57,10 @@ def _write(path: Path | None, target: Target) -> dict[str, Any]:
 def _write_offline(directory: Path, path: Path | None) -> dict[str, Any]:
     import msgspec
 
-    from tekton.bus.streams.backup import STREAMS
     from tekton.core.component_lifecycle.backup import back_up_offline
+    from tekton.service.companions import COMPANIONS
 
-    written: dict[str, Any] = msgspec.to_builtins(back_up_offline(directory, path, SYSTEM_CLOCK.time(), [STREAMS]))
+    written: dict[str, Any] = msgspec.to_builtins(back_up_offline(directory, path, SYSTEM_CLOCK.time(), COMPANIONS))
     return written
 
 
@@ -70,18 +70,18 @@ def _write_offline(directory: Path, path: Path | None) -> dict[str, Any]:
 @output_options("text", "json")
 @target_options
 def restore(path: Path, yes: bool, output: str, target: Target) -> int | None:
-    """Put a backup in the place of the database, and of the streams with it.
+    """Put a backup in the place of the database, and of what lies beside it.
 
     Nothing may run on the data directory. The backup is checked before anything is touched, and what was there is kept.
     What was registered, changed and published after the backup is lost.
     """
     target = target.on_this_machine("restore")
-    from tekton.bus.streams.backup import STREAMS
     from tekton.core.component_lifecycle.restore import Restoration
+    from tekton.service.companions import COMPANIONS
 
     instance = Instance(data_dir(target))
     instance.refuse_if_owned()
-    with Restoration(instance.data_dir, path, SYSTEM_CLOCK.time(), [STREAMS]) as restoration:
+    with Restoration(instance.data_dir, path, SYSTEM_CLOCK.time(), COMPANIONS) as restoration:
         _tell(restoration)
         if not yes and not confirm(f"restore into {instance.data_dir}?"):
             say("nothing was changed")
@@ -112,7 +112,7 @@ def _tell(restoration: "Restoration") -> None:
     made = "" if restoration.last_change is None else f", last changed {_time(restoration.last_change)}"
     say(f"the backup is sound: revision {restoration.backup_revision}{made}")
     for one in restoration.companions:
-        say(f"{one.file} is restored, too")
+        say(f"{one.file} will be as it was then, too")
     if present.problem is not None:
         say(f"the database that is there cannot be used: {present.problem}")
     if present.revision is None:

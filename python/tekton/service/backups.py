@@ -3,10 +3,10 @@
 import asyncio
 from pathlib import Path
 
-from tekton.bus.streams.backup import STREAMS
 from tekton.clock import Clock
 from tekton.core.component_lifecycle.backup import Backup, BackupWriter
 from tekton.gateway.errors import UnavailableError
+from tekton.service.companions import COMPANIONS
 
 
 class Backups:
@@ -27,7 +27,7 @@ class Backups:
         async with self._turn:
             if self._stopped:
                 raise UnavailableError("the control plane is stopping")
-            self._writer = writer = BackupWriter(self._data_dir, path, self._clock.time(), [STREAMS])
+            self._writer = writer = BackupWriter(self._data_dir, path, self._clock.time(), COMPANIONS)
             try:
                 return await asyncio.to_thread(writer.run)
             finally:

@@ -1,0 +1,1 @@
+"""Tasks, conversations and who is told of them, in the file `work.db`."""
