@@ -329,5 +329,26 @@ async def test_tls_names_and_checks_the_host_of_the_url(tmp_path: Path) -> None:
     assert len(server.requests) == 1
 
 
+async def test_what_has_not_changed_is_no_redirect() -> None:
+    async with serving(b"HTTP/1.1 304 Not Modified\r\n\r\n") as server, GuardedHttp(HERE) as client:
+        answer = await client.send("GET", f"http://127.0.0.1:{server.port}/", headers={"If-None-Match": '"1"'})
+
+    assert (answer.status, answer.body) == (304, b"")
+
+
+async def test_a_url_is_judged_without_being_called() -> None:
+    resolve, asked = resolving("127.0.0.1", "10.0.0.1", "")
+    async with serving(OK) as server, GuardedHttp(HERE, resolve=resolve) as client:
+        assert (await client.check(f"http://agents.example:{server.port}/rpc")).host == "agents.example"
+        with pytest.raises(RefusedUrlError, match="a private network"):
+            await client.check("http://agents.example/")
+        with pytest.raises(NotConnectedError, match="no address"):
+            await client.check("http://agents.example/")
+        with pytest.raises(RefusedUrlError):
+            await client.check("http://169.254.169.254/")
+
+    assert (server.requests, len(asked)) == ([], 3)
+
+
 def test_loopback_is_an_address_like_others() -> None:
     assert HERE.problem(IPv4Address("127.0.0.2"), 80) == "this machine"

@@ -38,6 +38,8 @@ _MAX_HEADER_BYTES: Final = 8 * 1024
 _AT_ONCE: Final = 16
 """No more requests at the same time: each may hold a thread that asks for a name."""
 
+_NOT_MODIFIED: Final = 304
+
 _OURS: Final = frozenset({"host", "accept-encoding", "connection", "content-length", "transfer-encoding"})
 
 Resolve = Callable[[str, int], Awaitable[list[IPAddress]]]
@@ -45,6 +47,10 @@ Resolve = Callable[[str, int], Awaitable[list[IPAddress]]]
 
 class RefusedUrlError(NotConnectedError):
     """A request that is not made: its URL is not accepted, or leads where such requests may not go."""
+
+
+class RefusedAnswerError(TransportError):
+    """An answer that is not taken: a redirect, or more than the client reads."""
 
 
 class Opened(NamedTuple):
@@ -135,11 +141,23 @@ class GuardedHttp:
                 asyncio.timeout(limit),
                 self._opened().request(method, target, data=body, headers=sent, allow_redirects=False) as response,
             ):
-                if 300 <= response.status < 400:
-                    raise TransportError(place, f"answered {response.status}: redirects are not followed")
+                if 300 <= response.status < 400 and response.status != _NOT_MODIFIED:
+                    raise RefusedAnswerError(place, f"answered {response.status}: redirects are not followed")
                 told = {name.lower(): text for name, text in response.headers.items()}
                 async with aclosing(_pieces(response, place, most)) as pieces:
                     yield Opened(response.status, told, pieces)
+
+    async def check(self, url: str) -> StrictUrl:
+        """The parts of *url*, to which requests may go as its name is known now; they are judged anew when they go.
+
+        Raises RefusedUrlError, and NotConnectedError for a name without an address.
+        """
+        parsed = self._checked(url)
+        if parsed.address is None:
+            with translated(parsed.origin, self._timeout):
+                async with asyncio.timeout(self._timeout):
+                    await self._addresses(parsed.host, parsed.port)
+        return parsed
 
     def _checked(self, text: str) -> StrictUrl:
         try:
@@ -227,5 +245,5 @@ async def _pieces(response: "aiohttp.ClientResponse", url: str, most: int) -> As
     async for piece in response.content.iter_any():
         received += len(piece)
         if received > most:
-            raise TransportError(url, f"the answer is larger than {most // 1024} KiB")
+            raise RefusedAnswerError(url, f"the answer is larger than {most // 1024} KiB")
         yield piece
