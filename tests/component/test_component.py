@@ -89,6 +89,35 @@ async def test_a_component_registers_and_becomes_ready(plane: InMemoryControlPla
         assert (record.dependencies, record.metadata) == (("hermes",), {"team": "a"})
 
 
+async def test_where_it_is_the_environment_knows_better(
+    plane: InMemoryControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("HOST", "0.0.0.0"), ("URL", "http://pod-7:80/api"), ("MAX_INSTANCES", "3")):
+        monkeypatch.setenv(f"GREETER_{name}", value)
+
+    async with greeter(plane, host="127.0.0.9") as app:
+        record = await reaches(plane, ComponentState.READY)
+
+        assert (record.endpoint, record.max_instances) == ("http://pod-7:80", 3)
+        async with HttpClient(f"http://127.0.0.1:{app.port}") as client:
+            named = await client.send("GET", "/api/version", headers={"host": "pod-7"})
+            foreign = await client.send("GET", "/api/version", headers={"host": "pod-8"})
+        assert (named.status, foreign.status) == (200, 421)
+
+
+async def test_of_one_that_is_supervised_the_supervisor_knows_where_it_is(
+    plane: InMemoryControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = ComponentRegistration(component_id="greeter")
+    await plane.registry.register_component(given)
+    for name, value in (("TEKTON_COMPONENT_ID", "greeter"), ("TEKTON_INSTANCE_UUID", str(given.instance_uuid))):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("GREETER_URL", "http://elsewhere:1")
+
+    async with greeter(plane) as app:
+        assert app.endpoint == f"http://127.0.0.1:{app.port}"
+
+
 async def test_heartbeats_carry_the_numbers_of_the_process_and_of_the_component(plane: InMemoryControlPlane) -> None:
     app = greeter(plane)
     app.metrics["queue"] = 3

@@ -329,6 +329,40 @@ class TestServing:
             await becomes(plane, lambda record: record.usable and not record.serving)
 
 
+class TestImpaired:
+    async def test_what_does_not_work_as_it_should_is_degraded_until_it_does(self, plane: InMemoryControlPlane) -> None:
+        async with Registration(GREETER, plane.address) as registration:
+            registration.mark_ready()
+            registration.set_impaired("there is no stream orders")
+            impaired = await becomes(plane, lambda record: record.state is ComponentState.DEGRADED)
+            registration.set_impaired("")
+            healed = await becomes(plane, lambda record: record.state is ComponentState.READY)
+
+        assert impaired.reason == "there is no stream orders"
+        assert healed.usable
+
+    async def test_who_registers_anew_is_still_impaired(self, plane: InMemoryControlPlane) -> None:
+        async with Registration(GREETER, plane.address) as registration:
+            registration.mark_ready()
+            registration.set_impaired("there is no stream orders")
+            await becomes(plane, lambda record: record.state is ComponentState.DEGRADED)
+            await plane.registry.deregister("greeter", GREETER.instance_uuid)
+            await becomes(plane, lambda record: record.state is ComponentState.DEGRADED)
+
+    async def test_who_is_degraded_for_another_reason_stays_so(self, plane: InMemoryControlPlane) -> None:
+        async with Registration(GREETER, plane.address) as registration:
+            registration.mark_ready()
+            await becomes(plane, lambda record: record.state is ComponentState.READY)
+            key = "greeter", GREETER.instance_uuid
+            plane.registry.observe(*key, ComponentState.DEGRADED, "without hermes")
+            await registration.heartbeat()
+            registration.set_impaired("there is no stream orders")
+            registration.set_impaired("")
+            await registration.heartbeat()
+
+            assert plane.record("greeter").reason == "without hermes"
+
+
 class TestSimpleCalls:
     async def test_a_component_is_registered_and_ready_until_it_is_deregistered(
         self, plane: InMemoryControlPlane

@@ -8,8 +8,8 @@
 
     app.run()
 
-Beside what it defines it serves its health, its description and its metrics (`standard_routes`), its tools, and the
-events that it publishes.
+Beside what it defines it serves its health, its description and its metrics (`standard_routes`), its tools, what its
+agents are told, and the events that it publishes.
 
 The life of a component: listen (health answers, its own routes say 503) -> register -> `on_start` hooks -> ready as
 soon as every `ready_when` condition holds -> heartbeats, which tell when a condition no longer does -> on SIGTERM: not
@@ -32,6 +32,7 @@ import msgspec
 from tekton.background import BackgroundGroup, BackgroundTask
 from tekton.bus.bus import Bus
 from tekton.clock import SYSTEM_CLOCK, Clock
+from tekton.component.agents import AgentTable, AgentWork
 from tekton.component.auth import Auth, Callers
 from tekton.component.boundary import Boundary, BoundedGateway
 from tekton.component.exposition import ComponentMetrics
@@ -59,7 +60,13 @@ from tekton.utils.bus_client import BusClient
 from tekton.utils.call_tokens import CallTokens
 from tekton.utils.component_client import CallHook, ControlPlane, Discovery
 from tekton.utils.remote_auth import RemoteAuth
-from tekton.utils.tekton_config import ComponentEnvironment, TektonConfig, component_environment
+from tekton.utils.tekton_config import (
+    ComponentEnvironment,
+    ComponentPlace,
+    TektonConfig,
+    component_environment,
+    component_place,
+)
 from tekton.utils.tekton_errors import TektonError
 from tekton.utils.tekton_logging import configure_logging
 from tekton.utils.tekton_registration import Registration
@@ -74,7 +81,7 @@ _AT_ONCE = 0.2
 _SOCKET = replace(SOCKET, permission=CALLERS, summary="The WebSocket: the events of topics")
 
 
-class Component(RouteTable, MessageTable):
+class Component(RouteTable, MessageTable, AgentTable):
     """A served, registered component.
 
     *port* is where it listens: else PORT, else the configured port of *component_id*, else any free one. *endpoint*
@@ -87,7 +94,9 @@ class Component(RouteTable, MessageTable):
     serves. *call_hook* sees its calls to other components. *bus* is used instead of that of the control plane. Numbers
     put into `metrics` go with the heartbeats. Tests come between it and the world at its `boundary`.
 
-    Under a supervisor, id and instance are those that the supervisor gave. Raises InvalidRegistrationError, and
+    Under a supervisor, id and instance are those that the supervisor gave. Without one, what the environment says of it
+    (ENGRAM_HOST, ENGRAM_URL and so on, see `ComponentPlace`) wins over *host*, *endpoint*, *allowed_hosts*,
+    *max_instances* and *forget_after*. Raises InvalidRegistrationError, and
     TypeError for one string where several are expected.
     """
 
@@ -118,6 +127,7 @@ class Component(RouteTable, MessageTable):
     ) -> None:
         super().__init__()
         MessageTable.__init__(self)
+        AgentTable.__init__(self)
         self.registration = ComponentRegistration(
             component_id=component_id,
             component_name=name or component_id,
@@ -133,10 +143,8 @@ class Component(RouteTable, MessageTable):
         check_registration(self.registration)
         self.metrics: dict[str, float] = {}
         self.boundary = Boundary()
-        self._host = host
         self._port = port
-        self._endpoint = endpoint
-        self._allowed_hosts = list(allowed_hosts)
+        self._own_place = ComponentPlace(host, endpoint, tuple(allowed_hosts), max_instances, forget_after)
         self._allowed_origins = list(allowed_origins)
         self._auth: Auth = auth
         self._callers = Callers(component_id, auth, clock)
@@ -160,10 +168,12 @@ class Component(RouteTable, MessageTable):
         self._presence: Registration | None = None
         self._discovery: Discovery | None = None
         self._reviewing = BackgroundTask(f"callers of {component_id}")
+        self.agent_work = AgentWork(self, clock)
+        """The tasks that its agents work on."""
         self._spans = ComponentSpans(component_id, clock)
         self._bus = bus
         self._client: BusClient | None = None
-        self._listening = Listening(component_id, self, self._spans.tracer, clock)
+        self._listening = Listening(component_id, self, self._spans.tracer, clock, self._complain)
 
     @property
     def component_id(self) -> str:
@@ -273,8 +283,10 @@ class Component(RouteTable, MessageTable):
             raise RuntimeError(f"{self.component_id} is started already")
         began = self._clock.monotonic()
         environment = component_environment()
-        self._identify(environment)
-        await self._listen(environment)
+        supervised = environment.instance_uuid is not None
+        place = self._own_place if supervised else component_place(self.component_id).over(self._own_place)
+        self._identify(environment, place)
+        await self._listen(environment, place)
         try:
             await self._join(environment, began)
         except BaseException as error:
@@ -310,6 +322,7 @@ class Component(RouteTable, MessageTable):
         presence, self._presence = self._presence, None
         if presence is not None:
             await presence.abandon()
+        await self.agent_work.abandon()
         if self._gateway is not None:
             self._gateway.cut_off(f"{self.component_id} was killed")
         await self._end(server, _AT_ONCE, [], None)
@@ -329,6 +342,7 @@ class Component(RouteTable, MessageTable):
             if presence is not None:
                 await presence.close()
             await self._listening.stop(0.0)
+            await self.agent_work.abandon()
             client, self._client = self._client, None
             if client is not None:
                 await client.close()
@@ -352,6 +366,7 @@ class Component(RouteTable, MessageTable):
             await self._presence.leave(failure)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._listening.stop(patience / 2))
+            group.create_task(self.agent_work.close(patience / 2))
             group.create_task(server.stop(timeout=patience / 2))
         for mount in reversed(self._mounts):
             await mount.stop()
@@ -361,16 +376,19 @@ class Component(RouteTable, MessageTable):
             except Exception:
                 _logger.exception("%s: %s failed", self.component_id, name_of(hook))
 
-    def _identify(self, environment: ComponentEnvironment) -> None:
+    def _identify(self, environment: ComponentEnvironment, place: ComponentPlace) -> None:
         given = environment.instance_uuid is not None
         self.registration = msgspec.structs.replace(
             self.registration,
             component_id=(given and environment.component_id) or self.component_id,
             instance_uuid=environment.instance_uuid or new_instance_uuid(),
+            max_instances=place.max_instances or 1,
+            forget_after=place.forget_after,
         )
 
-    async def _listen(self, environment: ComponentEnvironment) -> None:
-        address = _bracketed(platform.node() if self._host in ("0.0.0.0", "::") else self._host)
+    async def _listen(self, environment: ComponentEnvironment, place: ComponentPlace) -> None:
+        host = place.host or "127.0.0.1"
+        address = _bracketed(platform.node() if host in ("0.0.0.0", "::") else host)
         self._topics = Topics(self._clock)
         self.boundary = Boundary()
         self._callers = callers = Callers(self.component_id, self._auth, self._clock)
@@ -382,19 +400,23 @@ class Component(RouteTable, MessageTable):
             self.boundary,
             callers,
             self._all_routes(),
-            allowed_hosts=[address, *self._allowed_hosts],
+            allowed_hosts=[address, *place.names],
             allowed_origins=self._allowed_origins,
             websocket=TopicSocket(self._topics),
             socket=_SOCKET,
             mounts=self._mounts,
             observers=[RequestSpans(self.tracer)],
         )
-        server = GatewayServer(gateway, self._host, self._choose_port(environment))
+        server = GatewayServer(gateway, host, self._choose_port(environment))
         await server.start()
         self._server = server
-        endpoint = self._endpoint or f"http://{address}:{server.port}"
-        tools = offered(self.tools) or msgspec.UNSET
-        self.registration = msgspec.structs.replace(self.registration, endpoint=endpoint, tools=tools)
+        endpoint = place.url or f"http://{address}:{server.port}"
+        self.registration = msgspec.structs.replace(
+            self.registration,
+            endpoint=endpoint,
+            tools=offered(self.tools) or msgspec.UNSET,
+            agents=self.agent_work.offered() or msgspec.UNSET,
+        )
 
     def _choose_port(self, environment: ComponentEnvironment) -> int:
         if self._port is not None:
@@ -422,6 +444,7 @@ class Component(RouteTable, MessageTable):
                 before_report=self.boundary.before_report,
             )
             self._presence.start()
+            self.agent_work.open(plane, str(self.registration.instance_uuid))
         # Not entered: what a hook leaves running belongs to no trace.
         starting = self.tracer.begin("start component", parent=environment.trace)
         starting.began(began)
@@ -473,6 +496,11 @@ class Component(RouteTable, MessageTable):
         else:
             await self._listening.pause(self._stop_timeout)
 
+    def _complain(self, reason: str) -> None:
+        """Some handler does not get its messages."""
+        if self._presence is not None:
+            self._presence.set_impaired(reason)
+
     @property
     def _needs_bus(self) -> bool:
         return self._listening.wanted and self._bus is None
@@ -484,6 +512,7 @@ class Component(RouteTable, MessageTable):
         defined = [
             *self._routes,
             *tool_routes(self.tools, self._tool_permissions),
+            *self.agent_work.routes(),
             *topic_routes(self._topics),
         ]
         own = [self._gate.before(route) for route in defined]

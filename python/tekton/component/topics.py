@@ -20,7 +20,7 @@ from tekton.clock import Clock
 from tekton.gateway.errors import InvalidInputError
 from tekton.gateway.request import Request, encode
 from tekton.gateway.router import CALLERS, Route
-from tekton.gateway.sockets import May, Sub
+from tekton.gateway.sockets import Identify, May, Sub
 from tekton.gateway.sse import EventStream, event
 from tekton.utils.tekton_errors import InvalidIdError
 from tekton.utils.tekton_ids import check_id
@@ -89,7 +89,7 @@ class Topics:
         del topic
         return CALLERS
 
-    def open(self, operation: Sub, _: May | None = None, /) -> AsyncGenerator[str, None]:
+    def open(self, operation: Sub, _: May | None = None, __: Identify | None = None, /) -> AsyncGenerator[str, None]:
         """The frames of a subscription on the socket."""
         check_topic(operation.topic)
         since = operation.since

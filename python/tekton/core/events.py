@@ -191,9 +191,10 @@ class ChangeFeed:
 def _size(change: Change) -> int:
     """What *change* adds to the memory, roughly: one of the state alone shares what the record says with others."""
     record = change.record
-    if change.kind in ("state", "serving") or not (record.metadata or record.offered):
+    if change.kind in ("state", "serving") or not (record.metadata or record.offered or record.offered_agents):
         return _LEAST_SIZE
-    return _LEAST_SIZE + len(_encode(record.metadata)) + len(_encode(record.offered))
+    said = (record.metadata, record.offered, record.offered_agents)
+    return _LEAST_SIZE + sum(len(_encode(part)) for part in said)
 
 
 class Subscription:

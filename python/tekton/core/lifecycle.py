@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import msgspec
 
 from tekton import _native
+from tekton.core.offered_agents import Agents, OfferedAgent, checked_agents
 from tekton.core.offered_tools import Offered, OfferedTool, checked_tools
 from tekton.utils import tekton_ids
 from tekton.utils.endpoints import endpoint_problem
@@ -121,7 +122,8 @@ class ComponentRegistration(msgspec.Struct, frozen=True, kw_only=True, forbid_un
     Lists are kept as tuples, each name once. `endpoint` is the base URL (http or https) under which it is reached,
     `max_instances` how many live instances of the id may exist at once. `forget_after` is for how many seconds an
     instance that has FAILED or STOPPED stays in the registry (`core/forgetting.py`); None: until somebody removes it.
-    `tools` are those that it offers at its endpoint (`core/offered_tools.py`); unset: none.
+    `tools` are those that it offers at its endpoint (`core/offered_tools.py`), `agents` those that are there
+    (`core/offered_agents.py`); unset: none.
     """
 
     component_id: Annotated[str, _shown(pattern=f"^{tekton_ids.ID_PATTERN}$")]
@@ -138,6 +140,7 @@ class ComponentRegistration(msgspec.Struct, frozen=True, kw_only=True, forbid_un
     metadata: dict[str, Any] = {}
     forget_after: Annotated[float, _shown(minimum=0, maximum=MAX_FORGET_AFTER)] | None = None
     tools: Offered = msgspec.UNSET
+    agents: Agents = msgspec.UNSET
 
     def __post_init__(self) -> None:
         # Callers pass lists; a frozen value must not change behind the registry's back. A name counts once.
@@ -254,6 +257,8 @@ def _copy(registration: ComponentRegistration, *, plain: bool) -> ComponentRegis
     msgspec.structs.force_setattr(copied, "metadata", metadata)
     if registration.tools is not msgspec.UNSET:
         msgspec.structs.force_setattr(copied, "tools", checked_tools(registration.component_id, registration.tools))
+    if registration.agents is not msgspec.UNSET:
+        msgspec.structs.force_setattr(copied, "agents", checked_agents(registration.agents))
     return copied
 
 
@@ -281,8 +286,8 @@ class ComponentRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     change to this record. `registered_at` and `changed_at` are wall-clock seconds. `reason` says why the
     component is in its state, where that is not obvious. `supervised` means that Tekton runs the process.
     `serving` False takes traffic away: discovery does not name the instance, but dependencies are satisfied by it. It
-    means something only of a usable instance, and is true again when the instance is started anew. `forget_after` and
-    `tools` are those of the registration.
+    means something only of a usable instance, and is true again when the instance is started anew. `forget_after`,
+    `tools` and `agents` are those of the registration.
     """
 
     component_id: str
@@ -305,11 +310,17 @@ class ComponentRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     serving: bool = True
     forget_after: float | None = None
     tools: Offered = msgspec.UNSET
+    agents: Agents = msgspec.UNSET
 
     @property
     def offered(self) -> tuple[OfferedTool, ...]:
         """The tools of the instance, of which the registration tells nothing where there are none."""
         return () if isinstance(self.tools, msgspec.UnsetType) else self.tools
+
+    @property
+    def offered_agents(self) -> tuple[OfferedAgent, ...]:
+        """The agents of the instance, of which the registration tells nothing where there are none."""
+        return () if isinstance(self.agents, msgspec.UnsetType) else self.agents
 
     @property
     def usable(self) -> bool:

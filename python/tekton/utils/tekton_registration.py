@@ -97,6 +97,7 @@ class Registration:
         self._wants_ready = False
         self._serving, self._serving_reason = True, ""
         self._told_serving = True
+        self._impaired, self._told_impaired = "", False
         self._interval = 10.0
         self._failures = 0
         self._heartbeats = 0
@@ -133,6 +134,14 @@ class Registration:
     def set_serving(self, serving: bool, reason: str = "") -> None:
         """From now on the instance takes traffic, or (False) does not; its state stays. Returns at once."""
         self._serving, self._serving_reason = serving, reason[:1024]
+        self._changed.set()
+
+    def set_impaired(self, reason: str) -> None:
+        """From now on, where it would be READY, the instance is DEGRADED for *reason*; unless that is empty.
+
+        Returns at once.
+        """
+        self._impaired = reason[:1024]
         self._changed.set()
 
     async def leave(self, failure: str | None = None) -> None:
@@ -239,11 +248,20 @@ class Registration:
             return
         if self._wants_ready and self._state in PATH_TO_READY and self._state not in USABLE:
             await self.make_ready()
-            if self._serving:
+            if self._serving and not self._impaired:
                 return
+        await self._show_impaired()
         reply = await self.heartbeat()
         if not reply.known:
             raise ComponentNotFoundError(self.registration.component_id)
+
+    async def _show_impaired(self) -> None:
+        if self._impaired and self._state is ComponentState.READY:
+            self._note(await self._put_state(ComponentState.DEGRADED, self._impaired))
+            self._told_impaired = True
+        elif self._told_impaired and not self._impaired and self._state is ComponentState.DEGRADED:
+            await self.make_ready()
+            self._told_impaired = False
 
     def _after_failure(self, error: TektonError) -> float:
         if not isinstance(error, TransportError):
@@ -276,13 +294,16 @@ class Registration:
         )
 
     async def _tell(self, state: ComponentState, reason: str | None) -> bool:
-        change = {**self._instance, "state": state.value, "reason": reason}
         try:
-            self._note(await self._request("PUT", f"{self._path}/state", change, GOODBYE_TIMEOUT))
+            self._note(await self._put_state(state, reason, GOODBYE_TIMEOUT))
         except TektonError as error:
             _logger.info("%s: not told that it is %s: %s", self.registration.component_id, state.value, error)
             return False
         return True
+
+    async def _put_state(self, state: ComponentState, reason: str | None, timeout: float | None = None) -> Any:
+        change = {**self._instance, "state": state.value, "reason": reason}
+        return await self._request("PUT", f"{self._path}/state", change, timeout)
 
     async def _request(self, method: str, path: str, body: object, timeout: float | None = None) -> Any:
         return await self._client.request(method, path, body, _HEADERS, timeout)
