@@ -17,7 +17,9 @@ def test_the_owner_may_do_everything_however_that_was_proved() -> None:
 def test_who_has_shown_nothing_reads_and_speaks_where_that_is_let_in() -> None:
     granted = {permission for permission in PERMISSIONS if ANONYMOUS.grants.allows(permission, "web")}
 
-    assert granted == {"components:read", "metrics:read", "components:register", "components:heartbeat"}
+    assert granted == {
+        "components:read", "metrics:read", "agents:read", "components:register", "components:heartbeat"
+    }  # fmt: skip
 
 
 def test_who_has_shown_nothing_may_do_nothing_elsewhere() -> None:

@@ -145,3 +145,32 @@ def test_the_tables_cannot_be_changed() -> None:
     for table in (PERMISSIONS, ACTIONS, ROLES, RoleTable().roles):
         with pytest.raises(TypeError):
             table["more"] = "everything"  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("tools", "consume"), [(("a b",), ()), (("",), ()), (("A.*",), ()), ((), ("orders",)), ((), ("a/b/c",))]
+)
+def test_what_can_match_no_tool_and_no_consumer_is_refused(tools: tuple[str, ...], consume: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match="can match no"):
+        Role(frozenset(), tools=tools, consume=consume)
+
+
+def test_tools_are_called_by_who_has_the_permission_or_a_role_that_names_them() -> None:
+    table = RoleTable({"caller": Role(frozenset(), tools=("engram.*", "*.ping"))})
+    named, all_, none = (table.grants(roles, "web") for roles in (["caller"], ["component"], ["monitor"]))
+
+    assert named.allows("tools:call")
+    assert [named.calls(one) for one in ("engram.search", "engram.a.b", "hermes.ping", "hermes.stop", "engram")] == [
+        True, True, True, False, False,
+    ]  # fmt: skip
+    assert (all_.calls("hermes.stop"), none.calls("hermes.ping"), none.allows("tools:call")) == (True, False, False)
+
+
+def test_consumers_of_others_are_shared_by_who_manages_streams_or_has_a_role_that_names_them() -> None:
+    table = RoleTable({"helper": Role(frozenset(), consume=("orders/bill*",))})
+    named, manages, none = (table.grants(roles, "web") for roles in (["helper"], ["operator"], ["component"]))
+
+    assert [named.shares(*one) for one in (("orders", "billing"), ("orders", "audit"), ("mail", "billing"))] == [
+        True, False, False,
+    ]  # fmt: skip
+    assert (manages.shares("mail", "postman"), none.shares("orders", "billing")) == (True, False)

@@ -186,6 +186,23 @@ def test_logs_are_heard_of_the_components_that_the_role_is_for() -> None:
     assert crew.may_subscribe("tekton.logs.db") is Hearing.NONE
 
 
+def test_of_tasks_the_owner_hears_his_own_and_who_manages_them_all() -> None:
+    tasks = {"1": "engram", "2": "rhetor"}
+    owner = SubjectRights(principal("component"), tasks.get)
+    replica = SubjectRights(principal("component", subject="engram.2", component_id="engram.2"), tasks.get)
+    manager = SubjectRights(principal("operator", subject="otto", component_id="otto"), tasks.get)
+    monitor = SubjectRights(principal("monitor"), tasks.get)
+
+    heard = [[rights.hears(f"tekton.tasks.{task}") for task in "123"] for rights in (owner, replica, manager, monitor)]
+    of_all = [rights.may_subscribe("tekton.tasks.>") for rights in (owner, manager, monitor)]
+
+    assert heard == [[True, False, False], [True, False, False], [True, True, True], [False, False, False]]
+    assert of_all == [Hearing.SOME, Hearing.ALL, Hearing.NONE]
+    assert owner.may_subscribe("tekton.>") is owner.may_subscribe("tekton.tasks.*") is Hearing.SOME
+    assert owner.may_subscribe("tekton.tasks.2") is ENGRAM.may_subscribe("tekton.tasks.1") is Hearing.NONE
+    assert not owner.may_publish("tekton.tasks.1")
+
+
 def test_what_is_private_is_granted_only_where_it_is_named() -> None:
     listener, cashier, undertaker = rights("listener", component_id=None), rights("cashier"), rights("undertaker")
 

@@ -25,7 +25,7 @@ from tekton.gateway.router import Route
 from tekton.testing.clock import ManualClock
 
 OPEN = [PUBLIC]
-ANYBODY = ["components:read", "components:register", "components:heartbeat", "metrics:read"]
+ANYBODY = ["components:read", "components:register", "components:heartbeat", "metrics:read", "agents:read"]
 EVERYTHING = [PUBLIC, AUTHENTICATED, *PERMISSIONS]
 REMOTE = "192.0.2.7:5000"
 UNIX = ""

@@ -50,6 +50,14 @@ async def failing() -> AsyncIterator[bytes]:
     raise ValueError("secret")
 
 
+async def test_a_stream_without_a_farewell_just_ends(exchange: Any) -> None:
+    proto = exchange()
+    async with asyncio.timeout(5):
+        await send_stream(EventStream(of(b"1"), farewell=False), proto, Streams(1))
+
+    assert [one["data"] for one in Events(b"".join(proto.transport.sent))] == ["1"]
+
+
 async def test_a_stream_that_ends_says_so(exchange: Any) -> None:
     proto = exchange()
     async with asyncio.timeout(5):

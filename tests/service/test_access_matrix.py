@@ -24,12 +24,13 @@ from tekton.clock import SYSTEM_CLOCK
 from tekton.core.component_lifecycle import ComponentRegistry
 from tekton.core.heartbeat_monitor import HeartbeatMonitor
 from tekton.gateway.app import Gateway
+from tekton.gateway.bus.access import BusAccess
 from tekton.gateway.bus.port import BusPort
 from tekton.gateway.request import Request
 from tekton.gateway.router import Route
 from tekton.gateway.server import GatewayServer
-from tekton.gateway.sockets import May, Sub, TopicSocket
-from tekton.gateway.topics import ScopedTopic, Topic, TopicTable
+from tekton.gateway.sockets import Identify, May, Sub, TopicSocket
+from tekton.gateway.topics import OwnedTopic, ScopedTopic, Topic, TopicTable
 from tekton.mcp.context import MessageContext
 from tekton.mcp.message import Message
 from tekton.service.api import all_routes
@@ -41,9 +42,10 @@ from tekton.service.topics import socket_topics
 from tekton.testing.clock import ManualClock
 from tekton.utils.tekton_config import TektonConfig
 
-READ = {"components:read", "metrics:read"}
+READ = {"components:read", "metrics:read", "agents:read"}
 SPEAK = {"components:register", "components:heartbeat"}
-CONVERSE = {"messages:publish", "messages:read", "tools:call"}
+CONVERSE = {"messages:publish", "messages:read", "tools:call", "tasks:run", "conversations:use"}
+MANAGE = {"messages:manage", "agents:manage", "tasks:manage", "conversations:manage"}
 ABOUT_ONE = {*SPEAK, "components:control", "components:configure", "logs:read"}
 
 MAY = {
@@ -51,8 +53,8 @@ MAY = {
     "anonymous": READ | SPEAK,
     "component": READ | SPEAK | CONVERSE,
     "monitor": {*READ, "logs:read", "messages:read"},
-    "operator": {*READ, *CONVERSE, "logs:read", "components:control", "system:control", "messages:manage"},
-    "admin": {*READ, *ABOUT_ONE, *CONVERSE, "system:control", "auth:manage", "audit:read", "messages:manage"},
+    "operator": {*READ, *CONVERSE, *MANAGE, "logs:read", "components:control", "system:control"},
+    "admin": {*READ, *ABOUT_ONE, *CONVERSE, *MANAGE, "system:control", "auth:manage", "audit:read"},
     "deployer": {"components:control", "components:configure", "components:read"},
     "auditor": {"audit:read"},
 }
@@ -91,6 +93,8 @@ SUBJECTS = (
     "tekton.metrics",
     "tekton.logs.worker",
     "tekton.dead.orders",
+    "tekton.tasks.of-billing",
+    "tekton.tasks.of-nobody",
     "tekton.secrets",
     "_inbox.worker.0123456789abcdef.1",
     "_inbox.billing.0123456789abcdef.1",
@@ -137,10 +141,12 @@ class Caller:
 
     def may_hear(self, subject: str, own_inbox: str) -> bool:
         """The model, for subjects."""
-        first, second, *_ = subject.split(".")
+        first, second, *rest = subject.split(".")
+        if rest == ["of-billing"] and self.component_id == "billing" and self.may("tasks:run", None):
+            return True
         if first == "tekton":
             feeds = {"components": "components:read", "metrics": "metrics:read", "logs": "logs:read"}
-            needed = {**feeds, "dead": "messages:manage"}.get(second)
+            needed = {**feeds, "dead": "messages:manage", "tasks": "tasks:manage"}.get(second)
             return needed is not None and self.may(needed, "worker")
         if not self.may("messages:read", None):
             return False
@@ -186,19 +192,28 @@ def topics() -> TopicTable:
     def watched(_: Sub) -> AsyncGenerator[str, None]:
         raise AssertionError("it is not called")
 
+    def owned(operation: Sub, _: Identify) -> AsyncGenerator[str, None]:
+        return told(operation)
+
     one = SimpleNamespace(topic=SimpleNamespace(open=watched), open=watched, watch=watched)
     logs = SimpleNamespace(topic=lambda: SystemLogs.topic(cast(SystemLogs, SimpleNamespace(_open=watched))))
     system = SimpleNamespace(
-        registry=ComponentRegistry(), degradation=one, tracing=one, metering=one, resources=one, logs=logs
+        registry=ComponentRegistry(), degradation=one, tracing=one, metering=one, resources=one, logs=logs, tasks=one
     )
-    declared: dict[str, Topic | ScopedTopic] = socket_topics(cast(System, system))._topics
-    return TopicTable({name: topic._replace(open=told) for name, topic in declared.items()})
+    declared: dict[str, Topic | ScopedTopic | OwnedTopic] = socket_topics(cast(System, system))._topics
+    return TopicTable(
+        {
+            name: topic._replace(open=owned) if isinstance(topic, OwnedTopic) else topic._replace(open=told)
+            for name, topic in declared.items()
+        }
+    )
 
 
 def bus_port() -> BusPort:
-    """A bus that keeps nothing."""
+    """A bus that keeps nothing. Of all tasks one belongs to billing."""
     live = LiveBus(SYSTEM_CLOCK)
-    return BusPort(LocalBus(SYSTEM_CLOCK, None, live), lambda _: None, lambda: live.sequence, live.answered)
+    access = BusAccess(owner_of={"of-billing": "billing"}.get)
+    return BusPort(LocalBus(SYSTEM_CLOCK, None, live), lambda _: None, lambda: live.sequence, live.answered, access)
 
 
 class Site:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tekton.auth.principal import OWNER
 from tekton.bus.bus import MAX_MESSAGE, Subscription
 from tekton.bus.envelope import Envelope
 from tekton.bus.live import LiveBus
@@ -17,10 +18,16 @@ from tekton.core.history.store import MemoryTelemetryStore
 from tekton.core.lifecycle import ComponentRegistration
 from tekton.gateway.topics import Conflated
 from tekton.mcp.message_type import MessageType
+from tekton.service.agent_calls import AgentCalls
+from tekton.service.agents import Agents
 from tekton.service.bus_feeds import AT_ONCE, BusFeeds, event
+from tekton.service.conversations import Conversations
 from tekton.service.log_feed import LogFeed
+from tekton.service.tasks import Tasks
 from tekton.service.tracing import Tracing
+from tekton.service.work import MemoryStore, Work
 from tekton.testing.clock import ManualClock
+from tekton.utils.tekton_config import TektonConfig
 
 
 class Plane:
@@ -36,11 +43,18 @@ class Plane:
         self.logs = LogFeed(lambda: self.files, look=0.001)
         self.tracing = Tracing(MemoryTelemetryStore(), clock=self.clock)
         self.metrics, self.resources = Conflated(), Conflated()
+        agents, work = Agents(self.registry), Work(MemoryStore())
+        agents.registry.register_agent("echo", ["echo"], handler=lambda text: text)
+        config = TektonConfig.load(environ={"HOME": str(directory)}, cwd=directory)
+        self.tasks = Tasks(
+            work, agents, Conversations(work), self.registry, remote=AgentCalls(), config=config, clock=self.clock
+        )
         self.feeds = BusFeeds(
             self.live,
             self.registry.feed,
             self.logs,
             self.tracing,
+            self.tasks,
             metrics=self.metrics.values,
             resources=self.resources.values,
             clock=self.clock,
@@ -220,3 +234,28 @@ async def test_after_the_stop_nothing_is_told(plane: Plane) -> None:
 @pytest.mark.parametrize("content", [b"[" * 70 + b"]" * 70, b'{"a":1,"a":2}', b"x"])
 def test_what_no_reader_would_take_is_no_event(content: bytes) -> None:
     assert event(content, 1.0) is None
+
+
+async def test_each_event_of_a_task_is_told_under_its_id(plane: Plane) -> None:
+    async with plane.live.subscribe("tekton.tasks.>") as updates:
+        task = await plane.tasks.create(OWNER, "echo", {"text": "hello"})
+
+        told = await taken(updates, 3)
+
+    assert {one.subject for one in told} == {f"tekton.tasks.{task.task_id}"}
+    assert [(one.message.content["event"], one.message.content["state"]) for one in told] == [
+        ("created", "submitted"),
+        ("leased", "working"),
+        ("completed", "completed"),
+    ]
+    assert (told[0].message.content["inputs"], told[2].message.content["result"]) == ({"text": "hello"}, "hello")
+
+
+async def test_an_event_of_a_task_that_is_too_large_for_a_message_is_told_in_a_few_words(plane: Plane) -> None:
+    async with plane.live.subscribe("tekton.tasks.>") as updates:
+        await plane.tasks.create(OWNER, "echo", {"text": "x" * (MAX_MESSAGE - 100)})
+
+        [created, *_] = await taken(updates, 1)
+
+    assert created.message.content["event"] == "created"
+    assert "inputs" not in created.message.content

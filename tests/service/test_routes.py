@@ -25,6 +25,7 @@ from tekton.service.system import System
 
 NAMED_IN_THE_BODY = {
     ("POST", "/api/components"), ("POST", "/api/heartbeats"), ("GET", "/api/logs"), ("POST", "/v1/traces"),
+    ("POST", "/api/tasks/{task_id}/reports"),
 }  # fmt: skip
 """Routes about components that their path does not name: their handlers check for whom the caller speaks."""
 
@@ -84,6 +85,11 @@ def test_few_routes_take_large_bodies() -> None:
         "/api/tools/{tool_id}": 1024 * 1024,
         "/api/messages": 1024 * 1024,
         "/api/requests": 1024 * 1024,
+        "/api/tasks": 1088 * 1024,
+        "/api/tasks/{task_id}/answer": 1088 * 1024,
+        "/api/tasks/{task_id}/reports": 1088 * 1024,
+        "/api/conversations": 320 * 1024,
+        "/api/conversations/{conversation_id}/messages": 1088 * 1024,
     }
 
 

@@ -16,6 +16,7 @@ from tekton.core.component_lifecycle import ComponentRegistry
 from tekton.core.lifecycle import ComponentRegistration, ComponentState
 from tekton.core.offered_tools import OfferedTool
 from tekton.mcp.tool_context import LogLine, Progress, ToolContext, ToolEvent
+from tekton.service import tools
 from tekton.service.caller_passes import SOMEBODY, OnBehalf
 from tekton.service.tools import MAX_ANSWER, ComponentTools
 from tekton.testing.control_plane import InMemoryControlPlane
@@ -28,6 +29,7 @@ from tekton.utils.tekton_errors import (
     NoUsableInstanceError,
     ProblemError,
     TektonError,
+    ToolBusyError,
     ToolFailedError,
     ToolNotFoundError,
     ToolTimeoutError,
@@ -491,6 +493,27 @@ async def test_a_call_that_is_given_up_lets_the_connection_go(plane: InMemoryCon
         await backend.ended.wait()
 
     assert plane.tools.registry.running("shop.slow") == 0
+
+
+async def test_one_component_has_no_more_than_its_share_of_all_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tools, "AT_ONCE", 3)
+    monkeypatch.setattr(tools, "SHARE", 1)
+    names = ("a", "b", "c", "d")
+    async with asyncio.timeout(20), InMemoryControlPlane() as plane, Backend() as hung, Backend() as quick:
+        hung.silent = True
+        await register(plane.registry, "hung", hung.port, *names)
+        await register(plane.registry, "quick", quick.port, "x")
+        calls = [asyncio.create_task(call(plane, f"hung.{name}")) for name in names]
+        await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+        await hung.begun.wait()
+
+        assert await call(plane, "quick.x") == 1
+        [busy] = [one for one in calls if one.done()]
+        assert isinstance(busy.exception(), ToolBusyError)
+        assert len(hung.asked) == 1
+        for one in calls:
+            one.cancel()
+        await asyncio.wait(calls)
 
 
 async def test_a_component_that_dies_ends_its_calls_at_once(plane: InMemoryControlPlane) -> None:

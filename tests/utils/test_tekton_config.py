@@ -224,6 +224,7 @@ def _other_value(attribute: str) -> tuple[Any, str]:
         "callback_networks": (["10.0.0.0/8", "::1"], "10.0.0.0/8, ::1"),
         "key_life": (5000, "5000"),
         "audit_limit": (5000, "5000"),
+        "agent_card_keys": ("/keys/agents.json", "/keys/agents.json"),
         "audit_heads": ("/audit/heads", "/audit/heads"),
         "enable_metrics": (False, "false"),
         "trace_ratio": (0.5, "0.5"),

@@ -11,6 +11,8 @@ The rules:
 * Messages are published and read by subject. `messages:publish` of a role for the "own" component is for the subjects
   of that component; a role may name patterns of subjects besides, which need no permission beside them. What comes of
   it is in `tekton.auth.subjects`.
+* In the same way a role may name tools instead of having `tools:call`, which is for all of them, and consumers of
+  others under whose name it may work. In these patterns, too, `*` stands for any characters.
 """
 
 import re
@@ -39,6 +41,12 @@ PERMISSIONS: Final[Mapping[str, str]] = MappingProxyType(
         "messages:read": "Hear and replay messages, except private ones of others; who may publish consumes, too.",
         "messages:manage": "Create, change and delete streams and consumers; read dead letters.",
         "tools:call": "Call tools.",
+        "agents:read": "See the agents that there are, and the types of tasks.",
+        "agents:manage": "Register and remove remote agents; declare types of tasks.",
+        "tasks:run": "Create tasks; see, answer, cancel, retry and forget one's own.",
+        "tasks:manage": "The same with the tasks of everybody.",
+        "conversations:use": "Begin conversations; read, and speak in, those in which one takes part.",
+        "conversations:manage": "See, change and delete the conversations of everybody.",
     }
 )
 SCOPED: Final = frozenset(
@@ -65,6 +73,14 @@ ACTIONS: Final[Mapping[str, str]] = MappingProxyType(
         "read_messages": "messages:read",
         "manage_messages": "messages:manage",
         "call_tools": "tools:call",
+        "read_agents": "agents:read",
+        "register_agent": "agents:manage",
+        "manage_agents": "agents:manage",
+        "create_task": "tasks:run",
+        "run_tasks": "tasks:run",
+        "manage_tasks": "tasks:manage",
+        "use_conversations": "conversations:use",
+        "manage_conversations": "conversations:manage",
     }
 )
 """Other names of permissions: those of actions. Several actions may be one permission."""
@@ -77,6 +93,8 @@ REQUESTS: Final = "requests"
 Scope = Literal["all", "own"] | tuple[str, ...]
 
 _PATTERN: Final = re.compile(r"[a-z0-9_*-]{1,128}")
+_TOOLS: Final = re.compile(r"[a-z0-9_.*-]{1,257}")
+_CONSUMERS: Final = re.compile(r"[a-z0-9_*-]{1,128}/[a-z0-9_*-]{1,128}")
 
 
 def names_requests(pattern: str) -> bool:
@@ -108,6 +126,16 @@ def unstorable(pattern: str) -> str | None:
     return unhearable(pattern) or unpublishable(pattern)
 
 
+def uncallable(pattern: str) -> str | None:
+    """Why no tool can match *pattern*, or None."""
+    return None if _TOOLS.fullmatch(pattern) else "can match no tool"
+
+
+def unconsumable(pattern: str) -> str | None:
+    """Why no consumer can match *pattern*, or None."""
+    return None if _CONSUMERS.fullmatch(pattern) else "can match no consumer: <stream>/<consumer>"
+
+
 def _refuse(patterns: Iterable[str], problem_of: Callable[[str], str | None]) -> None:
     for pattern in patterns:
         if (problem := problem_of(pattern)) is not None:
@@ -124,6 +152,10 @@ class Role:
     """Patterns of subjects that may be published to, beside what the permissions say."""
     subscribe: tuple[str, ...] = ()
     """Patterns of subjects that may be subscribed to, beside what the permissions say."""
+    tools: tuple[str, ...] = ()
+    """Patterns of tools (`engram.*`) that may be called, beside what the permissions say."""
+    consume: tuple[str, ...] = ()
+    """Patterns of consumers of others (`orders/billing`: of a stream) under whose name it may work."""
 
     def __post_init__(self) -> None:
         for permission in self.permissions:
@@ -134,6 +166,8 @@ class Role:
                 raise ValueError(f"{pattern!r} can match no component")
         _refuse(self.publish, unpublishable)
         _refuse(self.subscribe, unhearable)
+        _refuse(self.tools, uncallable)
+        _refuse(self.consume, unconsumable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +183,10 @@ class Grants:
     """Patterns of subjects; `>` stands for all that is not reserved."""
     subscribe: frozenset[str] = frozenset()
     """Patterns of subjects; `>` stands for all that is not private to somebody."""
+    tools: frozenset[str] = frozenset()
+    """Patterns of tools."""
+    consume: frozenset[str] = frozenset()
+    """Patterns of `<stream>/<consumer>`, of others."""
 
     def allows(self, permission: str, component_id: str | None = None) -> bool:
         """Whether *permission* is granted for that component or unit; for all of them where none is named.
@@ -165,6 +203,16 @@ class Grants:
         """Whether *permission* is granted for one component at least. Which one has still to be checked."""
         return permission in self.everywhere or any(granted == permission for granted, _ in (*self.own, *self.matching))
 
+    def calls(self, tool_id: str) -> bool:
+        """Whether the tool `<component>.<name>` may be called. O(patterns)."""
+        return any(fnmatchcase(tool_id, pattern) for pattern in self.tools)
+
+    def shares(self, stream: str, consumer: str) -> bool:
+        """Whether a consumer that somebody else has made may be worked with. O(patterns)."""
+        return "messages:manage" in self.everywhere or any(
+            fnmatchcase(f"{stream}/{consumer}", pattern) for pattern in self.consume
+        )
+
     def _matches(self, permission: str, component_id: str) -> bool:
         # A pattern that matches a component matches each of its replicas: `worker` does so for the unit `worker.2`.
         name = component_id.partition(".")[0]
@@ -173,9 +221,10 @@ class Grants:
 
 NO_GRANTS: Final = Grants()
 
-_READ: Final = frozenset({"components:read", "metrics:read"})
+_READ: Final = frozenset({"components:read", "metrics:read", "agents:read"})
 _SPEAK: Final = frozenset({"components:register", "components:heartbeat"})
-_CONVERSE: Final = frozenset({"messages:publish", "messages:read", "tools:call"})
+_CONVERSE: Final = frozenset({"messages:publish", "messages:read", "tools:call", "tasks:run", "conversations:use"})
+_MANAGE: Final = frozenset({"messages:manage", "agents:manage", "tasks:manage", "conversations:manage"})
 _MONITOR: Final = _READ | {"logs:read", "messages:read"}
 
 ROLES: Final[Mapping[str, Role]] = MappingProxyType(
@@ -184,7 +233,7 @@ ROLES: Final[Mapping[str, Role]] = MappingProxyType(
         "anonymous": Role(_READ | _SPEAK),
         "component": Role(_READ | _SPEAK | _CONVERSE, "own"),
         "monitor": Role(_MONITOR),
-        "operator": Role(_MONITOR | _CONVERSE | {"components:control", "system:control", "messages:manage"}),
+        "operator": Role(_MONITOR | _CONVERSE | _MANAGE | {"components:control", "system:control"}),
         "admin": Role(frozenset(PERMISSIONS)),
     }
 )
@@ -209,19 +258,23 @@ class RoleTable:
         matching: dict[tuple[str, str], None] = {}
         publish: set[str] = set()
         subscribe: set[str] = set()
+        tools: set[str] = set()
+        consume: set[str] = set()
         for role in (self.roles[name] for name in roles if name in self.roles):
             limited = role.permissions & SCOPED if role.scope != "all" else frozenset()
             everywhere |= role.permissions - limited
             publish |= _published(role, component_id)
             subscribe |= _heard(role)
+            tools |= _callable(role)
+            consume |= set(role.consume)
             if role.scope == "own":
                 own.update((permission, name) for permission in limited for name in _names(component_id))
             elif role.scope != "all":
                 matching.update(((permission, pattern), None) for permission in limited for pattern in role.scope)
-        everywhere |= {
-            name for name, patterns in (("messages:publish", publish), ("messages:read", subscribe)) if patterns
-        }
-        return Grants(frozenset(everywhere), frozenset(own), tuple(matching), frozenset(publish), frozenset(subscribe))
+        named = {"messages:publish": publish, "messages:read": subscribe, "tools:call": tools}
+        everywhere |= {name for name, patterns in named.items() if patterns}
+        patterns = (frozenset(one) for one in (publish, subscribe, tools, consume))
+        return Grants(frozenset(everywhere), frozenset(own), tuple(matching), *patterns)
 
 
 def permission_of(action: str) -> str | None:
@@ -246,6 +299,10 @@ def _own_subjects(component_id: str | None) -> set[str]:
 
 def _heard(role: Role) -> set[str]:
     return {*role.subscribe, ">"} if "messages:read" in role.permissions else set(role.subscribe)
+
+
+def _callable(role: Role) -> set[str]:
+    return {*role.tools, "*"} if "tools:call" in role.permissions else set(role.tools)
 
 
 def _names(component_id: str | None) -> tuple[str, ...]:

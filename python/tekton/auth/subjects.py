@@ -4,7 +4,8 @@ What roles grant (`Grants.publish`, `Grants.subscribe`) is laid in one table tog
 the strongest that matches decides, and even ranks permit.
 
     rank  publish                         hear
-    0     answers: `_inbox.*.>`           the own inbox; feeds under `tekton`, each with its permission
+    0     answers: `_inbox.*.>`           the own inbox; feeds under `tekton`, each with its permission; of single
+                                          components and own tasks, what is about these
     1     not `tekton.>`, not `_inbox`    not `tekton.>`, not `_inbox.>`
     2     what roles grant                the own `<id>.requests.>`, all with `auth:manage`; what a role names as such
     3                                     not `*.requests.>`
@@ -17,7 +18,7 @@ Anybody may send an answer to any inbox: that he knows its name, which nobody ca
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from hashlib import sha256
 from types import MappingProxyType
@@ -36,11 +37,13 @@ FEEDS: Final[Mapping[str, str]] = MappingProxyType(
         "tekton.resources": "metrics:read",
         "tekton.spans": "metrics:read",
         "tekton.dead.>": "messages:manage",
+        "tekton.tasks.>": "tasks:manage",
     }
 )
 """What the control plane publishes, and the permission that hearing it needs."""
 
 _LOGS: Final = "tekton.logs."
+_TASKS: Final = "tekton.tasks."
 _ANSWERS: Final = f"{INBOX}.*.>"
 _REQUESTS: Final = f"*.{REQUESTS}.>"
 _NEVER: Final = (RESERVED, f"{RESERVED}.>", INBOX, f"{INBOX}.>")
@@ -49,6 +52,13 @@ _SENDER: Final = re.compile(r"[!#-\[\]-~]{1,255}")
 _PLAIN: Final = re.compile(r"[a-z0-9_-]{1,128}")
 
 Ranked = tuple[tuple[int, str], ...]
+
+OwnerOf = Callable[[str], str | None]
+"""To whom the task of an id belongs; None where there is no such task."""
+
+
+def _nobody(_: str) -> str | None:
+    return None
 
 
 class Hearing(StrEnum):
@@ -66,8 +76,9 @@ class SubjectRights:
     O(patterns of its roles) to make, some microseconds; `may_publish` and `hears` are a look into a table.
     """
 
-    def __init__(self, principal: Principal) -> None:
-        self.sender: Final = _sender(principal)
+    def __init__(self, principal: Principal, owner_of: OwnerOf = _nobody) -> None:
+        """*owner_of* says whose tasks are."""
+        self.sender: Final = sender_of(principal)
         """Who it is in `context.sender`."""
         self.inbox: Final = f"{INBOX}.{owner_token(principal)}"
         """What its inboxes begin with."""
@@ -77,6 +88,8 @@ class SubjectRights:
         self._publishing = _table(_publishable(principal.grants))
         self._hearing = _table(self._heard)
         # Which components a pattern of ids means can be said of each of them, and not by a pattern of subjects.
+        self._owner_of = owner_of
+        self._own_tasks = principal.grants.allows("tasks:run")
         self._some_logs = not principal.grants.allows("logs:read") and principal.grants.allows_some("logs:read")
 
     def speaks_as(self, sender: str | None) -> bool:
@@ -97,6 +110,8 @@ class SubjectRights:
         """Whether it may hear what is published to *subject*. Raises InvalidSubjectError."""
         if _permits(self._hearing, subject):
             return True
+        if self._own_tasks and subject.startswith(_TASKS):
+            return self._owner_of(subject.removeprefix(_TASKS)) == self.sender
         return self._some_logs and subject.startswith(_LOGS) and self._reads_log(subject.removeprefix(_LOGS))
 
     def may_subscribe(self, pattern: str) -> Hearing:
@@ -112,7 +127,7 @@ class SubjectRights:
         ranked = tuple(one for one in self._heard if one[0] in ranks)
         if _all_heard(ranked, pattern):
             return Hearing.ALL
-        if _some_heard(ranked, pattern) or self._hears_some_log(pattern):
+        if _some_heard(ranked, pattern) or self._hears_some(pattern):
             return Hearing.SOME
         return Hearing.NONE
 
@@ -127,8 +142,10 @@ class SubjectRights:
         found = {self.may_subscribe(one) for one in both if one is not None}
         return found.pop() if len(found) == 1 else Hearing.SOME if found else Hearing.NONE
 
-    def _hears_some_log(self, pattern: str) -> bool:
-        return self._some_logs and _is_reserved(pattern) and _common(pattern, f"{_LOGS}>") is not None
+    def _hears_some(self, pattern: str) -> bool:
+        """Whether *pattern*, a wild one, is about logs or tasks of which some may be its own."""
+        some = [feed for feed, has in ((_LOGS, self._some_logs), (_TASKS, self._own_tasks)) if has]
+        return _is_reserved(pattern) and any(_common(pattern, f"{feed}>") is not None for feed in some)
 
     def _reads_log(self, name: str) -> bool:
         return self._grants.allows("logs:read", name)
@@ -146,8 +163,11 @@ def owner_token(principal: Principal) -> str:
     return f"={name}" if _PLAIN.fullmatch(name) else f"=={sha256(name.encode(errors='surrogatepass')).hexdigest()}"
 
 
-def _sender(principal: Principal) -> str:
-    """Its name where that can stand in a message, else what stands for it in its inboxes."""
+def sender_of(principal: Principal) -> str:
+    """As whom it speaks, and owns things: its name where that can stand in a message, else what stands for it.
+
+    A component and its replicas are one; so are all who have shown nothing.
+    """
     name = _speaker(principal)
     return name if _SENDER.fullmatch(name) else owner_token(principal)
 

@@ -23,9 +23,11 @@ from tekton.gateway.bodies import BodyReader
 from tekton.gateway.connection import Connection, SocketHandler
 from tekton.gateway.cors import Cors
 from tekton.gateway.decoding import decode_body, decode_query
+from tekton.gateway.dialects import Dialect, dialect_of
 from tekton.gateway.errors import MethodNotAllowedError, RouteNotFoundError, UnavailableError
 from tekton.gateway.idempotency import KEY, handle_once
 from tekton.gateway.ingress import Ingress
+from tekton.gateway.long_body import LongBody, send_long
 from tekton.gateway.mounts import Mount, Mounts
 from tekton.gateway.observers import Ended, Observer
 from tekton.gateway.pages import page_headers
@@ -58,6 +60,7 @@ class Gateway:
     without one, only the Unix socket may do everything. *admission* holds callers to their rates and shares; without it
     nobody is. *keys* are the idempotency keys; without them the header means nothing. *observers* are told of all
     requests and sockets, and how long they took on *clock*. A body must arrive within *body_timeout* seconds.
+    *dialects* answer with errors of their own form below their prefixes.
     """
 
     def __init__(
@@ -73,6 +76,7 @@ class Gateway:
         websocket: SocketHandler | None = None,
         socket: Route = SOCKET,
         mounts: Sequence[Mount] = (),
+        dialects: Sequence[Dialect] = (),
         observers: Sequence[Observer] = (),
         clock: Clock = SYSTEM_CLOCK,
         body_timeout: float = 15.0,
@@ -89,6 +93,7 @@ class Gateway:
         self._websocket = websocket
         self._socket = socket
         self._mounts = Mounts(mounts) if mounts else None
+        self._dialects = tuple(dialects)
         self._observers = tuple(observers)
         self._monotonic = clock.monotonic
         self._bodies = BodyReader(body_timeout, clock)
@@ -139,7 +144,7 @@ class Gateway:
                 request.body = decode_body(route.decoder, body or route.no_body, unique_keys=route.unique_keys)
             result = await _handle(request, route, body, self._keys)
             proto = _named(proto, request)
-            if isinstance(result, EventStream):
+            if isinstance(result, EventStream | LongBody):
                 self._leave(place)
                 place = None  # a stream has a share of another kind
                 status = 200
@@ -149,14 +154,30 @@ class Gateway:
         except asyncio.CancelledError:
             # The server ends and waits no longer. Without this the client would be told of a defect.
             unknown = UnavailableError("the server has stopped; whether this was done is not known")
-            status = _refuse(method, path, unknown, _named(proto, request))
+            status = self._refuse(method, path, unknown, _named(proto, request))
             raise
         except Exception as error:
-            status = _refuse(method, path, error, _named(proto, request))
+            status = self._refuse(method, path, error, _named(proto, request))
         finally:
             self._leave(place)
             if self._observers:
                 self._end(Ended(method, path, request, route, status, self._monotonic() - started, streamed))
+
+    def _refuse(self, method: str, path: str, error: Exception, proto: HttpProtocol) -> int:
+        """Answer with what *error* is to the client; returns the status."""
+        if not isinstance(error, TektonError):
+            _logger.error("%s %s failed", method, path, exc_info=error)
+        if method == "OPTIONS" and isinstance(error, MethodNotAllowedError):
+            status = 204
+            proto.response_bytes(status, [("allow", ", ".join(error.allowed)), *_NOTHING], b"")
+        elif (dialect := dialect_of(self._dialects, path)) is not None:
+            answer = dialect.refuse(path, error)
+            status = answer.status
+            proto.response_bytes(status, _headers(answer), answer.body)
+        else:
+            status = status_of(error)
+            proto.response_bytes(status, headers_of(error), to_problem(error, path))
+        return status
 
     def _begin(self, request: Request, route: Route) -> None:
         for observer in self._observers:
@@ -197,12 +218,17 @@ class Gateway:
             self._admission.arrive(request.client)
         self._ingress.check(scope, request, query)
 
-    async def _stream(self, request: Request, route: Route, stream: EventStream, proto: HttpProtocol) -> bool:
+    async def _stream(
+        self, request: Request, route: Route, stream: EventStream | LongBody, proto: HttpProtocol
+    ) -> bool:
         """Send *stream* to its end, or say that there is one; returns whether it was sent."""
         if request.method == "HEAD":
-            proto.response_bytes(200, [("content-type", "text/event-stream")], b"")
+            proto.response_bytes(200, [("content-type", stream.media_type)], b"")
             return False
         with self._streaming(request):
+            if isinstance(stream, LongBody):
+                await send_long(stream, proto, self.streams)
+                return True
             await send_stream(stream, proto, self.streams, partial(self._is_allowed, request, route))
         return True
 
@@ -324,19 +350,8 @@ def _answer(route: Route, result: Any, proto: HttpProtocol) -> int:
     return status
 
 
-def _refuse(method: str, path: str, error: Exception, proto: HttpProtocol) -> int:
-    """Answer with the problem that *error* is; returns the status."""
-    if not isinstance(error, TektonError):
-        _logger.error("%s %s failed", method, path, exc_info=error)
-    if method == "OPTIONS" and isinstance(error, MethodNotAllowedError):
-        status = 204
-        proto.response_bytes(status, [("allow", ", ".join(error.allowed)), *_NOTHING], b"")
-    else:
-        status = status_of(error)
-        proto.response_bytes(status, headers_of(error), to_problem(error, path))
-    return status
-
-
 def _headers(response: Response) -> HeaderList:
     media_type = [("content-type", response.media_type)] if response.body else []
-    return [*media_type, *response.headers, *page_headers(response.media_type, response.headers), *_NOTHING]
+    kept = any(name == "cache-control" for name, _ in response.headers)
+    rest = _NOTHING[1:] if kept else _NOTHING
+    return [*media_type, *response.headers, *page_headers(response.media_type, response.headers), *rest]

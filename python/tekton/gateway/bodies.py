@@ -43,7 +43,7 @@ class BodyReader:
         if length == "0" or (length is None and "transfer-encoding" not in headers):
             return None
         if takes == "json":
-            _check_headers(headers)
+            check_json(headers)
         if length is not None and int(length) > limit:
             raise BodyTooLargeError(limit)
         body = self._read_chunks(proto, limit) if length is None else self._read_whole(proto)
@@ -104,7 +104,8 @@ async def _dropped(body: Coroutine[Any, Any, bytes]) -> bytes:
     return b""
 
 
-def _check_headers(headers: Headers) -> None:
+def check_json(headers: Headers) -> None:
+    """Return if a body with *headers* is said to be JSON in UTF-8, as it is. Raises UnsupportedMediaTypeError."""
     media_types = headers.get_all("content-type")
     if len(media_types) != 1 or media_types[0] != "application/json":
         _check_json(media_types)

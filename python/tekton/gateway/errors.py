@@ -109,6 +109,7 @@ class BodyTooLargeError(GatewayError):
     """The body is larger than the route allows (bytes)."""
 
     code = "too_large"
+    hint = "send less; let large content travel by reference: store it somewhere, and send its address"
 
     def __init__(self, limit: int) -> None:
         self.limit = limit

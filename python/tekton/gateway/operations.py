@@ -7,7 +7,7 @@ from typing import Annotated, cast
 
 import msgspec
 
-from tekton.bus.bus import DEFAULT_CONSUMER, ConsumerSettings, Policy
+from tekton.bus.bus import DEFAULT_CONSUMER, MAX_REASON, ConsumerSettings, Policy
 from tekton.gateway.decoding import decode_body
 
 Number = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
@@ -22,6 +22,7 @@ MAX_CREDIT = 4096
 _Sequences = Annotated[list[Number], msgspec.Meta(min_length=1, max_length=MAX_CREDIT)]
 _Count = Annotated[int, msgspec.Meta(ge=1, le=MAX_CREDIT)]
 _Seconds = Annotated[float, msgspec.Meta(ge=0, le=7 * 86400)]
+_Reason = Annotated[str, msgspec.Meta(max_length=MAX_REASON)]
 _Instant = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
 
 
@@ -94,11 +95,12 @@ class Ack(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="op
 
 
 class Nack(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="op", tag="nack"):
-    """These are not done: to be handed out again, after *delay* seconds or as the backoff says."""
+    """These are not done, for this *reason*: to be handed out again, after *delay* seconds or as the backoff says."""
 
     id: Number
     sequences: _Sequences
     delay: _Seconds | None = None
+    reason: _Reason = ""
 
 
 class Working(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="op", tag="working"):
@@ -113,7 +115,7 @@ class Reject(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field=
 
     id: Number
     sequences: _Sequences
-    reason: Annotated[str, msgspec.Meta(max_length=1000)]
+    reason: _Reason
 
 
 class Unsub(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="op", tag="unsub"):

@@ -60,6 +60,11 @@ class Request:
         return self._scope.query_string
 
     @property
+    def origin(self) -> str:
+        """Under which scheme, name and port the caller knows this server: `https://host:port`."""
+        return f"{self._scope.scheme}://{self.headers.get('host') or 'localhost'}"
+
+    @property
     def peer(self) -> Peer:
         """Where the caller is. What a proxy passes on (`Forwarded`, `X-Forwarded-…`) is never local."""
         if (self.client and not self.client.startswith(LOOPBACK)) or "forwarded" in self.names:

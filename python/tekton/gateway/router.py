@@ -65,7 +65,8 @@ class Route:
     is made of; then it is kept with the change. `keyed` follows: whether the route heeds a key. What an `attributed`
     route changes is done on behalf of who asks for it; of others the handler sees to that when it changes something
     (`Request.act`), which costs the rest nothing. What reads never is. What is `vital` is served whatever the load;
-    `priority` follows: in which order requests are refused (`load`).
+    `priority` follows: in which order requests are refused (`load`). With `slash` the path is the same with one behind
+    it, for protocols whose clients say so.
     """
 
     method: str
@@ -86,6 +87,7 @@ class Route:
     tags: tuple[str, ...] = ()
     or_stream: bool = False
     vital: bool = False
+    slash: bool = False
     attributed: bool = True
     priority: Priority = field(init=False, repr=False, default="look")
     repeats: Repeats = "answered"
@@ -128,7 +130,7 @@ def _takes_nothing(decoder: "msgspec.json.Decoder[Any]") -> bool:
 
 
 _PARAMETER = re.compile(r"\{([a-z_]+)\}")
-_TEMPLATE = re.compile(r"(?:/(?:\{[a-z_]+\}|[A-Za-z0-9._~-]+))+|/")
+_TEMPLATE = re.compile(r"(?:/(?:\{[a-z_]+\}|[A-Za-z0-9._~:-]+))+|/")
 VALUE = r"[A-Za-z0-9._~!$&'()*+,;=:@-]{1,256}"
 """What a segment may consist of (RFC 3986 pchar, decoded) when it becomes a parameter. Neither `.` nor `..`."""
 
@@ -201,10 +203,11 @@ class Router:
     def _add(self, route: Route) -> None:
         if _TEMPLATE.fullmatch(route.path) is None:
             raise ValueError(f"{route.path} is not a path")
-        methods = self._methods(route.path)
-        if route.method in methods:
-            raise ValueError(f"{route.method} {route.path} is in the table twice")
-        methods[route.method] = route
+        for path in (route.path, f"{route.path}/")[: 1 + route.slash]:
+            methods = self._methods(path)
+            if route.method in methods:
+                raise ValueError(f"{route.method} {path} is in the table twice")
+            methods[route.method] = route
 
     def _methods(self, path: str) -> _Methods:
         """The methods of *path*; it is entered when it is new."""

@@ -30,7 +30,7 @@ from tekton.bus.bus import MAX_MESSAGE as MESSAGE_SIZE
 from tekton.gateway.bus.port import BusPort
 from tekton.gateway.bus.publisher import batch_number
 from tekton.gateway.bus.session import BusSession, Wire
-from tekton.gateway.connection import Connection
+from tekton.gateway.connection import Connection, Identify
 from tekton.gateway.errors import BodyTooLargeError, InvalidInputError, UpgradeRequiredError
 from tekton.gateway.frames import error_frame
 from tekton.gateway.operations import (
@@ -50,7 +50,7 @@ from tekton.gateway.router import Route
 from tekton.gateway.sse import first_of, retry_delay
 from tekton.utils.tekton_errors import TektonError
 
-__all__ = ["SOCKET", "Beat", "May", "SocketQuery", "SocketTopics", "Sub", "TopicSocket"]
+__all__ = ["SOCKET", "Beat", "Identify", "May", "SocketQuery", "SocketTopics", "Sub", "TopicSocket"]
 
 MAX_MESSAGE = 65536
 MAX_PUBLISHED = MESSAGE_SIZE + 8192
@@ -102,10 +102,11 @@ class SocketTopics(Protocol):
         """What watching *topic* needs: one of `PERMISSIONS`, or `PUBLIC`."""
         ...
 
-    def open(self, operation: Sub, may: May, /) -> AsyncGenerator[str, None]:
+    def open(self, operation: Sub, may: May, who: Identify, /) -> AsyncGenerator[str, None]:
         """The frames for *operation*, from this moment on. Raises InvalidInputError for what does not exist.
 
-        *may* tells, at any time, for which components the permission of the topic is granted to who watches.
+        *may* tells, at any time, for which components the permission of the topic is granted to who watches, and *who*
+        says who that is; it raises a GatewayError when he may not have the socket any more.
 
         The generator is closed when nobody wants them any more. A TektonError that it raises is told to the client
         and ends the subscription.
@@ -237,7 +238,7 @@ class _Session:
         route = replace(SOCKET, permission=self._source.permission(operation.topic))
         self._connection.permit(route, None)
         # Opened here and not in the task, so that nothing can be published in between.
-        frames = self._source.open(operation, partial(self._may, route))
+        frames = self._source.open(operation, partial(self._may, route), self._connection.identify)
         self._topics[operation.id] = self._group.spawn(self._pass_on(operation, frames), f"topic {operation.id}")
 
     def _check_new(self, number: int) -> None:

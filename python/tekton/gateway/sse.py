@@ -10,7 +10,7 @@ import random
 import re
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from tekton.background import BackgroundGroup
 from tekton.core.lifecycle import Change
@@ -38,12 +38,15 @@ class EventStream:
 
     Each item of *source* is one or more whole events (`event` makes one). *budget* is how many bytes are sent
     after the first item before the client is asked to come back, *ping* the seconds of silence after which a
-    comment keeps proxies from closing the connection.
+    comment keeps proxies from closing the connection. Without a *farewell* it ends without saying why, for protocols
+    that know of no such event.
     """
 
     source: AsyncIterator[bytes]
     budget: int = BUDGET
     ping: float = PING_INTERVAL
+    farewell: bool = True
+    media_type: ClassVar[str] = "text/event-stream"
 
 
 def event(data: bytes, name: str | None = None, event_id: int | str | None = None) -> bytes:
@@ -84,7 +87,7 @@ async def send_stream(stream: EventStream, proto: HttpProtocol, streams: Streams
             reason = _reason(pump, gone) or ("stopping" if streams.closing.is_set() else "unauthenticated")
         finally:
             await group.stop()
-            if reason != "left":
+            if reason != "left" and stream.farewell:
                 await _send(transport, bye(reason))
 
 

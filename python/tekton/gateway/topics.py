@@ -11,9 +11,10 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from typing import NamedTuple
 
+from tekton.gateway.connection import nobody
 from tekton.gateway.errors import InvalidInputError
 from tekton.gateway.request import encode
-from tekton.gateway.sockets import SOCKET, May, Sub
+from tekton.gateway.sockets import SOCKET, Identify, May, Sub
 from tekton.utils.tekton_ids import nearest_name
 
 Opener = Callable[[Sub], AsyncGenerator[str, None]]
@@ -40,10 +41,22 @@ class ScopedTopic(NamedTuple):
     queried: bool = False
 
 
+OwnedOpener = Callable[[Sub, Identify], AsyncGenerator[str, None]]
+"""The same, for a topic that is about what belongs to somebody; it gives frames about what is *who*'s."""
+
+
+class OwnedTopic(NamedTuple):
+    """A topic that has for everybody what is his own."""
+
+    permission: str
+    open: OwnedOpener
+    queried: bool = False
+
+
 class TopicTable:
     """Topics by name."""
 
-    def __init__(self, topics: Mapping[str, Topic | ScopedTopic]) -> None:
+    def __init__(self, topics: Mapping[str, Topic | ScopedTopic | OwnedTopic]) -> None:
         self._topics = dict(topics)
 
     @property
@@ -56,7 +69,7 @@ class TopicTable:
         known = self._topics.get(topic)
         return SOCKET.permission if known is None else known.permission
 
-    def open(self, operation: Sub, may: May = lambda _: False, /) -> AsyncGenerator[str, None]:
+    def open(self, operation: Sub, may: May = lambda _: False, who: Identify = nobody, /) -> AsyncGenerator[str, None]:
         """The frames for *operation*. Raises InvalidInputError for a topic or a query that makes no sense."""
         name = operation.topic
         topic = self._topics.get(name)
@@ -64,6 +77,8 @@ class TopicTable:
             raise InvalidInputError("/topic", f"there is no topic {name[:64]!r}", nearest_name(name, self._topics))
         if operation.query and not topic.queried:
             raise InvalidInputError("/query", f"the topic {name!r} takes no query")
+        if isinstance(topic, OwnedTopic):
+            return topic.open(operation, who)
         return topic.open(operation, may) if isinstance(topic, ScopedTopic) else topic.open(operation)
 
 

@@ -5,6 +5,7 @@
     tekton.metrics             all metrics, after each sample
     tekton.resources           what the machine uses, after each sample
     tekton.spans               {"spans": [span…], "missed": N}
+    tekton.tasks.<id>          each event of a task, when it is durable, with `task_id` and `state`
 
 Nothing is read, encoded or published while nobody listens. What is said is not in order between subjects.
 """
@@ -24,19 +25,24 @@ from tekton.bus.live import LiveBus
 from tekton.clock import Clock
 from tekton.core.events import ChangeFeed
 from tekton.core.lifecycle import Change
+from tekton.gateway.request import encode
 from tekton.mcp.message import Message
 from tekton.service.log_feed import LogFeed
 from tekton.service.logs import encoded
+from tekton.service.task_news import TaskNews, TaskNote
+from tekton.service.task_views import event_json
+from tekton.service.tasks import Tasks
 from tekton.service.tracing import Tracing
 from tekton.supervisor.log_history import Entry
 from tekton.utils.log_query import EVERYTHING
-from tekton.utils.tekton_errors import MessageError
+from tekton.utils.tekton_errors import MessageError, StorageError, TaskNotFoundError
 
 COMPONENTS: Final = "tekton.components."
 LOGS: Final = "tekton.logs."
 METRICS: Final = "tekton.metrics"
 RESOURCES: Final = "tekton.resources"
 SPANS: Final = "tekton.spans"
+TASKS: Final = "tekton.tasks."
 
 AT_ONCE: Final = 200
 """Lines, or spans, in one message."""
@@ -63,6 +69,7 @@ class BusFeeds:
         changes: ChangeFeed,
         logs: LogFeed,
         tracing: Tracing,
+        tasks: Tasks,
         *,
         metrics: Values,
         resources: Values,
@@ -72,6 +79,7 @@ class BusFeeds:
         self._changes = changes
         self._logs = logs
         self._tracing = tracing
+        self._tasks = tasks
         self._clock = clock
         self._pumps = BackgroundGroup("bus feed")
         self._ends: list[Callable[[], None]] = []
@@ -81,6 +89,7 @@ class BusFeeds:
             METRICS: partial(self._pump, "metrics", partial(self._tell_values, METRICS, metrics)),
             RESOURCES: partial(self._pump, "resources", partial(self._tell_values, RESOURCES, resources)),
             SPANS: partial(self._pump, "spans", self._tell_spans),
+            f"{TASKS}>": self._follow_tasks,
         }
 
     def start(self) -> None:
@@ -148,6 +157,32 @@ class BusFeeds:
                 for some in _parts(spans, len):
                     self._publish(SPANS, b'{"spans":[%b],"missed":%d}' % (b",".join(some), missed))
                     missed = 0  # noqa: PLW2901
+
+    def _follow_tasks(self) -> Callable[[], object]:
+        # From this moment on, and not from when the pump has begun.
+        news = TaskNews(self._tasks.manager, lambda task: self._live.interest.wanted(f"{TASKS}{task.task_id}"))
+        end = self._pump("tasks", partial(self._tell_tasks, news))
+        return lambda: (news.close(), end())
+
+    async def _tell_tasks(self, news: TaskNews) -> None:
+        while True:
+            notes, lost = await news.next()
+            if lost:
+                _logger.warning("%d events of tasks were not told: there were too many", lost)
+            await self._tasks.settle()
+            for note in notes:
+                self._tell_task(note)
+
+    def _tell_task(self, note: TaskNote) -> None:
+        try:
+            events = self._tasks.manager.events(note.task_id, note.number - 1, 1)
+        except (TaskNotFoundError, StorageError):  # it is forgotten, or cannot be read any more
+            return
+        subject = f"{TASKS}{note.task_id}"
+        head = encode({"task_id": note.task_id, "state": note.state})[:-1]
+        whole = [head + b"," + event_json(event)[1:] for event in events]
+        if not whole or not self._publish(subject, whole[0]):
+            self._publish(subject, encode(note))
 
 
 class _Switch:

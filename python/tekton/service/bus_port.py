@@ -2,6 +2,7 @@
 
 from functools import partial
 
+from tekton.auth.subjects import OwnerOf
 from tekton.core.audit.failed_logins import without_port
 from tekton.core.audit.refusals import Refusals, Refused
 from tekton.gateway.bus.access import BusAccess, Refusal
@@ -9,15 +10,18 @@ from tekton.gateway.bus.port import BusPort
 from tekton.service.messaging import Messaging
 
 
-def bus_port(messaging: Messaging, refusals: Refusals) -> BusPort:
-    """What *messaging* has, for those who may have it; who may not is entered in *refusals*."""
+def bus_port(messaging: Messaging, refusals: Refusals, owner_of: OwnerOf | None = None) -> BusPort:
+    """What *messaging* has, for those who may have it; who may not is entered in *refusals*.
+
+    *owner_of* says whose tasks are.
+    """
     live = messaging.live
     return BusPort(
         messaging.bus,
         messaging.stream_of,
         position=lambda: live.sequence,
         answered=live.answered,
-        access=BusAccess(partial(_note, refusals)),
+        access=BusAccess(partial(_note, refusals), owner_of),
     )
 
 

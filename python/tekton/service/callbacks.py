@@ -4,10 +4,12 @@ Nothing of this machine is open to them, except what `tekton.security.callback_n
 serves this machine only, callers could reach the components beside it anyway: so it may call them, too.
 """
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterable
+from collections.abc import Set as AbstractSet
 from ipaddress import ip_network
 
 from tekton.core.component_lifecycle import ComponentRegistry
+from tekton.core.lifecycle import ComponentRecord
 from tekton.utils.address_policy import AddressPolicy
 from tekton.utils.guarded_http import GuardedHttp
 from tekton.utils.strict_urls import InvalidUrlError, parse_url
@@ -17,8 +19,23 @@ _LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 def tool_policy(config: TektonConfig, ports: Callable[[], Container[int]]) -> AddressPolicy:
-    """Where calls of the tools of components may go: as callbacks, but of this machine to *ports*, and no others."""
+    """Where calls of what components offer may go: as callbacks, but of this machine to *ports*, and no others."""
     return AddressPolicy(map(ip_network, config.callback_networks), ports)
+
+
+def offering_ports(
+    records: Iterable[ComponentRecord], *, trusts_machine: bool, own: Container[int | None]
+) -> frozenset[int]:
+    """The ports of this machine at which *records* say to be, without our *own*.
+
+    Unless every local component is trusted (*trusts_machine*), only those that the control plane runs itself count.
+    """
+    said = {
+        local_port(record.endpoint)
+        for record in records
+        if record.usable and record.endpoint and (trusts_machine or record.supervised)
+    }
+    return frozenset(port for port in said if port is not None and port not in own)
 
 
 def is_local(config: TektonConfig) -> bool:
@@ -31,13 +48,15 @@ def callback_client(config: TektonConfig, registry: ComponentRegistry) -> Guarde
     return GuardedHttp(callback_policy(config, registry))
 
 
-def callback_policy(config: TektonConfig, registry: ComponentRegistry) -> AddressPolicy:
-    """Where *config* and the components in *registry* allow such requests to go."""
+def callback_policy(
+    config: TektonConfig, registry: ComponentRegistry, own_ports: AbstractSet[int] = frozenset()
+) -> AddressPolicy:
+    """Where *config* and the components in *registry* allow such requests to go: never to *own_ports* of ours."""
     networks = map(ip_network, config.callback_networks)
     if not is_local(config):
         return AddressPolicy(networks)
-    # Our own port is not among them: we would ask ourselves, as a caller of this machine.
-    return AddressPolicy(networks, lambda: local_ports(registry) - {config.port})
+    # Our own ports are not among them: we would ask ourselves, as a caller of this machine.
+    return AddressPolicy(networks, lambda: local_ports(registry) - {config.port} - own_ports)
 
 
 def local_ports(registry: ComponentRegistry) -> frozenset[int]:

@@ -50,7 +50,9 @@ from tekton.service.signing_keys import SigningKeys
 from tekton.service.system import System
 from tekton.service.tls import configured_tls
 from tekton.service.topics import socket_topics
+from tekton.service.work import Work
 from tekton.supervisor.guard_client import GuardClient
+from tekton.supervisor.process_one import below_process_one
 from tekton.supervisor.supervisor import ControlPlaneAddress
 from tekton.supervisor.telemetry import TelemetryEnvironment
 from tekton.utils.config_selection import Selection
@@ -190,6 +192,7 @@ class ControlPlane:
             changed=security.keys_changed,
         )
         messaging = await Messaging.open(self._config)
+        work = await Work.open(self._config.data_dir)
         sign = signer(security.ring, SYSTEM_CLOCK)
         auditing = Auditing(registry.audit, failed_logins, self._config, sign, SYSTEM_CLOCK)
         lineup = LineUp(self._config, self._selection, AdHoc(AdHocFile(run_directory.adhoc_file, guard.run_id)))
@@ -200,6 +203,7 @@ class ControlPlane:
             security,
             auditing,
             messaging=messaging,
+            work=work,
             signing_keys=signing_keys,
             load=partial(self._load_anew, asyncio.get_running_loop()),
             on_stop=self._stopping.set,
@@ -212,6 +216,8 @@ class ControlPlane:
         await system.start()
         await server.start()
         system.tools.keep_from(server.port)
+        system.component_agents.keep_from(server.port)
+        system.a2a.keep_from(server.port)
         run_directory.announce(self._control_file(run_directory, server.port, system.started_at))
         guard.announce_serving()
         _logger.info("serving %s with data in %s", self._url(server.port), self._config.data_dir)
@@ -284,7 +290,7 @@ class ControlPlane:
         socket = TopicSocket(topics, system.monitor.beat, system.bus_port)
         admission = Admission(limits_of(self._config))
         gateway = Gateway(
-            all_routes(system),
+            [*all_routes(system), *system.a2a.routes()],
             allowed_hosts=[self._config.host, *self._config.allowed_hosts],
             allowed_origins=self._config.allowed_origins,
             trusted_proxies=self._config.trusted_proxies,
@@ -292,9 +298,11 @@ class ControlPlane:
             admission=admission,
             keys=system.registry.idempotency_keys,
             websocket=socket,
+            dialects=[system.a2a],
+            max_streams=self._config.max_streams,
             observers=[RequestSpans(system.tracing.tracer, quiet=QUIET, reads=False), *system.metering.observers],
         )
-        system.metering.read_streams(gateway.streams)
+        system.metering.read_streams(gateway.streams, self._config.max_streams)
         system.metering.read(partial(refusals, admission), partial(subscriptions, socket, topics.names))
         system.security.on_loss(gateway.review)
         return GatewayServer(
@@ -305,6 +313,7 @@ class ControlPlane:
             tls=tls,
             ops_port=self._config.ops_port,
             metrics_port=self._config.metrics_port if self._config.enable_metrics else None,
+            streams=self._config.max_streams,
         )
 
     def _url(self, port: int) -> str:
@@ -401,4 +410,4 @@ def _main() -> int:
 
 
 if __name__ == "__main__":
-    leave(_main())
+    leave(below_process_one(_main))

@@ -28,6 +28,10 @@ AT_ONCE: Final = frozenset(
         "token_expiry",
         "key_life",
         "streams_size",
+        "task_age",
+        "task_limit",
+        "max_open_tasks",
+        "max_open_tasks_per_owner",
     }
 )
 """The settings (their attributes) that can change while the system runs. The others hold from the next start on."""

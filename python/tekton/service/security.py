@@ -418,7 +418,8 @@ def _key_ring(config: TektonConfig, now: float) -> KeyRing:
 def _role(spec: RoleSpec) -> Role:
     permissions = frozenset(filter(None, map(permission_of, spec.permissions)))
     scope: Scope = "all" if spec.components is None else tuple(spec.components)
-    return Role(permissions, scope, tuple(spec.publish), tuple(spec.subscribe))
+    patterns = (tuple(one) for one in (spec.publish, spec.subscribe, spec.tools, spec.consume))
+    return Role(permissions, scope, *patterns)
 
 
 def _shown(role: Role) -> PolicyRole:

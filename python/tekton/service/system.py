@@ -28,12 +28,17 @@ from tekton.core.startup.recorder import StartRecorder
 from tekton.core.startup_coordinator import EnhancedStartUpCoordinator
 from tekton.core.uptime import Uptime
 from tekton.failpoints import reach
+from tekton.service.agent_calls import AgentCalls
+from tekton.service.agents import Agents
 from tekton.service.auditing import Auditing, concluded
 from tekton.service.backups import Backups
 from tekton.service.bus_feeds import BusFeeds
 from tekton.service.bus_port import bus_port
 from tekton.service.changes import Changes
+from tekton.service.component_agents import ComponentAgents
+from tekton.service.conversations import Conversations
 from tekton.service.degradation import Degradation
+from tekton.service.edge.a2a.edge import A2aEdge
 from tekton.service.history import History, open_telemetry
 from tekton.service.last_config import LastConfig
 from tekton.service.lineup import LineUp
@@ -43,14 +48,17 @@ from tekton.service.messaging import Messaging
 from tekton.service.metering import Metering
 from tekton.service.overview import Overview
 from tekton.service.readings.system import measure_system, read_system
+from tekton.service.remote_agents import remote_agents
 from tekton.service.resources import SystemResources
 from tekton.service.samples import component_samples, machine_samples, metric_samples
 from tekton.service.security import Security
 from tekton.service.signing_keys import SigningKeys
 from tekton.service.span_export import span_export
+from tekton.service.tasks import Tasks
 from tekton.service.tools import ComponentTools
 from tekton.service.tracing import Tracing
 from tekton.service.watchdog import Watchdog
+from tekton.service.work import Work
 from tekton.supervisor.guard_client import GuardClient
 from tekton.supervisor.supervisor import ControlPlaneAddress, Supervisor
 from tekton.supervisor.usage import Usage
@@ -67,6 +75,8 @@ Operation = Literal["start", "stop", "restart", "roll"]
 class System:
     """The control plane without its port: registry, monitor, coordinator, recovery, supervisor."""
 
+    _stopping = False
+
     def __init__(
         self,
         lineup: LineUp,
@@ -76,6 +86,7 @@ class System:
         auditing: Auditing,
         *,
         messaging: Messaging,
+        work: Work,
         signing_keys: SigningKeys,
         load: Callable[[], TektonConfig],
         clock: Clock = SYSTEM_CLOCK,
@@ -90,7 +101,33 @@ class System:
         self.auditing = auditing
         self.messaging = messaging
         self.bus = messaging.bus
-        self.bus_port = bus_port(messaging, auditing.refusals)
+        self.work = work
+        self.agents = Agents(registry)
+        self.component_agents = ComponentAgents(
+            registry, self.agents.registry, security, config, work.tasks, clock=clock
+        )
+        self.remote_agents = remote_agents(self.agents, registry, config, clock)
+        self.conversations = Conversations(work, clock)
+        self.tasks = Tasks(
+            work,
+            self.agents,
+            self.conversations,
+            registry,
+            remote=AgentCalls(self.component_agents, self.remote_agents),
+            config=config,
+            clock=clock,
+        )
+        self.a2a = A2aEdge(
+            self.tasks,
+            self.agents,
+            self.conversations,
+            work,
+            security.policy,
+            components=registry,
+            config=config,
+            clock=clock,
+        )
+        self.bus_port = bus_port(messaging, auditing.refusals, self.tasks.owner_of)
         self.pid = os.getpid()
         self.started_at = clock.time()
         self.monitor = HeartbeatMonitor(
@@ -181,6 +218,7 @@ class System:
             registry.feed,
             self.logs.feed,
             self.tracing,
+            self.tasks,
             metrics=self.metering.values,
             resources=self.resources.topic.values,
             clock=clock,
@@ -189,7 +227,6 @@ class System:
         self._clock = clock
         self._on_stop = on_stop
         self._on_storage_failure = on_storage_failure
-        self._stopping = False
         self._operations = BackgroundGroup("operation")
         self._startup = BackgroundTask("start-up")
         registry.add_failure_listener(self._storage_failed)
@@ -215,6 +252,9 @@ class System:
         self.metering.start()
         self.degradation.start()
         self.tools.start()
+        self.agents.start()
+        self.component_agents.start()
+        self.remote_agents.start()
         await self.monitor.start_monitoring(self.config.heartbeat_timeout)
 
     async def start_components(self, address: ControlPlaneAddress) -> None:
@@ -223,6 +263,8 @@ class System:
         *address* is what they are told about us.
         """
         await self.supervisor.prepare(address)
+        self.tasks.resume(patience=self.config.startup_timeout)
+        self.a2a.start()
         # Not before: what still runs is adopted first, and what loads for the first sample does not delay it.
         self.resources.start()
         # Not before: what is configured by now is not forgotten.
@@ -235,6 +277,8 @@ class System:
         """Stop every supervised component, dependents first; nothing is restarted any more."""
         self._stopping = True
         self.backups.stop()
+        # First of all: that agents go down is no failure of what they work on.
+        await self.tasks.stop()
         background = (self.recovery.stop, self._startup.stop, self.changes.stop, self._operations.stop)
         await _each(*background, self._stop_supervised)
 
@@ -248,8 +292,14 @@ class System:
     async def stop(self) -> None:
         """Stop the rest, after the port is closed."""
         await _each(
+            self.tasks.stop,
+            self.a2a.stop,
+            self.component_agents.stop,
+            self.remote_agents.stop,
+            self.agents.stop,
             self.bus_feeds.stop,
             self.messaging.stop,
+            self.work.stop,
             self.signing_keys.stop,
             self.security.stop,
             self.backups.stop,
@@ -281,6 +331,7 @@ class System:
         self.signing_keys.life = config.key_life
         self.degradation.adopt(config.fallbacks)
         await self.messaging.adopt(config)
+        self.tasks.adopt(config)
         configure_logging(config.log_level, json=config.log_format == "json", everything=True)
         self.log_levels.configured()
         await self.monitor.adjust(

@@ -32,6 +32,7 @@ from typing import Any, Final
 from tekton.clock import SYSTEM_CLOCK, Clock
 from tekton.core.component_lifecycle import ComponentRegistry
 from tekton.core.degradation.breaker_settings import BreakerSettings
+from tekton.core.degradation.bulkhead import Bulkhead
 from tekton.core.degradation.deadline import time_left
 from tekton.core.idempotency import current_claim
 from tekton.core.lifecycle import Change, ComponentRecord
@@ -41,7 +42,7 @@ from tekton.mcp.tool import Tool, ToolLimits
 from tekton.mcp.tool_context import ToolContext
 from tekton.mcp.tool_registry import ToolRegistry
 from tekton.mcp.tool_result import ToolResult
-from tekton.service.callbacks import is_local, local_port, tool_policy
+from tekton.service.callbacks import is_local, offering_ports, tool_policy
 from tekton.service.caller_passes import SOMEBODY, CallerPasses, OnBehalf
 from tekton.service.security import Security
 from tekton.service.tool_answers import hear, reported, result_in
@@ -54,9 +55,11 @@ from tekton.utils.guarded_http import GuardedHttp
 from tekton.utils.tekton_config import TektonConfig
 from tekton.utils.tekton_errors import (
     AmbiguousToolError,
+    BulkheadFullError,
     NoUsableInstanceError,
     ProblemError,
     TektonError,
+    ToolBusyError,
     ToolNotFoundError,
 )
 from tekton.utils.tekton_ids import nearest_name
@@ -65,6 +68,8 @@ MAX_ANSWER: Final = 1024 * 1024 + 4096
 """Bytes that a component may answer: a result, and what stands around it."""
 AT_ONCE: Final = 256
 """Calls that are under way at the same time, of all tools together."""
+SHARE: Final = AT_ONCE // 4
+"""Those of one component: so tools that never answer leave the others something."""
 _COMPARED: Final = 2000
 """So many names are looked at for the one that was meant."""
 _INTERNAL: Final = 500
@@ -106,6 +111,7 @@ class ComponentTools:
         transport = GuardedClient(http, max_stream=MAX_STREAM, max_event=MAX_ANSWER)
         self._caller = Caller(hook=self._breakers, transport=transport)
         self._offered: dict[str, dict[str, OfferedTool]] = {}
+        self._places: dict[str, Bulkhead] = {}
         self._by_name: defaultdict[str, dict[str, None]] = defaultdict(dict)
         self._ports: frozenset[int] | None = None
         self._unlisten: Callable[[], None] | None = None
@@ -201,6 +207,9 @@ class ComponentTools:
                     now.setdefault(offered.name, offered)
         if now:
             self._offered[component_id] = now
+            self._places.setdefault(component_id, Bulkhead(component_id, SHARE, max_waiting=2 * SHARE))
+        else:
+            self._places.pop(component_id, None)
         for name in before.keys() - now.keys():
             self._withdraw(component_id, name)
         for name, offered in now.items():
@@ -215,7 +224,7 @@ class ComponentTools:
             source=component_id,
             input_schema=offered.input_schema,
             output_schema=offered.output_schema,
-            limits=ToolLimits(timeout=offered.timeout, max_concurrent=AT_ONCE // 2),
+            limits=ToolLimits(timeout=offered.timeout, max_concurrent=SHARE),
             annotations=offered.annotations,
         )
         known = self.registry.find(tool.name)
@@ -242,17 +251,25 @@ class ComponentTools:
     def _local_ports(self) -> frozenset[int]:
         if self._ports is None:
             records = [record for name in self._offered for record in self._components.instances(name)]
-            said = {
-                local_port(record.endpoint)
-                for record in records
-                if record.usable and record.endpoint and (self._trusts_machine or record.supervised)
-            }
-            self._ports = frozenset(port for port in said - self._own_ports if port is not None)
+            self._ports = offering_ports(records, trusts_machine=self._trusts_machine, own=self._own_ports)
         return self._ports
 
     # Calling
 
     async def _ask(
+        self, component_id: str, offered: OfferedTool, arguments: dict[str, Any], context: ToolContext
+    ) -> Any:
+        places = self._places.get(component_id) or Bulkhead(component_id)
+        try:
+            slot = await places.enter()
+        except BulkheadFullError as error:
+            raise ToolBusyError(context.tool_id, SHARE, places.waiting) from error
+        try:
+            return await self._ask_instance(component_id, offered, arguments, context)
+        finally:
+            slot.release()
+
+    async def _ask_instance(
         self, component_id: str, offered: OfferedTool, arguments: dict[str, Any], context: ToolContext
     ) -> Any:
         asking, limit = _asking.get(), time_left()

@@ -7,6 +7,7 @@ from tekton.gateway.component_topic import component_topic
 from tekton.gateway.topics import Topic, TopicTable
 from tekton.service.api.events import change_source
 from tekton.service.system import System
+from tekton.service.task_topics import task_topics
 
 
 def socket_topics(system: System) -> TopicTable:
@@ -19,5 +20,6 @@ def socket_topics(system: System) -> TopicTable:
             "spans": Topic("metrics:read", system.tracing.open),
             "metrics": Topic("metrics:read", system.metering.watch),
             "resources": Topic("metrics:read", system.resources.topic.open),
+            **task_topics(system.tasks),
         }
     )

@@ -22,7 +22,8 @@ class ComponentView(ComponentRecord, frozen=True, kw_only=True):
     of one core) and `memory` (bytes) are what the process and all that it started use, null where that is not known;
     of a component with several replicas, the sum. `ready_replicas` of its `replicas` can be used.
     `groups` are those that `@group` names on the command line. In `forget_in` seconds this instance is forgotten; null:
-    it is not going to be. `tools` are left out: who looks at all components again and again does not want them.
+    it is not going to be. `tools` and `agents` are left out: who looks at all components again and again does not want
+    them.
     A configured component that has not been registered yet is shown as `unknown` with generation 0.
     """
 
@@ -98,13 +99,13 @@ def unregistered(component_id: str, dependencies: tuple[str, ...], capabilities:
 
 def show(record: ComponentRecord, **extra: object) -> ComponentView:
     """*record* with what else is known about the component."""
-    return ComponentView(**_without_tools(record), **extra)  # type: ignore[arg-type]
+    return ComponentView(**_without_offers(record), **extra)  # type: ignore[arg-type]
 
 
 def show_instance(record: ComponentRecord, **extra: object) -> InstanceView:
     """*record* with what is known about its process."""
-    return InstanceView(**_without_tools(record), **extra)  # type: ignore[arg-type]
+    return InstanceView(**_without_offers(record), **extra)  # type: ignore[arg-type]
 
 
-def _without_tools(record: ComponentRecord) -> dict[str, object]:
-    return {**msgspec.structs.asdict(record), "tools": msgspec.UNSET}
+def _without_offers(record: ComponentRecord) -> dict[str, object]:
+    return {**msgspec.structs.asdict(record), "tools": msgspec.UNSET, "agents": msgspec.UNSET}

@@ -25,43 +25,59 @@ from tekton.core.heartbeat_monitor import HeartbeatMonitor
 from tekton.core.history.store import MemoryTelemetryStore
 from tekton.core.lifecycle import ComponentRecord
 from tekton.gateway.app import Gateway
+from tekton.gateway.bus.access import BusAccess
 from tekton.gateway.bus.port import BusPort
 from tekton.gateway.component_topic import component_topic
 from tekton.gateway.server import GatewayServer
 from tekton.gateway.sockets import TopicSocket
-from tekton.gateway.topics import Topic, TopicTable
+from tekton.gateway.topics import OwnedTopic, ScopedTopic, Topic, TopicTable
+from tekton.service.agent_calls import AgentCalls
+from tekton.service.agents import Agents
 from tekton.service.api import (
+    agents,
     auth,
     capabilities,
     components,
+    conversations,
     degradation,
     events,
     heartbeats,
     messages,
     policy,
+    reports,
     streams,
+    task_types,
+    tasks,
     tools,
     traces,
 )
+from tekton.service.component_agents import ComponentAgents
 from tekton.service.component_credentials import ComponentCredentials
+from tekton.service.conversations import Conversations
 from tekton.service.degradation import Degradation
+from tekton.service.edge.a2a.edge import A2aEdge
 from tekton.service.messaging import Messaging
 from tekton.service.security import Security
 from tekton.service.system import System
+from tekton.service.task_topics import task_topics
+from tekton.service.tasks import Tasks
 from tekton.service.tools import ComponentTools
 from tekton.service.tracing import Tracing
 from tekton.service.views import ComponentView, InstanceView, show, show_instance
+from tekton.service.work import MemoryStore, Work
 from tekton.utils.component_client import ControlPlane
 from tekton.utils.tekton_config import FallbackSpec, RoleSpec, TektonConfig
 from tekton.utils.tekton_errors import ComponentNotFoundError
 
 
 class InMemoryControlPlane:
-    """What components talk to: registration, discovery, heartbeats, the socket, tokens, who may do what, tools, spans.
+    """What components talk to: registration, discovery, heartbeats, the socket, tokens, who may do what, tools, agents,
+    tasks, conversations, Agent2Agent, spans.
 
     It asks for a heartbeat every *interval* seconds; after *timeout* seconds without one a component has failed.
     *roles* are those beside the ones that are built in, as `security.json` has them, *fallbacks* those of
-    `components.json`. Keys sign its tokens, or the *jwt_secret*.
+    `components.json`. Keys sign its tokens, or the *jwt_secret*. *work* keeps tasks and conversations where they are to
+    outlast it; whoever has opened it stops it.
     """
 
     def __init__(
@@ -73,6 +89,8 @@ class InMemoryControlPlane:
         roles: Mapping[str, RoleSpec] | None = None,
         jwt_secret: str | None = None,
         fallbacks: Mapping[str, Sequence[FallbackSpec]] | None = None,
+        work: Work | None = None,
+        max_streams: int = 512,
     ) -> None:
         self.registry = ComponentRegistry()
         self.monitor = HeartbeatMonitor(self.registry, interval=interval, startup_timeout=timeout)
@@ -82,21 +100,38 @@ class InMemoryControlPlane:
         self.overview = _Overview(self)
         self.security = _security(self.registry, roles or {}, jwt_secret)
         self.tools = _tools(self.registry, self.security)
+        self.work = Work(MemoryStore()) if work is None else work
+        self.agents = Agents(self.registry)
+        self.agent_calls = AgentCalls()
+        self.component_agents = _component_agents(self)
+        self.agent_calls.components = self.component_agents
+        self.conversations = Conversations(self.work)
+        self.tasks = _tasks(self)
+        self.a2a = _a2a(self)
         self._timeout = timeout
         # The routes ask of a system no more than what is here.
         system = cast(System, self)
-        routes = [route for api in _APIS for route in api.routes(system)]
-        topics = {
+        routes = [route for api in _APIS for route in api.routes(system)] + self.a2a.routes()
+        topics: dict[str, Topic | ScopedTopic | OwnedTopic] = {
             "components": component_topic(events.change_source(system)),
             "call_settings": Topic("components:read", self.degradation.topic.open),
+            **task_topics(self.tasks),
         }
         live = LiveBus(SYSTEM_CLOCK)
         self._streams = Streams(MemoryStreamStore(), SYSTEM_CLOCK, live.deliver)
         self.messaging = _messaging(live, self._streams)
         self.bus = self.messaging.bus
-        self.bus_port = BusPort(self.bus, self._streams.stream_of, lambda: live.sequence, live.answered)
+        access = BusAccess(owner_of=self.tasks.owner_of)
+        self.bus_port = BusPort(self.bus, self._streams.stream_of, lambda: live.sequence, live.answered, access)
         socket = TopicSocket(TopicTable(topics), self.monitor.beat, self.bus_port)
-        gateway = Gateway(routes, websocket=socket, policy=self.security.policy, keys=self.registry.idempotency_keys)
+        gateway = Gateway(
+            routes,
+            websocket=socket,
+            policy=self.security.policy,
+            keys=self.registry.idempotency_keys,
+            max_streams=max_streams,
+            dialects=[self.a2a],
+        )
         self.security.on_loss(gateway.review)
         self._server = GatewayServer(gateway, "127.0.0.1", port)
 
@@ -146,16 +181,26 @@ class InMemoryControlPlane:
         self.forgetting.start()
         self.degradation.start()
         self.tools.start()
+        self.agents.start()
+        self.component_agents.start()
+        self.tasks.resume(patience=0.0)
+        self.a2a.start()
         self.tracing.start()
         await self._streams.start()
         await self._server.start()
         self.tools.keep_from(self._server.port)
+        self.component_agents.keep_from(self._server.port)
+        self.a2a.keep_from(self._server.port)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self.tasks.stop()
         await self._server.stop()
+        await self.a2a.stop()
+        await self.component_agents.stop()
+        self.agents.stop()
         await self._streams.stop()
         await self.tracing.stop()
         await self.tools.stop()
@@ -165,7 +210,24 @@ class InMemoryControlPlane:
         await self.registry.close()
 
 
-_APIS = (components, heartbeats, capabilities, degradation, events, messages, auth, policy, streams, tools, traces)
+_APIS = (
+    components,
+    heartbeats,
+    capabilities,
+    degradation,
+    events,
+    messages,
+    auth,
+    policy,
+    streams,
+    tools,
+    agents,
+    tasks,
+    task_types,
+    reports,
+    conversations,
+    traces,
+)
 
 
 def _degradation(registry: ComponentRegistry, fallbacks: Mapping[str, Sequence[FallbackSpec]]) -> Degradation:
@@ -197,9 +259,47 @@ def _messaging(live: LiveBus, streams: Streams) -> Messaging:
 
 
 def _tools(registry: ComponentRegistry, security: Security) -> ComponentTools:
+    return ComponentTools(registry, security, _on_this_machine())
+
+
+def _component_agents(plane: InMemoryControlPlane) -> ComponentAgents:
+    registry = plane.agents.registry
+    return ComponentAgents(plane.registry, registry, plane.security, _on_this_machine(), plane.work.tasks)
+
+
+def _on_this_machine() -> TektonConfig:
+    # Those who call components and webhooks ask of a configuration no more than what is here.
+    config = SimpleNamespace(
+        host="127.0.0.1", port=0, ops_port=None, metrics_port=None, callback_networks=(), tls_client_ca=None
+    )
+    return cast(TektonConfig, config)
+
+
+def _tasks(plane: InMemoryControlPlane) -> Tasks:
     # It asks of a configuration no more than what is here.
-    config = SimpleNamespace(host="127.0.0.1", port=0, ops_port=None, metrics_port=None, callback_networks=())
-    return ComponentTools(registry, security, cast(TektonConfig, config))
+    config = SimpleNamespace(
+        max_open_tasks=10_000, max_open_tasks_per_owner=1_000, task_age=604_800.0, task_limit=100_000
+    )
+    return Tasks(
+        plane.work,
+        plane.agents,
+        plane.conversations,
+        plane.registry,
+        remote=plane.agent_calls,
+        config=cast(TektonConfig, config),
+    )
+
+
+def _a2a(plane: InMemoryControlPlane) -> A2aEdge:
+    return A2aEdge(
+        plane.tasks,
+        plane.agents,
+        plane.conversations,
+        plane.work,
+        plane.security.policy,
+        components=plane.registry,
+        config=_on_this_machine(),
+    )
 
 
 class _Overview:

@@ -6,7 +6,17 @@ Each takes a value of the right type and answers None, or the problem and a sugg
 import re
 from urllib.parse import urlsplit
 
-from tekton.auth.roles import ACTIONS, PERMISSIONS, ROLES, permission_of, unhearable, unpublishable, unstorable
+from tekton.auth.roles import (
+    ACTIONS,
+    PERMISSIONS,
+    ROLES,
+    permission_of,
+    uncallable,
+    unconsumable,
+    unhearable,
+    unpublishable,
+    unstorable,
+)
 from tekton.utils.tekton_errors import InvalidIdError
 from tekton.utils.tekton_ids import check_id, did_you_mean
 
@@ -31,8 +41,8 @@ _SAMPLE_SECRETS = frozenset(
 OWN_SUBJECTS = frozenset({"owner", "anonymous", "tekton"})
 """Who acts when nobody has been named; nobody else may be called so."""
 
-DEAD_LETTERS = "dead_letters"
-"""The stream in which messages end that nobody could work on."""
+OWN_STREAMS = frozenset({"dead_letters", "hops"})
+"""The stream in which messages end that nobody could work on, and a name under which it keeps others."""
 
 _COMPONENTS = re.compile(r"[a-z0-9_*-]{1,128}")
 _SUBJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@:+-]{0,127}")
@@ -218,15 +228,27 @@ def check_subscribed(value: str) -> Problem | None:
     return _pattern_problem(value, unhearable(value))
 
 
+def check_called(value: str) -> Problem | None:
+    """A pattern of tools, in which `*` stands for any characters."""
+    problem = uncallable(value)
+    return None if problem is None else (f"{value!r} {problem}", "write <component>.<tool>, with * for any characters")
+
+
+def check_consumed(value: str) -> Problem | None:
+    """A pattern of consumers, in which `*` stands for any characters."""
+    problem = unconsumable(value)
+    return None if problem is None else (f"{value!r} {problem}", "write orders/billing, with * for any characters")
+
+
 def check_stored(value: str) -> Problem | None:
     """A pattern of subjects that a stream may take."""
     return _pattern_problem(value, unstorable(value))
 
 
 def check_stream_name(value: str) -> Problem | None:
-    """The name of a stream: an id that is not that of the dead letters."""
-    if value == DEAD_LETTERS:
-        return f"{value!r} is Tekton's own stream", "give yours another name"
+    """The name of a stream: an id that Tekton does not use itself."""
+    if value in OWN_STREAMS:
+        return f"{value!r} is a name of Tekton's own", "give yours another one"
     return check_component(value)
 
 

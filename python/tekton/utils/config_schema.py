@@ -19,9 +19,11 @@ from tekton.utils.config_places import DEFAULT_DATA_DIR
 from tekton.utils.config_rules import (
     check_argument,
     check_backoff,
+    check_called,
     check_capability,
     check_component,
     check_component_pattern,
+    check_consumed,
     check_history_size,
     check_http_url,
     check_network,
@@ -142,12 +144,23 @@ class SecuritySettings(_Section, frozen=True, kw_only=True):
         Annotated[int, Meta(ge=1, le=1024)], Meta(description="Requests of one caller that are under way at a time.")
     ] = 512
     max_streams_per_caller: Annotated[
-        Annotated[int, Meta(ge=1, le=512)], Meta(description="Event streams and sockets of one caller that are open.")
+        Annotated[int, Meta(ge=1, le=10_000)],
+        Meta(description="Event streams and sockets of one caller that are open."),
     ] = 256
+    max_streams: Annotated[
+        Annotated[int, Meta(ge=16, le=10_000)],
+        Meta(description="Event streams and sockets of all callers that are open."),
+    ] = 512
     callback_networks: Annotated[
         list[Annotated[str, Meta(extra={"check": check_network})]],
         Meta(description="Networks into which requests may go whose URL others have given, such as `10.1.0.0/16`."),
     ] = []
+    agent_card_keys: Annotated[
+        Text | None,
+        Meta(
+            description="File with public keys (a JWK set): only agent cards that one of them has signed are accepted."
+        ),
+    ] = None
     audit_limit: Annotated[
         Annotated[int, Meta(ge=1_000, le=1_000_000_000)],
         Meta(description="How many entries of the audit log are kept in the database."),
@@ -257,6 +270,22 @@ class BusSettings(_Section, frozen=True, kw_only=True):
     streams: Annotated[dict[StreamName, StreamSpec], Meta(description="Streams that are always there, by name.")] = {}
 
 
+class TaskSettings(_Section, frozen=True, kw_only=True):
+    """`tasks` of the main file: how many there may be, and how long those that are over are kept."""
+
+    task_age: Annotated[Seconds, Meta(description="Seconds for which a task that is over is kept.")] = 604_800.0
+    task_limit: Annotated[
+        Annotated[int, Meta(ge=0, le=10_000_000)],
+        Meta(description="How many tasks that are over are kept, parts of others included."),
+    ] = 100_000
+    max_open_tasks: Annotated[
+        Annotated[int, Meta(ge=1, le=1_000_000)], Meta(description="How many tasks may be open at a time.")
+    ] = 10_000
+    max_open_tasks_per_owner: Annotated[
+        Annotated[int, Meta(ge=1, le=1_000_000)], Meta(description="How many of these may be of one owner.")
+    ] = 1_000
+
+
 class MainSettings(_Section, frozen=True, kw_only=True):
     """`tekton` of the main file."""
 
@@ -283,6 +312,7 @@ class MainSettings(_Section, frozen=True, kw_only=True):
     monitoring: MonitoringSettings = MonitoringSettings()
     components: ComponentSettings = ComponentSettings()
     bus: BusSettings = BusSettings()
+    tasks: TaskSettings = TaskSettings()
 
 
 class MainFile(_Section, frozen=True, kw_only=True):
@@ -310,6 +340,14 @@ class RoleSpec(_Section, frozen=True, kw_only=True):
     subscribe: Annotated[
         list[Annotated[str, Meta(extra={"check": check_subscribed})]],
         Meta(description="Subjects that may be subscribed to besides, as patterns such as `orders.>`."),
+    ] = []
+    tools: Annotated[
+        list[Annotated[str, Meta(extra={"check": check_called})]],
+        Meta(description="Tools that may be called without `tools:call`, as patterns such as `engram.*`."),
+    ] = []
+    consume: Annotated[
+        list[Annotated[str, Meta(extra={"check": check_consumed})]],
+        Meta(description="Consumers of others that may be worked with, as patterns of `<stream>/<consumer>`."),
     ] = []
 
 
@@ -567,7 +605,9 @@ FILE_TYPES: dict[str, type[msgspec.Struct]] = {
 """The types of the files by their name without `.json`."""
 
 
-FILE_SETTINGS = frozenset(f"tekton.security.{name}" for name in ("tls_cert", "tls_key", "tls_client_ca", "audit_heads"))
+FILE_SETTINGS = frozenset(
+    f"tekton.security.{name}" for name in ("tls_cert", "tls_key", "tls_client_ca", "agent_card_keys", "audit_heads")
+)
 """The settings that name files."""
 
 

@@ -20,6 +20,7 @@ import msgspec
 
 from tekton import failpoints
 from tekton.failpoints import Action
+from tekton.utils.component_place import ComponentPlace, read_place
 from tekton.utils.config_components import ComponentSpec
 from tekton.utils.config_entry import read_entry
 from tekton.utils.config_loader import ConfigLoader
@@ -51,6 +52,7 @@ __all__ = [
     "SETTINGS",
     "BreakerSpec",
     "ComponentEnvironment",
+    "ComponentPlace",
     "ComponentSpec",
     "ConfigFiles",
     "DependencySpec",
@@ -65,6 +67,7 @@ __all__ = [
     "armed_failpoints",
     "component_base_url",
     "component_environment",
+    "component_place",
     "environment_secrets",
     "guard_descriptor",
     "json_schema",
@@ -114,7 +117,9 @@ class TektonConfig:
     rate_limit_burst: int
     max_requests_per_caller: int
     max_streams_per_caller: int
+    max_streams: int
     callback_networks: tuple[str, ...]
+    agent_card_keys: Path | None
     audit_limit: int
     audit_heads: Path | None
     enable_metrics: bool
@@ -136,6 +141,10 @@ class TektonConfig:
     history_limit: int
     enable_streams: bool
     streams_size: int | str
+    task_age: float
+    task_limit: int
+    max_open_tasks: int
+    max_open_tasks_per_owner: int
     components: dict[str, ComponentSpec]
     dependencies: dict[str, tuple[DependencySpec, ...]]
     ports: dict[str, int]
@@ -269,6 +278,14 @@ def component_environment(environ: Mapping[str, str] | None = None) -> Component
         trace=parse(environment_text(environ, "TRACEPARENT"), environment_text(environ, "TRACESTATE")),
         trace_ratio=_trace_ratio(environ),
     )
+
+
+def component_place(component_id: str, environ: Mapping[str, str] | None = None) -> ComponentPlace:
+    """Read ENGRAM_HOST, ENGRAM_URL, ENGRAM_ALLOWED_HOSTS, ENGRAM_MAX_INSTANCES and ENGRAM_FORGET_AFTER, for `engram`.
+
+    Raises `ConfigurationError`.
+    """
+    return read_place(component_id, os.environ if environ is None else environ, _base_url)
 
 
 def _trace_ratio(environ: Mapping[str, str]) -> float:

@@ -245,3 +245,22 @@ async def ask(site: Site, tool_id: str, arguments: object, **headers: str) -> As
     url = f"{site.address.url}/api/tools/{tool_id}"
     async with aiohttp.ClientSession() as session, session.post(url, json=arguments, headers=headers) as answer:
         yield answer
+
+
+@pytest.mark.parametrize(
+    ("patterns", "called"),
+    [(["clerk.*"], [200, 200]), (["*.count"], [200, 403]), (["shop.*"], [403, 403]), ([], [403, 403])],
+)
+async def test_a_role_may_be_for_some_tools_only(patterns: list[str], called: list[int]) -> None:
+    role = RoleSpec(permissions=["components:read"], tools=patterns)
+    async with InMemoryControlPlane(roles={"caller": role}) as plane:
+        app = Component("clerk", port=0, control_plane=plane.address_of(await plane.token("clerk", "component")))
+        app.tool(name="count")(lambda: 1)
+        app.tool(name="clean")(lambda: 2)
+        async with app, plane.address_of(await plane.token("ada", "caller")).client(20) as client:
+            await plane.registry.wait_until("clerk", lambda record: record is not None and record.usable)
+            by_id = [await client.send("POST", f"/api/tools/clerk.{name}", {}) for name in ("count", "clean")]
+            by_name = await client.send("POST", "/api/tools/count", {})
+
+    assert [one.status for one in by_id] == called
+    assert by_name.status == called[0]

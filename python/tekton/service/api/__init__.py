@@ -7,12 +7,14 @@ from tekton.gateway.openapi import document
 from tekton.gateway.request import Request, Response, encode
 from tekton.gateway.router import Route
 from tekton.service.api import (
+    agents,
     audit,
     auth,
     backup,
     capabilities,
     components,
     control,
+    conversations,
     degradation,
     dependencies,
     events,
@@ -27,10 +29,13 @@ from tekton.service.api import (
     metrics,
     policy,
     replicas,
+    reports,
     resources,
     signing_keys,
     startup,
     streams,
+    task_types,
+    tasks,
     tools,
     traces,
 )
@@ -65,6 +70,11 @@ def all_routes(system: System) -> list[Route]:
         keys,
         signing_keys,
         tools,
+        agents,
+        tasks,
+        task_types,
+        reports,
+        conversations,
         traces,
     )
     routes = [route for module in modules for route in module.routes(system)]

@@ -84,7 +84,8 @@ def routes(system: System) -> list[Route]:
 
     async def ready(_: Request) -> Response:
         reason = system.unready_reason()
-        readiness = Readiness(reason is None, reason, system.messaging.problems)
+        impaired = [*system.messaging.problems, *system.work.problems]
+        readiness = Readiness(reason is None, reason, impaired)
         return Response.json(readiness, status=503 if reason else 200)
 
     async def version(_: Request) -> Version:

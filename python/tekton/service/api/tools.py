@@ -106,6 +106,8 @@ class Tools:
 
     async def call(self, request: Request) -> Any:
         tool = self._system.tools.find(request.params["tool_id"])
+        if not request.principal.grants.calls(tool.name):
+            raise PermissionDeniedError("tools:call", f"{request.principal.subject} may not call {tool.name}")
         # Who sends a key comes back for the answer: it cannot be a stream, and is not given up when he has gone.
         has_key = KEY in request.headers
         listens = wants_events(request) and not has_key

@@ -7,10 +7,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tekton import __version__
+from tekton.a2a.work.work_store import FILE_NAME as WORK
 from tekton.core.audit.heads import FILE_NAME as HEADS
 from tekton.core.history.sqlite_store import FILE_NAME as HISTORY
 from tekton.core.metrics.metrics import Reader, Reading
-from tekton.service.readings import bus, registry, resources, security, supervision, telemetry
+from tekton.service.readings import bus, registry, resources, security, supervision, telemetry, work
 from tekton.service.readings.measured import Measurement
 from tekton.service.readings.tools import component_tools
 
@@ -39,6 +40,10 @@ def read_system(system: "System") -> list[Reader]:
         partial(component_tools, system.tools),
         partial(bus.bus, system.messaging),
         partial(bus.streams, system.messaging),
+        partial(work.agents, system.agents.registry),
+        partial(work.tasks, system.tasks, clock),
+        partial(work.conversations, system.conversations),
+        partial(work.work, system.work),
         partial(telemetry.logs, system.logs.feed),
         partial(telemetry.traces, system.tracing),
         partial(telemetry.history, system.history.store),
@@ -53,6 +58,7 @@ def measure_system(system: "System") -> list[Measurement]:
         "log": data / "tekton.db-wal",
         "history": data / HISTORY,
         "messages": data / "bus.db",
+        "work": data / WORK,
         "logs": data / "logs",
         "audit": system.config.audit_heads or data / HEADS,
     }

@@ -61,6 +61,8 @@
     │   ├── InvalidAgentError         field, problem
     │   ├── AgentNotFoundError        nearest
     │   ├── AgentExistsError
+    │   ├── AgentLimitError           limit
+    │   ├── AgentOfferedError         component_id: whose agent it is
     │   ├── NoAgentAvailableError     wanted, unusable: agents that could do it, if they were usable
     │   └── AgentUnreachableError     reason
     ├── ConversationError             conversation_id
@@ -82,7 +84,10 @@
     │   ├── TaskFailedError           failed, reason
     │   ├── TaskTimeoutError
     │   ├── TaskCanceledError         reason
-    │   └── TaskRejectedError         reason
+    │   ├── TaskRejectedError         reason
+    │   ├── TooManyTasksError         limit, owner: as many are open as may be
+    │   ├── TaskTypeNotFoundError     task_type
+    │   └── TaskTypeLimitError        task_type, limit
     ├── BusError
     │   ├── InvalidSubjectError       subject, problem
     │   ├── MessageTooLargeError      size, limit
@@ -121,7 +126,9 @@ documents, exit codes and `docs/reference/errors.md` use, `hint` the next thing 
 from tekton.utils.tekton_errors.agents import (
     AgentError,
     AgentExistsError,
+    AgentLimitError,
     AgentNotFoundError,
+    AgentOfferedError,
     AgentUnreachableError,
     ConversationError,
     ConversationExistsError,
@@ -240,6 +247,9 @@ from tekton.utils.tekton_errors.tasks import (
     TaskRejectedError,
     TaskStateError,
     TaskTimeoutError,
+    TaskTypeLimitError,
+    TaskTypeNotFoundError,
+    TooManyTasksError,
 )
 from tekton.utils.tekton_errors.telemetry import (
     HistoryUnknownError,
@@ -265,7 +275,9 @@ __all__ = [
     "AddressError",
     "AgentError",
     "AgentExistsError",
+    "AgentLimitError",
     "AgentNotFoundError",
+    "AgentOfferedError",
     "AgentUnreachableError",
     "AllInstancesFailedError",
     "AmbiguousToolError",
@@ -363,11 +375,14 @@ __all__ = [
     "TaskRejectedError",
     "TaskStateError",
     "TaskTimeoutError",
+    "TaskTypeLimitError",
+    "TaskTypeNotFoundError",
     "TektonError",
     "TooManyHeartbeatsError",
     "TooManyHopsError",
     "TooManyIdempotencyKeysError",
     "TooManySubscriptionsError",
+    "TooManyTasksError",
     "ToolBusyError",
     "ToolError",
     "ToolExistsError",

@@ -7,7 +7,9 @@ from tekton.utils.tekton_errors.base import TektonError
 __all__ = [
     "AgentError",
     "AgentExistsError",
+    "AgentLimitError",
     "AgentNotFoundError",
+    "AgentOfferedError",
     "AgentUnreachableError",
     "ConversationError",
     "ConversationExistsError",
@@ -61,6 +63,28 @@ class AgentExistsError(AgentError):
 
     def __init__(self, agent_id: str) -> None:
         super().__init__(agent_id, f"there is an agent {agent_id} already")
+
+
+class AgentLimitError(AgentError):
+    """As many remote agents are registered as may be (`limit`). This one is not."""
+
+    code = "agent_limit"
+    hint = "remove agents that are not used any more"
+
+    def __init__(self, agent_id: str, limit: int) -> None:
+        self.limit = limit
+        super().__init__(agent_id, f"{limit} agents are registered, and no more may be")
+
+
+class AgentOfferedError(AgentError):
+    """A component (`component_id`) offers the agent of that id: nobody else changes it. It was left as it is."""
+
+    code = "agent_offered"
+    hint = "choose another id, or change the component"
+
+    def __init__(self, agent_id: str, component_id: str) -> None:
+        self.component_id = component_id
+        super().__init__(agent_id, f"agent {agent_id} is one of the component {component_id}")
 
 
 class NoAgentAvailableError(AgentError):
@@ -120,7 +144,7 @@ class ConversationExistsError(ConversationError):
     """There is a conversation of that id already. It was left as it is."""
 
     code = "conversation_exists"
-    hint = "take it up with Conversation.resume, or choose another id"
+    hint = "go on with that one, or choose another id"
 
     def __init__(self, conversation_id: str) -> None:
         super().__init__(conversation_id, f"there is a conversation {conversation_id} already")

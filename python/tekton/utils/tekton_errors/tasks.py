@@ -19,6 +19,9 @@ __all__ = [
     "TaskRejectedError",
     "TaskStateError",
     "TaskTimeoutError",
+    "TaskTypeLimitError",
+    "TaskTypeNotFoundError",
+    "TooManyTasksError",
 ]
 
 
@@ -61,6 +64,10 @@ class TaskExistsError(TaskError):
         super().__init__(task_id, f"there is a task {task_id} already")
 
 
+_SAID = {"answer": "to answer it", "canceled": "to cancel it", "delete": "to forget it", "retry": "to try it again"}
+"""What is wanted of a task, in words."""
+
+
 class TaskStateError(TaskError):
     """Something (`change`) cannot be done with a task that is in that `state`. Nothing was changed."""
 
@@ -69,7 +76,7 @@ class TaskStateError(TaskError):
     def __init__(self, task_id: str, state: str, change: str) -> None:
         self.state = state
         self.change = change
-        super().__init__(task_id, f"task {task_id} is {state}: {change} is not possible")
+        super().__init__(task_id, f"task {task_id} is {state}: {_SAID.get(change, change)} is not possible")
 
 
 class TaskConflictError(TaskError):
@@ -165,3 +172,37 @@ class TaskRejectedError(TaskError):
     def __init__(self, task_id: str, reason: str = "") -> None:
         self.reason = reason
         super().__init__(task_id, f"task {task_id} was rejected{': ' if reason else ''}{reason}")
+
+
+class TooManyTasksError(TaskError):
+    """As many tasks are open as may be: `limit`, in all, or of one `owner`. None was created."""
+
+    code = "too_many_tasks"
+    hint = "wait until some are over, or cancel those that nobody wants any more"
+
+    def __init__(self, limit: int, owner: str | None = None) -> None:
+        self.limit = limit
+        self.owner = owner
+        whose = "" if owner is None else f" of {owner}"
+        super().__init__("", f"{limit} tasks{whose} are open, and no more may be")
+
+
+class TaskTypeNotFoundError(TaskError):
+    """Nothing was declared of a type of task (`task_type`)."""
+
+    code = "task_type_not_found"
+
+    def __init__(self, task_type: str) -> None:
+        self.task_type = task_type[:256]
+        super().__init__("", f"nothing was declared of the type of task {task_type[:256]!r}")
+
+
+class TaskTypeLimitError(TaskError):
+    """As many types of tasks are declared as may be (`limit`). Nothing was declared."""
+
+    code = "task_type_limit"
+
+    def __init__(self, task_type: str, limit: int) -> None:
+        self.task_type = task_type
+        self.limit = limit
+        super().__init__("", f"{limit} types of tasks are declared, and no more may be")
