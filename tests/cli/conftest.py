@@ -1,7 +1,6 @@
 """The command line against a control plane double that speaks real HTTP."""
 
 import fcntl
-import importlib.util
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -11,23 +10,17 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from load_script import load_script
 
 from tekton.cli.app import cli
 
 Tekton = Callable[..., Result]
 
+HERE = Path(__file__).parent
 
-def _load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-_double = _load("double")
-_running = _load("running")
+_double = load_script(HERE / "double.py")
+_running = load_script(HERE / "running.py")
+_memory_plane = load_script(HERE / "memory_plane.py")
 
 
 @pytest.fixture
@@ -39,7 +32,7 @@ def double() -> ModuleType:
 @pytest.fixture
 def reference() -> ModuleType:
     """The module `reference`, which knows docs/reference/cli.md."""
-    return _load("reference")
+    return load_script(HERE / "reference.py")
 
 
 @pytest.fixture(autouse=True)
@@ -68,6 +61,28 @@ def plane(data_dir: Path) -> Iterator[Any]:
     _double.serve(plane, str(data_dir / "run" / "control.sock"))
     yield plane
     plane.leave()
+
+
+@pytest.fixture
+def memory() -> Iterator[Any]:
+    """A MemoryPlane: the real control plane, in memory and in a thread of its own."""
+    memory = _memory_plane.MemoryPlane()
+    yield memory
+    memory.end()
+
+
+@pytest.fixture
+def as_somebody(memory: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Tekton]:
+    """`as_somebody(subject, role)`: a `tekton` that talks to `memory`, and is that somebody from then on."""
+
+    def somebody(subject: str, role: str) -> Tekton:
+        file = tmp_path / "credential"
+        file.write_text(memory.do(lambda: memory.plane.token(subject, role)))
+        monkeypatch.setenv("TEKTON_CREDENTIAL_FILE", str(file))
+        monkeypatch.setenv("TEKTON_URL", memory.plane.address.url)
+        return lambda *arguments: CliRunner().invoke(cli, arguments, catch_exceptions=False, prog_name="tekton")
+
+    return somebody
 
 
 @pytest.fixture

@@ -110,7 +110,8 @@ class ControlPlane:
         self.histories: dict[str, list[Json]] = {}
         self.logs: dict[str, list[str]] = {}
         self.answers: dict[str, tuple[int, Json]] = {}
-        self.streams: dict[str, list[tuple[str, Json]]] = {}
+        self.streams: dict[str, Any] = {}
+        """The events of a stream, or a function that makes them of the Last-Event-ID."""
         self.requests: list[tuple[str, str]] = []
         self.bodies: list[Json] = []
         self.authorizations: list[str | None] = []
@@ -144,6 +145,11 @@ class ControlPlane:
         with self._news:
             self._new_lines.append((name, line))
             self._news.notify_all()
+
+    def silence(self) -> Iterator[tuple[str, Json]]:
+        """A stream in which nothing is told until the double leaves, or its reader does."""
+        while not self._stopped.wait(0.05):
+            yield "ping", {}
 
     def drop_streams(self) -> None:
         """End every open stream, as a restart does."""
@@ -273,6 +279,12 @@ class ControlPlane:
         return self._closing or self._connections != connection
 
 
+def _id(data: Json) -> str:
+    """The line with the id of an event, if it has a number."""
+    number = data.get("number", data.get("sequence"))
+    return "" if number is None else f"id: {number}\n"
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     control_plane: ControlPlane
@@ -298,12 +310,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if path == "/events/components" and f"GET {path}" not in plane.answers:
             position = self.headers.get("Last-Event-ID")
             self._stream(plane.changes(None if position is None else int(position)))
-        elif (events := plane.streams.get(f"{self.command} {path}")) is not None:
-            self._stream(f"event: {name}\ndata: {json.dumps(data)}\n\n".encode() for name, data in events)
+        elif self._is_streamed(f"{self.command} {path}"):
+            events = plane.streams[f"{self.command} {path}"]
+            if callable(events):
+                events = events(self.headers.get("Last-Event-ID"))
+            self._stream(f"{_id(data)}event: {name}\ndata: {json.dumps(data)}\n\n".encode() for name, data in events)
         elif query.get("follow") == ["1"] and path.split("/")[3] in plane.logs:
             self._stream(plane.lines(path.split("/")[3], int(query["tail"][0])))
         else:
             self._answer(*plane.answer(self.command, path, query))
+
+    def _is_streamed(self, asked: str) -> bool:
+        return asked in self.control_plane.streams and self.headers.get("Accept") == "text/event-stream"
 
     def _answer(self, status: int, document: Json) -> None:
         body = json.dumps(document).encode()

@@ -70,6 +70,19 @@ def test_tools_are_completed_also_behind_a_verb_below_a_verb(plane: Any, double:
     assert words(f"tekton tool --data-dir {data_dir} ls --component ") == ["greeter"]
 
 
+def test_agents_types_tasks_and_conversations_are_completed(plane: Any, data_dir: Path) -> None:
+    agents = [{"agent_id": "reviewer", "capabilities": ["code_review"]}]
+    plane.answers["GET /api/agents"] = (200, {"items": agents, "cursor": None})
+    plane.answers["GET /api/tasks"] = (200, {"items": [{"task_id": f"{'0' * 28}08d591ba"}], "cursor": None})
+    plane.answers["GET /api/conversations"] = (200, {"items": [{"conversation_id": "release-7"}], "cursor": None})
+
+    assert words(f"tekton --data-dir {data_dir} agent show ") == ["reviewer"]
+    assert words(f"tekton --data-dir {data_dir} task run ") == ["code_review"]
+    assert words(f"tekton --data-dir {data_dir} agent ls --capability c") == ["code_review"]
+    assert words(f"tekton --data-dir {data_dir} task watch 0") == ["08d591ba"]
+    assert words(f"tekton --data-dir {data_dir} conversation show r") == ["release-7"]
+
+
 def test_the_running_system_is_found_from_the_configuration(plane: Any, double: Any, data_dir: Path) -> None:
     plane.components = [double.view("hermes")]
     (data_dir.parent / "tekton.json").write_text('{"tekton": {"data_dir": "data"}}')

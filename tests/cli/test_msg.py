@@ -1,20 +1,15 @@
 """The verb msg, against a double, and for what needs the socket against a control plane in memory."""
 
-import asyncio
 import json
 import threading
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 
 from tekton.bus.bus import StreamSettings
-from tekton.cli.app import cli
 from tekton.mcp.context import MessageContext
 from tekton.mcp.message import Message
-from tekton.testing.control_plane import InMemoryControlPlane
 
 AT = 1_700_000_000.0
 STREAM = {
@@ -24,7 +19,10 @@ STREAM = {
     "size": 4096,
     "first": 1,
     "last": 12,
-    "consumers": [{"name": "billing", "waiting": 3}, {"name": "audit", "waiting": 1}],
+    "consumers": [
+        {"name": "billing", "waiting": 3, "waiting_more": True},
+        {"name": "audit", "waiting": 1, "waiting_more": False},
+    ],
 }
 OLD = {
     "message_id": "01234567-89ab-7def-8123-456789abcdef",
@@ -50,6 +48,13 @@ LETTER = {
         }
     },
 }
+
+
+def consumer(name: str, **members: Any) -> dict[str, Any]:
+    """A consumer, as the API shows it."""
+    settings = {"filter": ">", "ack_wait": 30.0, "max_deliver": 5, "backoff": [0.0, 1.5], "max_in_flight": 256}
+    counts = {"acknowledged": 7, "in_flight": 1, "waiting": 4, "redelivered": 2, "dead_letters": 3}
+    return {"name": name, **settings, **counts, "owner": None, "waiting_more": False, **members}
 
 
 class TestSend:
@@ -174,9 +179,61 @@ def test_streams_are_listed_with_who_is_behind(tekton: Any, plane: Any) -> None:
 
     assert heading.split() == ["STREAM", "MESSAGES", "SIZE", "WAITING", "CONSUMERS", "SUBJECTS"]
     assert row.split()[0] == "orders"
-    assert row.split()[-3:] == ["4", "billing,audit", "orders.>"]
+    assert row.split()[-3:] == ["4+", "billing,audit", "orders.>"]
     assert tekton("msg", "streams", "-o", "name").stdout == "orders\n"
     assert json.loads(tekton("msg", "streams", "--json").stdout) == {"items": [STREAM]}
+
+
+class TestConsumers:
+    @pytest.fixture(autouse=True)
+    def streams(self, plane: Any) -> None:
+        mail = {**STREAM, "name": "mail", "consumers": [consumer("postman", waiting=10_000, waiting_more=True)]}
+        orders = {**STREAM, "consumers": [consumer("audit"), consumer("billing", owner="billing", filter="orders.new")]}
+        plane.answers["GET /api/streams"] = (200, {"items": [mail, orders]})
+        plane.answers["GET /api/streams/orders"] = (200, orders)
+        plane.answers["DELETE /api/streams/orders/consumers/billing"] = (200, orders["consumers"][1])
+
+    def test_those_of_all_streams_are_listed_with_how_far_they_are(self, tekton: Any) -> None:
+        heading, *rows = tekton("msg", "consumer", "ls").stdout.splitlines()
+
+        assert heading.split() == ["STREAM", "CONSUMER", "OWNER", "WAITING", "IN", "FLIGHT", "AGAIN", "DEAD", "FILTER"]
+        assert [row.split() for row in rows] == [
+            ["mail", "postman", "-", "10000+", "1", "2", "3", ">"],
+            ["orders", "audit", "-", "4", "1", "2", "3", ">"],
+            ["orders", "billing", "billing", "4", "1", "2", "3", "orders.new"],
+        ]
+
+    def test_those_of_one_stream_can_be_had_alone(self, tekton: Any) -> None:
+        assert tekton("msg", "consumer", "ls", "orders", "-o", "name").stdout == "audit\nbilling\n"
+        template = "template={stream} {name} {owner}"
+        assert tekton("msg", "consumer", "ls", "-o", template).stdout.splitlines()[2] == "orders billing billing"
+
+    def test_one_is_shown_with_how_it_is_served(self, tekton: Any) -> None:
+        shown = tekton("msg", "consumer", "show", "orders", "billing").stdout
+
+        assert shown == (
+            "orders/billing  orders.new\n"
+            "belongs to billing\n"
+            "done up to 7, 1 handed out, 4 waiting\n"
+            "handed out again 2 times, given up 3\n"
+            "each has 30 s, up to 5 times, with 0, 1.5 s between\n"
+            "up to 256 are handed out at the same time\n"
+        )
+        whole = json.loads(tekton("msg", "consumer", "show", "orders", "billing", "--json").stdout)
+        assert whole == {"stream": "orders", **consumer("billing", owner="billing", filter="orders.new")}
+
+    def test_one_that_is_not_there_is_not_shown(self, tekton: Any) -> None:
+        result = tekton("msg", "consumer", "show", "orders", "bill")
+
+        assert result.exit_code == 5
+        assert "help: tekton msg consumer ls" in result.stderr
+
+    def test_one_can_be_forgotten(self, tekton: Any, plane: Any) -> None:
+        result = tekton("msg", "consumer", "rm", "orders", "billing")
+
+        assert (result.exit_code, result.stdout) == (0, "")
+        assert result.stderr == "orders/billing  forgotten\n"
+        assert "DELETE" in str(plane.requests[-1])
 
 
 class TestDead:
@@ -215,63 +272,31 @@ class TestDead:
     def test_one_that_is_not_there_is_not_sent(self, tekton: Any, plane: Any) -> None:
         result = tekton("msg", "dead", "resend", "16")
 
-        assert result.exit_code == 2
-        assert "there is no dead letter 16" in result.stderr
+        assert result.exit_code == 5
+        assert "error[dead_letter_not_found]: there is no dead letter 16" in result.stderr
         assert plane.bodies == []
 
 
-class Plane:
-    """A control plane in memory, in a loop and a thread of its own."""
+def publish(memory: Any, subject: str, *contents: Any) -> None:
+    """Have *contents* published in the control plane."""
 
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever)
-        self._thread.start()
-        self.plane: InMemoryControlPlane = self.do(self._begin)
+    async def publish() -> None:
+        for content in contents:
+            await memory.plane.bus.publish(subject, Message("event", content, MessageContext("shop")))
 
-    def do(self, function: Callable[[], Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(function(), self._loop).result(10)
-
-    async def _begin(self) -> InMemoryControlPlane:
-        plane = InMemoryControlPlane()
-        return await plane.__aenter__()
-
-    def publish(self, subject: str, *contents: Any) -> None:
-        async def publish() -> None:
-            for content in contents:
-                await self.plane.bus.publish(subject, Message("event", content, MessageContext("shop")))
-
-        self.do(publish)
-
-    def end(self) -> None:
-        async def end() -> None:
-            await self.plane.__aexit__(None, None, None)
-
-        self.do(end)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+    memory.do(publish)
 
 
 class TestWatch:
     @pytest.fixture
-    def memory(self) -> Iterator[Plane]:
-        memory = Plane()
-        yield memory
-        memory.end()
-
-    @pytest.fixture
-    def watch(self, memory: Plane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    def watch(self, as_somebody: Any) -> Any:
         """`watch(*arguments)`: as an operator."""
-        file = tmp_path / "credential"
-        file.write_text(memory.do(lambda: memory.plane.token("ada", "operator")))
-        monkeypatch.setenv("TEKTON_CREDENTIAL_FILE", str(file))
-        monkeypatch.setenv("TEKTON_URL", memory.plane.address.url)
-        return lambda *arguments: CliRunner().invoke(cli, ["msg", "watch", *arguments], catch_exceptions=False)
+        tekton = as_somebody("ada", "operator")
+        return lambda *arguments: tekton("msg", "watch", *arguments)
 
-    def test_what_a_stream_has_is_shown(self, memory: Plane, watch: Any) -> None:
+    def test_what_a_stream_has_is_shown(self, memory: Any, watch: Any) -> None:
         memory.do(lambda: memory.plane.bus.create_stream("orders", StreamSettings(("orders.>",))))
-        memory.publish("orders.new", 1, "two\x1b[31m", {"three": 3})
+        publish(memory, "orders.new", 1, "two\x1b[31m", {"three": 3})
 
         text = watch(">", "--stream", "orders", "-n", "3").stdout.splitlines()
         behind = watch("orders.*", "--stream", "orders", "--after", "2", "-n", "1", "-o", "jsonl").stdout
@@ -287,14 +312,14 @@ class TestWatch:
         assert [one["sequence"] for one in json.loads(recent)["messages"]] == [1, 2]
         assert template == "orders.new 1\n"
 
-    def test_what_is_published_is_shown_as_it_comes(self, memory: Plane, watch: Any) -> None:
-        def publish() -> None:
+    def test_what_is_published_is_shown_as_it_comes(self, memory: Any, watch: Any) -> None:
+        def talk() -> None:
             while not memory.plane.bus.live.answered("memory.updated") and not ended.wait(0.01):
                 pass
-            memory.publish("memory.updated", 1)
+            publish(memory, "memory.updated", 1)
 
         ended = threading.Event()
-        publishing = threading.Thread(target=publish)
+        publishing = threading.Thread(target=talk)
         publishing.start()
         try:
             result = watch("memory.>", "-n", "1", "--queue", "watchers")

@@ -8,11 +8,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from tekton.auth.principal import OWNER
 from tekton.clock import SYSTEM_CLOCK
 from tekton.component.exposition import ComponentMetrics, RequestCounts
-from tekton.core.lifecycle import ComponentState
+from tekton.core.lifecycle import ComponentRegistration, ComponentState, check_registration
 from tekton.core.metrics.exposition import render
 from tekton.gateway.server import GatewayServer
 from tekton.testing.control_plane import InMemoryControlPlane
@@ -109,6 +111,26 @@ async def test_the_metrics_that_are_named_are_there() -> None:
 
 
 def test_the_event_frame_is_complete() -> None:
-    frame, _ = (json.loads(text) for text in blocks("json"))
+    frame, *_ = (json.loads(text) for text in blocks("json"))
 
     assert list(frame) == ["id", "t", "seq", "topic", "data"]
+
+
+def test_the_registrations_in_other_languages_are_accepted() -> None:
+    said = [msgspec.json.decode(text, type=ComponentRegistration) for text in blocks("json")[1:]]
+    tools, agents = (msgspec.to_builtins(check_registration(one)) for one in said)
+
+    assert [tool["name"] for tool in tools["tools"]] == ["invoice"]
+    assert [agent["agent_id"] for agent in agents["agents"]] == ["auditor"]
+
+
+async def test_the_agent_does_a_task() -> None:
+    app = program("reading")["app"]
+    async with InMemoryControlPlane() as plane:
+        app._control_plane, app._port = plane.address, 0
+        async with app:
+            await plane.registry.wait_until("reading", lambda record: record is not None and record.usable)
+            task = await plane.tasks.create(OWNER, "code_reading", {"code": "a = 1\nb = 2"})
+            done = await plane.tasks.wait(task.task_id, 20)
+
+    assert done.result == {"lines": 2, "verdict": "short"}

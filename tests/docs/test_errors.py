@@ -1,14 +1,13 @@
 """docs/reference/errors.md and the catalogue have every error, as it is."""
 
-import importlib.util
 import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+from load_script import load_script
 
 from tekton.cli import problems as command_line
 from tekton.gateway import errors as gateway_errors
@@ -16,17 +15,7 @@ from tekton.gateway.problems import status_of, to_problem
 from tekton.utils.error_catalogue import catalogue
 from tekton.utils.tekton_errors import ComponentNotFoundError, ProblemError, TektonError
 
-
-def _load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-errors_page = _load("errors_page")
+errors_page = load_script(Path(__file__).with_name("errors_page.py"))
 each_class = pytest.mark.parametrize("kind", errors_page.error_classes(), ids=lambda kind: kind.__name__)
 
 OF_THE_COMMAND_LINE = {
@@ -36,6 +25,7 @@ OF_THE_COMMAND_LINE = {
     "http_error",
     "file_problem",
     "path_taken",
+    "dead_letter_not_found",
     "usage",
 }
 

@@ -145,7 +145,7 @@ def test_the_example_of_a_value_has_all_its_fields(heading: str, kind: type, api
 
 
 def test_the_permissions_are_those_of_the_routes_with_the_roles_that_have_them(api: Any, names: Names) -> None:
-    table = {names(permission)[0]: who for permission, who, _ in api.sections(2)["Who may do what"].rows()[-16:]}
+    table = {names(permission)[0]: who for permission, who, _ in api.sections(2)["Who may do what"].rows()[-20:]}
     expected = {
         route.permission: ", ".join(
             f"`{name}`" for name in sorted(ROLES) if route.permission in ROLES[name].permissions

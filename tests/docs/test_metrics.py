@@ -1,29 +1,18 @@
 """docs/reference/metrics.md, the dashboard and the alert rules are those of the catalogue."""
 
-import importlib.util
 import json
 import re
 import shutil
 import subprocess
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+from load_script import load_script
 
 from tekton.core.metrics.catalogue import METRICS
 from tekton.core.metrics.described import Alert
 
-
-def _load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-metrics_page = _load("metrics_page")
+metrics_page = load_script(Path(__file__).with_name("metrics_page.py"))
 PROMTOOL = shutil.which("promtool")
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 ALERTS = [one.alert for one in METRICS if one.alert is not None]
@@ -164,6 +153,26 @@ FIRES: list[tuple[str, str, dict[str, str], dict[str, str]]] = [
         },
         {"path": "/"},
     ),
+    (
+        "TektonAgentsFail",
+        "warning",
+        {
+            'tekton_task_attempts_failed_total{code="agent_lost"}': "0+5x10",
+            'tekton_task_attempts_failed_total{code="garbage"}': "7+0x10",
+        },
+        {"code": "agent_lost"},
+    ),
+    (
+        "TektonTasksFail",
+        "warning",
+        {
+            'tekton_tasks_ended_total{type="code_review",outcome="failed"}': "0+1x10",
+            'tekton_tasks_ended_total{type="code_review",outcome="timeout"}': "0+1x10",
+            'tekton_tasks_ended_total{type="translation",outcome="completed"}': "0+9x10",
+        },
+        {"type": "code_review"},
+    ),
+    ("TektonWorkFull", "critical", {"tekton_work_full": "1+0x10"}, {}),
 ]
 """Alerts, and series of ten minutes with which they fire, and for what."""
 

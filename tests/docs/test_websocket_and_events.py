@@ -15,7 +15,7 @@ from tekton.gateway import component_topic, operations, sockets, sse, topics
 from tekton.gateway import frames as answers
 from tekton.gateway.bus import port, session
 from tekton.gateway.changes import ChangeSource
-from tekton.service import logs, tracing
+from tekton.service import logs, task_topics, tracing
 from tekton.service.system import System
 from tekton.service.topics import socket_topics
 
@@ -54,7 +54,7 @@ def test_every_operation_is_documented_with_an_example(
 def test_every_frame_of_the_server_is_documented_with_its_members(
     watching: Any, frames: Callable[[str], list[dict[str, Any]]], names: Names
 ) -> None:
-    makers: tuple[Any, ...] = (sockets._Session, answers, component_topic, topics.Conflated, logs, tracing)
+    makers: tuple[Any, ...] = (sockets._Session, answers, component_topic, topics.Conflated, logs, tracing, task_topics)
     source = "".join(map(inspect.getsource, makers))
     sent = set(re.findall(r'"(?:t": ?|op":)"(\w+)"(?!,"id")', source))
     sent.add("msg")  # made by Envelope.frame

@@ -16,7 +16,16 @@ from tekton.cli.examples import EXAMPLES
 from tekton.testing import free_port
 
 PATIENCE = 60.0
-FOLLOWS = ("attach", "top", "ps -w", "events -f", "logs -f", "run -- ", "msg watch 'orders.>'")
+FOLLOWS = (
+    "attach",
+    "top",
+    "ps -w",
+    "events -f",
+    "logs -f",
+    "run -- ",
+    "msg watch 'orders.>'",
+    "conversation show release-7 -f",
+)
 """What goes on until somebody ends it."""
 IDLE = {"command": ["sleep", "1000000"]}
 LIBRARY = """\
@@ -30,7 +39,7 @@ app = tekton.Component("library")
 async def find(message: Message) -> list[str]:
     return [message.content]
 
-@app.consume("orders")
+@app.consume("orders", "billing")
 async def refuse(delivery: Delivery) -> None:
     await delivery.reject("no such customer")
 
@@ -59,6 +68,19 @@ def write(year: int) -> str:
 
 app.run()
 """
+REVIEW = """\
+import tekton
+from tekton.a2a.task_steps import TaskContext
+
+app = tekton.Component("review")
+
+@app.agent("reviewer", capabilities=["code_review"])
+async def review(context: TaskContext, code: str = "") -> object:
+    return await context.ask("Which branch?") if code == "ask" else len(code)
+
+app.run()
+"""
+PROGRAMS = {"library.py": LIBRARY, "greeter.py": GREETER, "report.py": REPORT, "review.py": REVIEW}
 # Whoever runs the tests in the background may have had SIGINT ignored, and bash cannot take that back.
 BASH = """\
 import os, signal, sys
@@ -72,7 +94,7 @@ def typed(verb: str) -> list[str]:
 
 
 BESIDE = [line for verb in EXAMPLES for line in typed(verb) if verb.split()[0] in
-          ("config", "import", "completion", "explain")]  # fmt: skip
+          ("config", "import", "generate", "completion", "explain")]  # fmt: skip
 ENDS = [line for verb in ("restore", "down", "up", "init") for line in typed(verb)]
 RUNNING = [
     line for verb in EXAMPLES for line in typed(verb) if verb != "status" and line not in BESIDE and line not in ENDS
@@ -123,7 +145,8 @@ class Shell:
             said += piece
         os.killpg(process.pid, signal.SIGINT)
         output = process.communicate(timeout=PATIENCE)[0]
-        assert process.returncode in (0, 130, -signal.SIGINT), f"$ {line}\n{said}{output}"
+        # 141: of a pipe, the reader may be gone before who writes has heard of it.
+        assert process.returncode in (0, 130, 141, -signal.SIGINT), f"$ {line}\n{said}{output}"
 
     def follow(self, line: str, *, by: str, until: str) -> None:
         """Run *line*, and *by* beside it, again if need be, until it has said *until*; then press Ctrl-C."""
@@ -187,7 +210,21 @@ def new_key(shell: Shell) -> str:
     return str(json.loads(shell.run(f"tekton auth key create --subject {subject} --role monitor -o json"))["id"])
 
 
-SHOWS = {"run": "listening", "ps": "COMPONENT", "top": "COMPONENT", "logs": "tick"}
+def task_for(shell: Shell, line: str) -> str:
+    """The end of the id of a task with which can be done what *line* does."""
+    verb = line.split()[2]
+    if verb not in ("answer", "cancel", "retry"):
+        return str(json.loads(shell.run("tekton task run code_review code=x -q -o json"))["task_id"][-8:])
+    task = shell.run("tekton task run code_review code=ask --no-wait").strip()[-8:]
+    for _ in range(100):
+        if json.loads(shell.run(f"tekton task show {task} -o json"))["question"]:
+            break
+    if verb == "retry":
+        shell.run(f"tekton task cancel {task}")
+    return task
+
+
+SHOWS = {"run": "listening", "ps": "COMPONENT", "top": "COMPONENT", "logs": "tick", "conversation": "release-7"}
 """What a verb that goes on by itself shows first."""
 
 
@@ -198,13 +235,15 @@ def test_the_examples_run_in_a_system(shell: Shell) -> None:
     shell.run("tekton run --name billing -d -- sleep 1000000")
     (shell.directory / "worker").write_text("#!/bin/sh\nexec sleep 1000000\n")
     (shell.directory / "worker").chmod(0o755)
-    for name, program in (("library.py", LIBRARY), ("greeter.py", GREETER), ("report.py", REPORT)):
+    for name, program in PROGRAMS.items():
         (shell.directory / name).write_text(program)
         shell.run(f"tekton run --port {free_port()} --ready http:/api/ready -d -- {sys.executable} {name}")
     (shell.directory / "arguments.json").write_text('{"name": "Ada"}')
     for example in RUNNING:
         line = example.replace("Zk3vQ9pLm2Xa", new_key(shell)) if "Zk3vQ9pLm2Xa" in example else example
         line = line.replace("resend 17", "resend 1")
+        if "08d591ba" in line:
+            line = line.replace("08d591ba", task_for(shell, line))
         if "hermes" in line:
             # The example before has killed or stopped it, perhaps.
             shell.run("tekton start hermes")
@@ -216,6 +255,8 @@ def type_one(shell: Shell, line: str) -> None:
     if "--name worker" in line:
         # The system of this test has a worker already.
         shell.run(line.replace("--name worker", "--name another -d"))
+    elif line == "tekton task watch":
+        shell.interrupt(line, "code_review")
     elif line == "tekton top" or not any(line.startswith(f"tekton {start}") for start in FOLLOWS):
         shell.run(line)
     elif line.startswith("tekton msg"):

@@ -1,14 +1,13 @@
 """The faults that a system must survive, really made: killed, stopped and misconfigured processes."""
 
-import importlib.util
 import os
 import signal
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import psutil
 import pytest
+from load_script import load_script
 
 ROUNDS = int(os.environ.get("TEKTON_KILL_ROUNDS", "40"))
 
@@ -19,15 +18,6 @@ def quick_restart(maximum: int = 5) -> dict[str, Any]:
     return {"policy": "on-failure", "max": maximum, "reset_after": 60, "backoff": [0.01, 0.02]}
 
 
-def load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.mark.timeout(60 + 10 * ROUNDS)
 def test_a_killed_control_plane_loses_nothing_and_its_answers_have_an_order(
     tekton: Any, writers: Any, eventually: Any, tmp_path: Path
@@ -36,7 +26,7 @@ def test_a_killed_control_plane_loses_nothing_and_its_answers_have_an_order(
     tekton.configure({"worker": SLEEP}, heartbeat_timeout=3600.0)
     tekton.up()
     worker = tekton.until("worker")
-    chaos = load("chaos_clients").ChaosClients(tekton)
+    chaos = load_script(Path(__file__).with_name("chaos_clients.py")).ChaosClients(tekton)
     with chaos, writers:
         for _ in range(ROUNDS):
             goal, answers = len(writers.acknowledged) + 5, chaos.answered + 200

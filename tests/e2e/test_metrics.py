@@ -25,8 +25,12 @@ NEEDS_AN_EVENT = {
     "tekton_consumer_dead_letters_total",
     "tekton_tool_calls_total",
     "tekton_tool_call_duration_seconds",
+    "tekton_tasks_created_total",
+    "tekton_tasks_ended_total",
+    "tekton_task_duration_seconds",
+    "tekton_task_attempts_failed_total",
 }
-"""Without any samples as long as nothing goes wrong, and nobody consumes a stream or calls a tool."""
+"""Without any samples as long as nothing goes wrong, nobody consumes a stream, calls a tool, or has something done."""
 
 NEEDS_A_GPU = {name for one in METRICS if "_gpu_" in (name := one.metric.exposed)}
 

@@ -13,6 +13,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def command() -> NoReturn:
     """The command `tekton`: run the command line, and end the process."""
+    import os
+
     from tekton.process_exit import leave
 
+    if os.getpid() == 1:
+        from tekton.supervisor.process_one import below_process_one
+
+        leave(below_process_one(main))
     leave(main())

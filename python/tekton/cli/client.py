@@ -6,6 +6,7 @@ with the owner's credential; else, with `tekton.mdns`, the local network. No oth
 port, somebody else's may listen.
 """
 
+import codecs
 import http.client
 import json
 import selectors
@@ -83,6 +84,16 @@ class Client:
     def get(self, path: str, query: Mapping[str, object] | None = None, *, timeout: float | None = READ_TIMEOUT) -> Any:
         """The JSON answer to a GET request. *timeout* in seconds; None waits for ever."""
         return self._answer("GET", path, query, timeout)
+
+    def text(
+        self, path: str, query: Mapping[str, object] | None = None, *, timeout: float | None = ANSWER_TIMEOUT
+    ) -> Iterator[str]:
+        """The text that answers a GET request, piece by piece. *timeout* in seconds is for each piece."""
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        with self._exchange("GET", _target(path, query), {}, timeout) as exchange:
+            while piece := exchange.response.read1(_PIECE_BYTES):
+                yield decoder.decode(piece)
+        yield decoder.decode(b"", final=True)
 
     def post(
         self,

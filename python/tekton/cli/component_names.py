@@ -1,4 +1,5 @@
-"""Names of components and tools, for a shell that completes a word: whatever can be known within a tenth of a second.
+"""Names of components, tools, agents, tasks, for a shell that completes a word: whatever can be known within a tenth of
+a second.
 
 From the control plane that runs, else from the components.json beside the configuration. What cannot be read, or is not
 there, gives no names: nobody has asked a question that could be answered with an error.
@@ -7,6 +8,7 @@ there, gives no names: nobody has asked a question that could be answered with a
 import json
 import os
 import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from click.shell_completion import CompletionItem
 from tekton.cli.options import Target
 
 _PATIENCE = 0.5
+_LISTED = 200
 
 
 class ComponentName(click.types.StringParamType):
@@ -27,11 +30,20 @@ class ComponentName(click.types.StringParamType):
         return [CompletionItem(name) for name in names if name.startswith(incomplete) and name not in chosen]
 
 
-class ToolName(click.types.StringParamType):
-    """A text that is the id of a tool. Any text is accepted; a shell completes those that can be called."""
+class ListedName(click.types.StringParamType):
+    """A text that is a name in the list at *path*. Any text is accepted; a shell completes those that are in it.
 
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002
-        return [CompletionItem(name) for name in known_tools(_target(ctx)) if name.startswith(incomplete)]
+    *names* gives those of an item.
+    """
+
+    def __init__(self, path: str, names: Callable[[dict[str, Any]], Sequence[str]]) -> None:
+        self._path = path
+        self._names = names
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        chosen = ctx.params.get(param.name or "") or ()
+        names = known_items(_target(ctx), self._path, self._names)
+        return [CompletionItem(name) for name in names if name.startswith(incomplete) and name not in chosen]
 
 
 def _target(context: click.Context) -> Target:
@@ -56,7 +68,17 @@ def complete_names(command: click.Command) -> None:
             parameter.type = _NAMES[told]
 
 
-_NAMES = {"NAME": ComponentName(), "TOOL": ToolName()}
+_NAMES = {
+    "NAME": ComponentName(),
+    "STREAM": ListedName("/api/streams", lambda one: (one["name"],)),
+    "CONSUMER": ListedName("/api/streams", lambda one: [each["name"] for each in one["consumers"]]),
+    "TOOL": ListedName("/api/tools", lambda one: (one["id"],)),
+    "AGENT": ListedName("/api/agents", lambda one: (one["agent_id"],)),
+    "CAPABILITY": ListedName("/api/agents", lambda one: one["capabilities"]),
+    "TASK": ListedName("/api/tasks", lambda one: (one["task_id"][-8:],)),
+    "TASK_TYPE": ListedName("/api/agents", lambda one: one["capabilities"]),
+    "CONVERSATION": ListedName("/api/conversations", lambda one: (one["conversation_id"],)),
+}
 
 
 def known_names(target: Target) -> list[str]:
@@ -67,14 +89,15 @@ def known_names(target: Target) -> list[str]:
         return []  # a shell is waiting for words, and would show a traceback between them
 
 
-def known_tools(target: Target) -> list[str]:
-    """The ids of the tools of the control plane that *target* means."""
+def known_items(target: Target, path: str, names: Callable[[dict[str, Any]], Sequence[str]]) -> list[str]:
+    """The names in a list of the control plane that *target* means, each once."""
     from tekton.cli.client import connect
     from tekton.utils.tekton_ids import DOTTED_ID_PATTERN
 
     try:
-        page = connect(target).get("/api/tools", {"limit": 1000}, timeout=_PATIENCE)
-        return [one["id"] for one in page["items"] if re.fullmatch(DOTTED_ID_PATTERN, one["id"])]
+        page = connect(target).get(path, {"limit": _LISTED}, timeout=_PATIENCE)
+        found = dict.fromkeys(name for one in page["items"] for name in names(one))
+        return [name for name in found if re.fullmatch(DOTTED_ID_PATTERN, name)]
     except Exception:
         return []  # as above
 

@@ -122,9 +122,70 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("tekton msg watch '>' --stream orders --since 1h -n 1 -o json", "the oldest of the last hour, for a program"),
     ),
     "msg streams": (("tekton msg streams", "what they keep, and who is behind"),),
+    "msg consumer": (("tekton msg consumer ls", "who works through the streams, and how far that is"),),
+    "msg consumer ls": (("tekton msg consumer ls orders", "only those of one stream"),),
+    "msg consumer show": (("tekton msg consumer show orders billing", "how it is served, and how far it is"),),
+    "msg consumer rm": (("tekton msg consumer rm orders billing", "once nobody works under its name any more"),),
     "msg dead": (("tekton msg dead ls", "with what nobody got done, and why"),),
     "msg dead ls": (("tekton msg dead ls --stream orders", "only those of one stream"),),
     "msg dead resend": (("tekton msg dead resend 17", "once what was wrong with it is mended"),),
+    "agent": (("tekton agent ls", "who can do what"),),
+    "agent ls": (
+        ("tekton agent ls --capability code_review", "who can review code"),
+        ("tekton agent ls --health unusable -o name", "who cannot be asked now"),
+    ),
+    "agent show": (("tekton agent show reviewer", "what it can do, and where it is"),),
+    "agent register": (
+        (
+            "tekton agent register translator https://agents.example/translator --credential token.txt",
+            "what it can do, its card says",
+        ),
+    ),
+    "agent rm": (("tekton agent rm translator", "it is not asked any more"),),
+    "task": (("tekton task ls", "what is to be done, and how far it is"),),
+    "task run": (
+        ("tekton task run code_review code='def f(): ...'", "by whoever can, until it is done"),
+        ("tekton task run code_review --inputs arguments.json --timeout 5m -o json", "with what is in a file"),
+        ("tekton task run code_review code=x --no-wait", "print its id, and return at once"),
+    ),
+    "task ls": (
+        ("tekton task ls --state failed", "what was not done"),
+        ("tekton task ls --state input_required -o template='{task_id} {question}'", "what waits for an answer"),
+    ),
+    "task show": (("tekton task show 08d591ba", "by the end of its id"),),
+    "task watch": (
+        ("tekton task watch 08d591ba", "until it is over, with its result"),
+        ("tekton task watch", "all tasks, until Ctrl-C"),
+    ),
+    "task answer": (
+        ("tekton task answer 08d591ba main", "a text, as nothing else was asked for"),
+        ('tekton task answer 08d591ba \'{"branch": "main"}\'', "an object"),
+    ),
+    "task cancel": (("tekton task cancel 08d591ba --reason 'not needed any more'", "it and its parts"),),
+    "task retry": (("tekton task retry 08d591ba", "steps that were completed are not done again"),),
+    "task rm": (("tekton task rm 08d591ba", "once it is over"),),
+    "task types": (("tekton task types ls", "what was declared"),),
+    "task types ls": (("tekton task types ls -o json", "the same for a program"),),
+    "task types set": (
+        ("tekton task types set code_audit code_review", "whoever can review code is asked to audit it"),
+    ),
+    "task types rm": (("tekton task types rm code_audit", "as before"),),
+    "conversation": (("tekton conversation ls", "those in which one takes part"),),
+    "conversation ls": (("tekton conversation ls -o json", "the same for a program"),),
+    "conversation begin": (
+        ("tekton conversation begin reviewer --id release-7", "with an agent, under a name that one remembers"),
+    ),
+    "conversation show": (
+        ("tekton conversation show release-7", "what was said last"),
+        ("tekton conversation show release-7 -f", "and what is said from now on, until Ctrl-C"),
+    ),
+    "conversation say": (
+        ("tekton conversation say release-7 'Can we go?'", "a text"),
+        ("date | tekton conversation say release-7 -", "with what is on stdin"),
+    ),
+    "conversation summary": (("tekton conversation summary release-7 -n 3", "in three sentences"),),
+    "conversation export": (("tekton conversation export release-7 > release-7.md", "as Markdown, in a file"),),
+    "conversation rm": (("tekton conversation rm release-7", "with all that was said in it"),),
     "events": (
         ("tekton events --since 1h", "what happened within the last hour"),
         ("tekton events -f -o jsonl", "what is happening, for a program"),
@@ -160,6 +221,20 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("tekton import Procfile -o components.json", "write the result to a file"),
         ("tekton import jobs.yml --from process-compose", "say which kind it is"),
     ),
+    "generate": (
+        ("tekton generate dockerfile -o .", "an image of the system"),
+        ("tekton generate compose -o .", "a container for each component"),
+    ),
+    "generate dockerfile": (
+        ("tekton generate dockerfile", "look at it"),
+        ("tekton generate dockerfile --image registry.example/orders:1.4 -o . --force", "write it anew"),
+    ),
+    "generate compose": (("tekton generate compose -o . --force", "beside the Dockerfile that it builds"),),
+    "generate k8s": (
+        ("tekton generate k8s | head -50", "how the manifests begin"),
+        ("tekton generate k8s --image registry.example/orders:1.4 -o kubernetes", "a folder for kubectl apply -k"),
+    ),
+    "generate systemd": (("tekton generate systemd --user orders > orders.service", "a unit for systemd"),),
     "auth": (
         ("tekton auth whoami", "as whom this command line acts"),
         ("tekton auth token --subject ci --role operator --expires-in 15m", "a token for somebody else"),

@@ -73,6 +73,17 @@ class PathTakenError(FileProblemError):
         super().__init__(path, problem)
 
 
+class DeadLetterNotFoundError(TektonError):
+    """There is no dead letter of that number, or not any more."""
+
+    code = "dead_letter_not_found"
+    hint = "tekton msg dead ls"
+
+    def __init__(self, sequence: int) -> None:
+        self.sequence = sequence
+        super().__init__(f"there is no dead letter {sequence}")
+
+
 class AdvisedUsageError(click.UsageError):
     """A mistake in the command line about which another command knows more than the help of this one."""
 
@@ -116,8 +127,13 @@ _ADVICE = {
     78: "tekton restore BACKUP puts a backup in its place",
 }
 _NEXT = {
+    "agent_not_found": "tekton agent ls",
     "component_not_found": "tekton ps",
+    "consumer_not_found": "tekton msg consumer ls",
+    "conversation_not_found": "tekton conversation ls",
     "stream_not_found": "tekton msg streams",
+    "task_not_found": "tekton task ls",
+    "task_type_not_found": "tekton task types ls",
     "tool_not_found": "tekton tool ls",
 }
 """The next command, by code, where the error itself has no advice."""

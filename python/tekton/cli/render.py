@@ -226,6 +226,14 @@ def to_json(value: object, *, indent: int | None = None) -> str:
     return json.dumps(value, ensure_ascii=False, indent=indent)
 
 
+def print_value(value: object, *, raw: bool) -> None:
+    """Print *value* as JSON; with *raw* a text as it is, without quotes, and harmless to a terminal."""
+    if raw and isinstance(value, str):
+        click.echo(harmless(value) if sys.stdout.isatty() else value)
+    else:
+        click.echo(to_json(value, indent=2))
+
+
 def print_items(output: "str | Template", document: Mapping[str, Any], key: str, *, name: str = "component_id") -> None:
     """Print a list for machines: `json` the whole *document*, others an item a line, as `item_line` does."""
     if output == "json":

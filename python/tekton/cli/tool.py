@@ -1,7 +1,6 @@
 """The verb tool: what components can be asked to do, and asking them."""
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,11 @@ from urllib.parse import quote
 import click
 
 from tekton.cli.client import Client, connect
+from tekton.cli.content import object_of
 from tekton.cli.options import Target, duration, output_options, target_options
-from tekton.cli.problems import AdvisedUsageError, FileProblemError
-from tekton.cli.render import Column, clean, elapsed, harmless, print_items, say, share, table, to_json
+from tekton.cli.pages import items
+from tekton.cli.problems import AdvisedUsageError
+from tekton.cli.render import Column, clean, elapsed, harmless, print_items, print_value, say, share, table, to_json
 from tekton.clock import SYSTEM_CLOCK
 from tekton.utils.server_sent_events import ServerSentEvent
 from tekton.utils.tekton_errors import TektonError, ToolFailedError, TransportError
@@ -23,7 +24,6 @@ _COLUMNS = (Column("TOOL"), Column("ARGUMENTS", spare=1), Column("DESCRIPTION"))
 _FIELDS = ("id", "component_id", "name", "description", "timeout")
 _SAID_EVERY = 0.5
 """Seconds between two lines about how far a tool is."""
-_PAGE = 500
 _FILE = click.Path(dir_okay=False, allow_dash=True, path_type=Path)
 
 
@@ -49,7 +49,7 @@ def list_(component: str | None, query: str | None, output: str, target: Target)
 
     Arguments in brackets may be left out.
     """
-    found = list(_all(connect(target), {"component": component, "query": query}))
+    found = list(items(connect(target), "/api/tools", {"component": component, "query": query}))
     if output != "table":
         print_items(output, {"items": found}, "items", name="id")
         return
@@ -105,13 +105,16 @@ def call(
     Ctrl-C cancels the call.
     """
     client = connect(target)
-    arguments = {**_read(file), **_parsed(client, tool_id, words)}
+    arguments = {**object_of(file, "the arguments of a tool are"), **_parsed(client, tool_id, words)}
     events = _call(client, tool_id, arguments, timeout)
     telling = _Telling(quiet=quiet)
     for event in events:
         told = json.loads(event.data)
         if event.event == "result":
-            _print(told["result"], raw=raw, whole=output == "jsonl")
+            if output == "jsonl" and not (raw and isinstance(told["result"], str)):
+                click.echo(to_json({"result": told["result"]}))
+            else:
+                print_value(told["result"], raw=raw)
             return
         if output == "jsonl":
             click.echo(to_json(told))
@@ -176,30 +179,6 @@ def _status(problem: str) -> int:
     return int(json.loads(problem).get("status", 500))
 
 
-def _print(result: Any, *, raw: bool, whole: bool) -> None:
-    if raw and isinstance(result, str):
-        click.echo(harmless(result) if sys.stdout.isatty() else result)
-    elif whole:
-        click.echo(to_json({"result": result}))
-    else:
-        click.echo(to_json(result, indent=2))
-
-
-def _read(file: Path | None) -> Json:
-    if file is None:
-        return {}
-    try:
-        text = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
-        found = json.loads(text)
-    except OSError as error:
-        raise FileProblemError(file, error.strerror or str(error)) from None
-    except (ValueError, RecursionError) as error:
-        raise click.UsageError(f"{file}: this is no JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise click.UsageError(f"{file}: the arguments of a tool are a JSON object")
-    return found
-
-
 def _parsed(client: Client, tool_id: str, words: tuple[str, ...]) -> Json:
     if not words:
         return {}
@@ -210,16 +189,6 @@ def _parsed(client: Client, tool_id: str, words: tuple[str, ...]) -> Json:
         return parsed(words, schema)
     except click.UsageError as error:
         raise AdvisedUsageError(error.message, f"tekton tool show {tool_id}") from None
-
-
-def _all(client: Client, wanted: Json) -> Iterator[Json]:
-    query = {name: text for name, text in wanted.items() if text is not None} | {"limit": _PAGE}
-    while True:
-        page = client.get("/api/tools", query)
-        yield from page["items"]
-        if page["cursor"] is None:
-            return
-        query["cursor"] = page["cursor"]
 
 
 def _one(client: Client, tool_id: str) -> Json:

@@ -35,7 +35,7 @@ def parsed(words: Iterable[str], schema: Schema) -> dict[str, Any]:
     for word in words:
         name, equals, text = word.partition("=")
         if not equals or not name:
-            raise click.UsageError(f"{word!r} is no argument of a tool: write name=value")
+            raise click.UsageError(f"{word!r} is no argument: write name=value")
         _check(name, schema)
         own = _property(schema, name)
         if name not in given:
@@ -45,6 +45,11 @@ def parsed(words: Iterable[str], schema: Schema) -> dict[str, Any]:
         else:
             raise click.UsageError(f"{name} is given twice")
     return given
+
+
+def value_of(name: str, text: str, schema: Schema) -> Any:
+    """What *text* is, by a *schema* of its own; *name* is what a UsageError calls it."""
+    return _first(name, text, schema, schema)
 
 
 def _check(name: str, schema: Schema) -> None:

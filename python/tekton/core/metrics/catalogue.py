@@ -21,6 +21,7 @@ from tekton.core.metrics.parts import (
     system,
     telemetry,
     tools,
+    work,
 )
 from tekton.core.metrics.parts.http import REQUEST_SECONDS
 
@@ -33,6 +34,7 @@ METRICS: Final[tuple[Described, ...]] = (
     *leases.METRICS,
     *degradation.METRICS,
     *tools.METRICS,
+    *work.METRICS,
     *store.METRICS,
     *http.METRICS,
     *bus.METRICS,

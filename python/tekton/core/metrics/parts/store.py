@@ -101,8 +101,8 @@ METRICS: Final[tuple[Described, ...]] = (
         PART,
         "tekton_data_size",
         GAUGE,
-        "Bytes in the data directory, looked at once per interval: the `database`, its `log`, the "
-        "`history`, the `messages` of streams, the `logs` of components, the signed `audit` heads.",
+        "Bytes in the data directory, looked at once per interval: the `database`, its `log`, the `history`, the "
+        "`messages` of streams, the `work` of agents, the `logs` of components, the signed `audit` heads.",
         "What fills the disk.",
         unit="bytes",
         labels=("part",),
