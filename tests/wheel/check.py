@@ -1,0 +1,88 @@
+"""Is what we built what strangers can install? `check.py DIST [PYTHON…]` tries the wheel in DIST.
+
+The wheel is audited (which systems it runs on, whether it keeps to the stable ABI), then installed for each PYTHON into
+an empty environment, from wheels only, and tried from an empty folder: no sources, no compiler. Interpreters that are
+not there are left out; one has to be. It runs with nothing but the standard library, wherever DIST is.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+MAX_EXTENSION = 6_000_000
+MAX_INSTALLED = 92_000_000
+MAX_DISTRIBUTIONS = 30
+"""Not what we want, but what our dependencies are now: it is not to become more."""
+PYTHONS = ("python3.11", "python3.12", "python3.13", "python3.14")
+
+
+def main(dist: Path, pythons: list[str]) -> None:
+    (wheel,) = dist.glob("*.whl")
+    if "linux" in wheel.name:
+        audit(wheel)
+    found = list(filter(None, map(interpreter, pythons)))
+    if not found:
+        sys.exit(f"none of {', '.join(pythons)} is here")
+    for python in found:
+        with tempfile.TemporaryDirectory(prefix="tekton-wheel-") as directory:
+            try_it(wheel.resolve(), python, Path(directory))
+
+
+def audit(wheel: Path) -> None:
+    """The platform in its name is true, and so is `abi3`."""
+    tools = Path(sys.executable).parent
+    shown = run([tools / "auditwheel", "show", wheel])
+    (claimed,) = re.findall(r"(?:many|musl)linux_\d+_\d+_\w+(?=\.whl)", wheel.name)
+    if f'"{claimed}"' not in " ".join(shown.split()):
+        sys.exit(f"{wheel.name} is no {claimed}:\n{shown}")
+    run([tools / "abi3audit", "--strict", wheel])
+    print(f"ok  {wheel.name}: {claimed}, stable ABI")
+
+
+def interpreter(name: str) -> str | None:
+    """The path of an interpreter of that name, also where only pyenv has it."""
+    versions = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"), "versions")
+    kept = sorted(versions.glob(f"{name.removeprefix('python')}.*/bin/{name}"))
+    return str(kept[-1]) if kept else shutil.which(name)
+
+
+def try_it(wheel: Path, python: str, directory: Path) -> None:
+    """Install it, look at its size, and let it try itself."""
+    environment, elsewhere = directory / "environment", directory / "elsewhere"
+    elsewhere.mkdir()
+    run([python, "-m", "venv", environment])
+    installed = environment / "bin" / "python"
+    before = size(environment)
+    run([installed, "-m", "pip", "install", "--quiet", "--only-binary", ":all:", wheel], cwd=elsewhere)
+    listed = json.loads(run([installed, "-m", "pip", "list", "--format", "json"], cwd=elsewhere))
+    names = sorted(one["name"] for one in listed if one["name"] not in ("pip", "setuptools"))
+    (extension,) = environment.glob("lib/*/site-packages/tekton/_native*.so")
+    unpacked = size(environment) - before
+    print(f"ok  {Path(python).name}: {len(names)} distributions, {unpacked / 1e6:.1f} MB", flush=True)
+    if unpacked > MAX_INSTALLED or len(names) > MAX_DISTRIBUTIONS or extension.stat().st_size > MAX_EXTENSION:
+        sys.exit(f"too much: {unpacked} bytes, {extension.stat().st_size} of them the extension, of {', '.join(names)}")
+    print(run([installed, "-m", "tekton.testing.smoke"], cwd=elsewhere), end="", flush=True)
+
+
+def size(directory: Path) -> int:
+    """Bytes of the files in *directory*, compiled ones left out."""
+    files = (path for path in directory.rglob("*") if path.suffix != ".pyc" and not path.is_symlink())
+    return sum(path.stat().st_size for path in files if path.is_file())
+
+
+def run(command: list[str | Path], cwd: Path | None = None) -> str:
+    """What a command prints; ends everything when it fails."""
+    bare = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "TEKTON_"))}
+    done = subprocess.run(command, cwd=cwd, env=bare, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"$ {' '.join(map(str, command))}\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2:] or list(PYTHONS))
