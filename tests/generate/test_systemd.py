@@ -1,0 +1,61 @@
+"""The unit of a system."""
+
+import subprocess
+from pathlib import Path
+from shutil import which
+from typing import Any
+
+import pytest
+
+from tekton.generate.blueprint import Blueprint
+from tekton.generate.systemd import systemd
+
+PROGRAM = Path("/opt/tekton/bin/tekton")
+
+
+def settings(text: str) -> dict[str, str]:
+    return dict(line.split("=", 1) for line in text.splitlines() if "=" in line and not line.startswith("#"))
+
+
+def test_it_runs_the_system_where_it_is(system: Blueprint) -> None:
+    said = settings(systemd(system, PROGRAM, "llm").shown)
+
+    assert said["ExecStart"] == "/opt/tekton/bin/tekton up --no-progress"
+    assert (said["User"], said["WorkingDirectory"]) == ("llm", str(system.directory))
+    assert said["Environment"] == "TEKTON_DATA_DIR=/var/lib/llm"
+    # Four components one after the other: 10, 10, 25 and 10 seconds, and 10 for Tekton itself.
+    assert said["TimeoutStopSec"] == "65"
+    assert (said["NoNewPrivileges"], said["CapabilityBoundingSet"]) == ("yes", "")
+
+
+def test_components_of_other_users_need_root(make_system: Any) -> None:
+    said = settings(systemd(make_system({"a": {"command": "a", "user": "b"}}), PROGRAM, "llm").shown)
+
+    assert (said["User"], said["NoNewPrivileges"]) == ("root", "no")
+    assert "CAP_SETUID" in said["CapabilityBoundingSet"]
+
+
+@pytest.mark.parametrize(
+    ("program", "home"), [(PROGRAM, "yes"), (Path("/home/ada/.venv/bin/tekton"), "read-only")], ids=["opt", "home"]
+)
+def test_homes_can_be_read_only_if_the_system_lies_in_one(system: Blueprint, program: Path, home: str) -> None:
+    assert settings(systemd(system, program, "llm").shown)["ProtectHome"] == home
+
+
+@pytest.mark.skipif(which("systemd-analyze") is None, reason="systemd-analyze is not here")
+def test_systemd_takes_it_and_does_not_find_it_exposed(system: Blueprint, tmp_path: Path) -> None:
+    unit = tmp_path / "llm.service"
+    text = systemd(system, Path("/bin/true"), "root").shown
+    unit.write_text(text.replace(str(system.directory), "/"))
+
+    verified = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False)
+    judged = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", "--threshold=40", "--no-pager", unit],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    complaints = [line for line in verified.stderr.splitlines() if "DelegateSubgroup" not in line]
+    assert (verified.returncode, complaints) == (0, [])
+    assert judged.returncode == 0, judged.stdout[-200:]
