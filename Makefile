@@ -5,6 +5,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 RUST   := $(shell find rust -name '*.rs' -o -name 'Cargo.toml') Cargo.toml Cargo.lock
 SYSTEM := examples/system/components.json
+TARGET ?= $(shell rustc -vV | sed -n 's/^host: //p')
+LIBC   ?= manylinux_2_17
 
 .DEFAULT_GOAL := help
 
@@ -36,9 +38,20 @@ lint-python: $(VENV)/.lint ## ruff, mypy, stubtest, import contracts
 	$(BIN)/lint-imports
 
 .PHONY: lint-rust
-lint-rust: ## rustfmt and clippy
+lint-rust: ## rustfmt, clippy, licences of what is linked
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
+	$(PYTHON) tests/wheel/notices.py --check
+
+.PHONY: docs
+docs: $(VENV)/.docs ## build the documentation as a site, into target/site
+	$(BIN)/python docs/site/site_source.py
+	$(BIN)/zensical build --clean --strict
+	$(BIN)/python docs/site/site_finish.py
+
+.PHONY: recording
+recording: $(VENV)/.built ## record docs/assets/session.svg anew, from a real terminal session
+	$(BIN)/python docs/site/record.py
 
 .PHONY: format
 format: $(VENV)/.lint ## format the sources
@@ -50,13 +63,58 @@ format: $(VENV)/.lint ## format the sources
 bench: $(VENV)/.bench ## run the benches: every gate with its peers beside it
 	$(BIN)/python benches/run.py
 
+.PHONY: wheel
+wheel: $(VENV)/.release ## build the wheel into dist/, for Linux with glibc 2.17 or newer, unless TARGET and LIBC say otherwise
+	rm -rf dist
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/maturin build --release --locked --quiet --zig \
+		--target $(TARGET) --compatibility $(LIBC) --out dist
+
+.PHONY: sdist
+sdist: $(VENV)/.release ## pack the sources into dist/
+	$(BIN)/maturin sdist --quiet --out dist
+
+.PHONY: test-wheel
+test-wheel: wheel ## audit the wheel, and try it in environments of its own, on every Python that is here
+	$(BIN)/python tests/wheel/check.py dist
+
+.PHONY: test-image
+test-image: wheel $(VENV)/.built ## build the image of the wheel, and run it as Kubernetes would: without an engine
+	$(BIN)/python tests/deploy/image.py dist
+
+.PHONY: lint-workflows
+lint-workflows: $(VENV)/.release ## the workflows: their form, and whether strangers could misuse them
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/zizmor --offline --quiet .github/workflows
+
+.PHONY: audit
+audit: $(VENV)/.release ## known weaknesses and licences of what we depend on (needs the network, and cargo-deny)
+	$(BIN)/pip-audit --requirement deploy/requirements.txt --require-hashes --disable-pip
+	cargo deny check
+
+.PHONY: lock
+lock: $(VENV)/.release ## write deploy/requirements.txt anew: every dependency of an installation, with its hashes
+	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-annotate --no-emit-index-url \
+		--python-version 3.11 --custom-compile-command "make lock" --output-file deploy/requirements.txt pyproject.toml
+
+.PHONY: notices
+notices: ## write THIRD_PARTY.md anew: the licences of what is linked into the extension
+	$(PYTHON) tests/wheel/notices.py
+
+.PHONY: sbom
+sbom: $(VENV)/.release ## write sbom.json: what an installation consists of (CycloneDX)
+	$(BIN)/cyclonedx-py requirements deploy/requirements.txt --pyproject pyproject.toml --output-file sbom.json
+
+.PHONY: release
+release: lint lint-workflows docs test test-wheel sdist audit ## all that has to hold before VERSION is released
+	$(BIN)/python tests/wheel/version.py "$(VERSION)"
+
 .PHONY: mutants
 mutants: $(VENV)/.mutants ## mutation tests of the core: does the suite notice wrong code? (an hour)
 	$(BIN)/python tests/mutants.py
 
 .PHONY: clean
 clean: ## remove what was built
-	rm -rf $(VENV) target python/tekton/_native*.so
+	rm -rf $(VENV) .cache target dist python/tekton/_native*.so
 
 $(VENV)/.created: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Tekton needs Python 3.11 or newer")'
@@ -71,6 +129,14 @@ $(VENV)/.built: $(VENV)/.created $(RUST)
 
 $(VENV)/.lint: $(VENV)/.built
 	$(BIN)/pip install --quiet --group lint
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.created
+	$(BIN)/pip install --quiet --group docs
+	@touch $@
+
+$(VENV)/.release: $(VENV)/.created
+	$(BIN)/pip install --quiet --group release
 	@touch $@
 
 $(VENV)/.mutants: $(VENV)/.built

@@ -110,6 +110,12 @@ def in_prose(text: str) -> list[str]:
     return list(dict.fromkeys(_spans(_FENCE.sub("", text))))
 
 
+def loosely(shown: str) -> str:
+    """A pattern for what a page shows: numbers and spaces may differ, and an ellipsis stands for anything."""
+    escaped = re.sub(r"\d+(\\\.\d+)?", r"\\d+([.]\\d+)?", re.escape(shown))
+    return re.sub(r"(\\\s|\s)+", r"\\s+", escaped.replace("…", ".*"))
+
+
 def _spans(prose: str) -> Iterator[str]:
     for span in _SPAN.findall(prose):
         words = span.split()

@@ -1,26 +1,15 @@
 """What is taken for a command of the documentation, and what for output or prose."""
 
-import importlib.util
-import sys
 from pathlib import Path
 from shutil import which
-from types import ModuleType
 
 import pytest
+from load_script import load_script
 
 pytestmark = pytest.mark.skipif(which("bash") is None, reason="needs bash")
 
 
-def _load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-shell_lines = _load("shell_lines")
+shell_lines = load_script(Path(__file__).with_name("shell_lines.py"))
 
 
 def typed(text: str) -> list[tuple[str, str]]:

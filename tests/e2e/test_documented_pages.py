@@ -7,7 +7,6 @@ question is answered with yes, and `pkill` reaches only what this system has sta
 stands there. Lines that a test cannot run are in NOT_RUN.
 """
 
-import importlib.util
 import json
 import os
 import re
@@ -22,11 +21,11 @@ from contextlib import suppress
 from pathlib import Path
 from random import SystemRandom
 from shutil import which
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import psutil
 import pytest
+from load_script import load_script
 
 from tekton.cli.examples import EXAMPLES
 
@@ -42,20 +41,14 @@ pytestmark = [
 ]
 
 
-def _load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, ROOT / "tests" / "docs" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-shell_lines = _load("shell_lines")
+shell_lines = load_script(ROOT / "tests" / "docs" / "shell_lines.py")
 
 _ALREADY = "it is what runs this test"
 _INDEX = "it installs from an index, which a test does not reach"
 _BENCH = "it measures for minutes, with peers that are installed for it"
+_ENGINE = "there is no container engine; tests/deploy/image.py does the same without one"
+_CLUSTER = "there is no cluster; tests/deploy/image.py does what a kubelet would"
+_NOBODY = "nobody is there to show a card"
 _NIGHTLY = "it needs a nightly Rust, and takes minutes"
 
 NOT_RUN = {
@@ -65,6 +58,14 @@ NOT_RUN = {
     "make format": "it changes the sources",
     "make mutants": "it takes an hour",
     "make bench": _BENCH,
+    "make docs": "continuous integration runs it beside the suite",
+    "make lock": _INDEX,
+    "make notices": "it changes the sources; `make lint` compares",
+    "make recording": "it changes the sources, and needs the ports of the example system",
+    "make release VERSION=1.2.3": "it is everything that continuous integration runs, and more",
+    "make test-wheel": "it builds, with tools from an index",
+    "python docs/site/readme_figures.py": "it changes the sources; tests/docs/test_readme.py compares",
+    "python tests/docs/errors_page.py": "it changes the sources; tests/docs compares",
     "python benches/NAME.py --help": _BENCH,
     "python benches/run.py --only store,startup": _BENCH,
     "cargo bench": _BENCH,
@@ -73,10 +74,28 @@ NOT_RUN = {
     "cd rust/fuzz && cargo +nightly fuzz run --fuzz-dir . table -- -max_total_time=600": _NIGHTLY,
     "MIRIFLAGS=-Zmiri-disable-isolation cargo +nightly miri test -p tekton-kernel --lib": _NIGHTLY,
     "pip install tekton-core": _INDEX,
+    "pip install 'tekton-core[a2a]'": _INDEX,
     "pip install 'tekton-core[mdns]'": _INDEX,
     "pip install 'tekton-core[import]'": _INDEX,
     "pip install 'tekton-core[otel]'": _INDEX,
+    "make wheel": "it builds for a minute, and is tried by `make test-wheel`",
+    "make test-image": "it builds for a minute",
+    "docker build --file deploy/docker/Dockerfile --tag tekton/core .": _ENGINE,
+    "docker run --detach --name tekton --publish 127.0.0.1:8010:8010 --volume tekton-data:/data --read-only --tmpfs /tmp "
+    "tekton/core": _ENGINE,
+    "docker exec tekton tekton auth token": _ENGINE,
+    "docker compose --file deploy/compose.yaml up --build --detach --wait": _ENGINE,
+    "docker compose --file deploy/compose.yaml exec tekton-core tekton ps": _ENGINE,
+    "kubectl apply -k deploy/kubernetes/overlays/development": _CLUSTER,
+    "kubectl exec deploy/tekton-core -- tekton doctor": _CLUSTER,
+    "kubectl exec deploy/tekton-core -- tekton auth key create --subject engram --role component "
+    "| kubectl create secret generic engram-credential --from-file=key=/dev/stdin": _CLUSTER,
+    "kubectl apply -k kubernetes": _CLUSTER,
+    "sudo install -m 644 orders.service /etc/systemd/system/": "it changes the machine",
+    "sudo systemctl enable --now orders": "it changes the machine",
     "cargo mutants": "the name of a program",
+    "tekton agent register translator https://agents.example/translator": _NOBODY,
+    "tekton agent register reviewer https://agents.example/reviewer --credential token.txt": _NOBODY,
     "python -m tekton": "the name of a program: it wants a verb",
     "curl -d": "the name of an option",
     "tekton ps --at 10:31": "there was no system then; tests/e2e/test_history.py asks about a time when there was one",
@@ -95,6 +114,7 @@ BEFORE = {
         "tekton run --name billing -d -- sleep 1000000"
     ],
     ("docs/reference/http-api.md", "curl -s -X DELETE"): ["tekton rm billing", _REGISTERED],
+    ("examples/code_review/README.md", "cat data/steps.txt"): ["until [ -s data/steps.txt ]; do sleep 0.1; done"],
     ("docs/reference/http-api.md", "curl -s localhost:8010/api/components/billing/instances"): [_REGISTERED],
 }
 """What the reader of a page has done before the line that begins so, without being told there."""
@@ -338,12 +358,6 @@ def is_run(line: str) -> bool:
     return plain(line) not in NOT_RUN and not _HELP.fullmatch(plain(line))
 
 
-def loosely(shown: str) -> str:
-    """A pattern for what a page shows: numbers and spaces may differ, and an ellipsis stands for anything."""
-    escaped = re.sub(r"\d+(\\\.\d+)?", r"\\d+([.]\\d+)?", re.escape(shown))
-    return re.sub(r"(\\\s|\s)+", r"\\s+", escaped.replace("…", ".*"))
-
-
 def typed(terminal: Terminal, line: str) -> str:
     """Type *line*; its output, empty when it goes on."""
     how = next((how for how in GOES_ON if re.search(how.pattern, plain(line))), None)
@@ -379,7 +393,7 @@ def read(page: Path, terminal: Terminal, eventually: Eventually) -> None:
         if shows := _of(SHOWS, command):
             eventually(lambda: re.search(shows, terminal.type(command.text)), f"{command} shows {shows}")  # noqa: B023
         else:
-            assert re.search(loosely(command.shown), output, re.DOTALL), f"{command}\n{output}"
+            assert re.search(shell_lines.loosely(command.shown), output, re.DOTALL), f"{command}\n{output}"
     terminal.interrupt()
 
 
@@ -389,7 +403,14 @@ def _of(table: dict[tuple[str, str], Any], command: Any) -> Any:
     return table[command.block.page, max(here, key=len)] if here else None
 
 
-PAGES = [page for page in shell_lines.PAGES if any(is_run(command.text) for command in shell_lines.typed_on(page))]
+TYPED_ELSEWHERE = frozenset({"docs/tutorial.md"})
+"""Pages that a test of their own types: test_first_five_minutes, from an installed wheel."""
+PAGES = [
+    page
+    for page in shell_lines.PAGES
+    if shell_lines.name_of(page) not in TYPED_ELSEWHERE
+    and any(is_run(command.text) for command in shell_lines.typed_on(page))
+]
 MENTIONED = {
     span: page
     for page in shell_lines.PAGES

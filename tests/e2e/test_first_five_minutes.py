@@ -1,12 +1,13 @@
-"""The first five minutes with Tekton, from an installed wheel, each step as a user types it.
+"""The first five minutes with Tekton, from an installed wheel: docs/tutorial.md, as a user reads it from top to bottom.
 
-The wheel is the one that TEKTON_WHEEL names, else it is built. It is installed into a virtual environment of its own,
-without the sources beside it; dependencies are those of the environment that runs the tests, so no network is needed.
+Programs are written and commands typed as they stand there, and what is shown has to come. The wheel is the one that
+TEKTON_WHEEL names, else it is built. It is installed into a virtual environment of its own, without the sources beside
+it; dependencies are those of the environment that runs the tests, so no network is needed.
 """
 
 import json
 import os
-import shlex
+import re
 import signal
 import subprocess
 import sys
@@ -18,26 +19,24 @@ from typing import Any, TypeVar
 
 import psutil
 import pytest
+from load_script import load_script
 
 from tekton.testing import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 30.0
 
-GREETER = """\
-import tekton
-app = tekton.Component("polyglot", capabilities=["translate"])
-@app.tool
-async def translate(text: str) -> str:
-    "Translate into German."
-    return {"hello": "hallo"}[text]
-app.run()
-"""
+shell_lines = load_script(ROOT / "tests" / "docs" / "shell_lines.py")
+PAGE = (ROOT / "docs" / "tutorial.md").read_text()
+PORT = "9100"
+"""The one port that the page names; a free one takes its place."""
 
-SERVER = """\
-const http = require("node:http");
-http.createServer((request, response) => response.end("ok")).listen(process.env.PORT, "127.0.0.1");
-"""
+GOES_ON = {"python ": "is registered", r"tekton run (?!.*--detach)": "→ ready", "curl -sN ": "snapshot"}
+"""What is typed in a terminal of its own and goes on there, and what it has said when it has begun."""
+STATUS = {"tekton run --name flaky": 1}
+"""The exit status of what does not end well, by how it begins."""
+LOOKS = re.compile(r"tekton (ps|why|task ls)\b")
+"""What is typed again until it shows what it should."""
 
 _T = TypeVar("_T")
 Eventually = Callable[[Callable[[], _T], str], _T]
@@ -72,50 +71,47 @@ def binaries(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Terminal:
-    """A folder in which commands are typed. What runs in the background is ended at last."""
+    """A folder in which commands are typed. What goes on, goes on in the background, and is ended at last."""
 
-    def __init__(self, binaries: Path, directory: Path) -> None:
+    def __init__(self, binaries: Path, directory: Path, eventually: Eventually[Any]) -> None:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("TEKTON_", "PYTHON"))}
         path = f"{binaries}{os.pathsep}{kept.get('PATH', os.defpath)}"
         self.environment = {**kept, "PATH": path, "HOME": str(directory), "NO_COLOR": "1"}
         self.directory = directory
-        self._background: list[subprocess.Popen[str]] = []
+        self._eventually = eventually
+        self._port = str(free_port())
+        self._background: dict[str, subprocess.Popen[str]] = {}
 
-    def cd(self, name: str) -> None:
-        self.directory /= name
+    def follow(self, section: str) -> list[str]:
+        """Do what the page says in *section*; the output of each block."""
+        text = PAGE.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+        return [self._do(block, _named_before(block, text)) for block in shell_lines.fenced(text)]
 
-    def type(self, line: str, *, status: int = 0) -> str:
-        """The output of a command, which ends with *status*."""
+    def type(self, lines: str, *, status: int = 0) -> str:
+        """What *lines* show, which end with *status*."""
         done = subprocess.run(
-            shlex.split(line),
+            ["bash", "-ec", lines],
             cwd=self.directory,
             env=self.environment,
-            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
             timeout=60,
             check=False,
         )
-        assert done.returncode == status, f"$ {line}\n{done.stdout}{done.stderr}"
+        assert done.returncode == status, f"$ {lines}\n{done.stdout}"
         return done.stdout
 
-    def begin(self, line: str, output: str) -> "subprocess.Popen[str]":
-        """Run a command in another window, its output in the file *output*."""
-        with (self.directory / output).open("w") as file:
-            process = subprocess.Popen(
-                shlex.split(line), cwd=self.directory, env=self.environment, stdout=file, stderr=file, text=True
-            )
-        self._background.append(process)
-        return process
+    def said(self, start: str) -> str:
+        """What the command that begins so and goes on has printed."""
+        return (self.directory / _log(start)).read_text()
 
-    def read(self, name: str) -> str:
-        return (self.directory / name).read_text()
-
-    def write(self, name: str, text: str) -> None:
-        (self.directory / name).write_text(text)
-
-    def curl(self, rest: str) -> Any:
-        socket_path = "--unix-socket .tekton/run/control.sock -H 'content-type: application/json'"
-        return json.loads(self.type(f"curl --silent --fail-with-body {socket_path} {rest}") or "null")
+    def end(self, start: str) -> int:
+        """The exit status of the command that begins so, after Ctrl-C."""
+        process = next(process for line, process in self._background.items() if line.startswith(start))
+        process.send_signal(signal.SIGINT)
+        return process.wait(PATIENCE)
 
     def component(self, component_id: str) -> dict[str, Any]:
         components = json.loads(self.type("tekton ps -o json"))["components"]
@@ -126,14 +122,68 @@ class Terminal:
         return state
 
     def close(self) -> None:
-        for process in self._background:
+        for process in self._background.values():
             process.terminate()
             process.wait(PATIENCE)
 
+    def _do(self, block: Any, file: str) -> str:
+        if block.language == "python":
+            (self.directory / file).write_text(block.text)
+            return ""
+        if block.prompted:
+            return "".join(self._look(command) for command in shell_lines.commands(block))
+        lines = [command.text.replace(PORT, self._port) for command in shell_lines.commands(block)]
+        if begun := next((said for start, said in GOES_ON.items() if re.match(start, lines[0])), ""):
+            return self._begin(lines[0], begun)
+        where = [line.removeprefix("cd ") for line in lines if line.startswith("cd ")]
+        lines = [line for line in lines if not line.startswith("pip install ")]
+        status = next((STATUS[start] for start in STATUS if lines[-1].startswith(start)), 0)
+        output = self.type("\n".join(lines), status=status)
+        self.directory = self.directory.joinpath(*where)
+        return output
+
+    def _look(self, command: Any) -> str:
+        def shown() -> str:
+            output = self.type(command.text)
+            return output if re.search(shell_lines.loosely(command.shown), output, re.DOTALL) else ""
+
+        if LOOKS.match(command.text):
+            return str(self._eventually(shown, str(command)))
+        output = shown()
+        assert output, f"{command} shows something else"
+        return output
+
+    def _begin(self, line: str, begun: str) -> str:
+        # Whoever runs the tests in the background may have had SIGINT ignored, and children inherit that.
+        command = [sys.executable, "-ISc", _WITH_SIGINT, line]
+        with (self.directory / _log(line)).open("w") as file:
+            self._background[line] = subprocess.Popen(
+                command, cwd=self.directory, env=self.environment, stdout=file, stderr=file, text=True
+            )
+        self._eventually(lambda: begun in self.said(line), f"{begun!r} of {line}")
+        return ""
+
+
+_WITH_SIGINT = """\
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execvp("bash", ["bash", "-ec", f"exec {sys.argv[1]}"])
+"""
+
+
+def _log(line: str) -> str:
+    return f"{'-'.join(re.findall(r'[a-z]+', line)[:2])}.log"
+
+
+def _named_before(block: Any, text: str) -> str:
+    """The last file that is named before *block* in *text*."""
+    names = re.findall(r"\*\*(\w+\.py)\*\*", "\n".join(text.splitlines()[: block.line]))
+    return str(names[-1]) if names else ""
+
 
 @pytest.fixture
-def terminal(binaries: Path, tmp_path: Path) -> Iterator[Terminal]:
-    terminal = Terminal(binaries, tmp_path)
+def terminal(binaries: Path, tmp_path: Path, eventually: Eventually[Any]) -> Iterator[Terminal]:
+    terminal = Terminal(binaries, tmp_path, eventually)
     yield terminal
     terminal.close()
     subprocess.run(["tekton", "down"], cwd=terminal.directory, env=terminal.environment, check=False)
@@ -153,75 +203,38 @@ def left_in(directory: Path) -> list[str]:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.skipif(which("curl") is None, reason="needs curl")
+@pytest.mark.skipif(not (which("bash") and which("curl")), reason="needs bash and curl")
 def test_the_first_five_minutes(terminal: Terminal, eventually: Eventually[Any]) -> None:
-    # A small system, written and started.
-    terminal.type("tekton init demo")
-    terminal.cd("demo")
-    terminal.type("tekton up -d")
-    assert "2 components: 2 ready" in terminal.type("tekton ps")
+    terminal.follow("A system")
     assert str(ROOT) not in terminal.type("python -c 'import tekton; print(tekton.__file__)'")
 
-    # A component of one's own, in seven lines.
-    terminal.write("polyglot.py", GREETER)
-    polyglot = terminal.begin("python polyglot.py", "polyglot.log")
-    eventually(lambda: terminal.state("polyglot") == "ready", f"ready: {terminal.read('polyglot.log')}")
-    (offered,) = terminal.curl("http://localhost/api/capabilities/translate/components")["items"]
-    said = terminal.type(f'curl -s {offered["endpoint"]}/api/tools/translate --json \'{{"text": "hello"}}\'')
-    assert json.loads(said) == {"result": "hallo"}
+    *_, said = terminal.follow("A component of your own")
+    assert said == '"hallo"\n'
 
-    # Any program, wrapped; it needs another component.
-    terminal.write("server.js", SERVER)
-    port = free_port()
-    program = "node server.js" if which("node") else f"python -m http.server {port} --bind 127.0.0.1"
-    ready = "http:/healthz" if which("node") else "http:/"
-    run = f"tekton run --name billing --port {port} --ready {ready} --needs greeter -- {program}"
-    wrapped = terminal.begin(run, "billing.log")
+    terminal.follow("Any program")
     eventually(lambda: terminal.state("billing") == "ready", "billing is ready")
 
-    # One that speaks HTTP only, watched from another window.
-    watch = "curl -sN --unix-socket .tekton/run/control.sock http://localhost/events/components"
-    terminal.begin(watch, "watch.log")
-    eventually(lambda: "snapshot" in terminal.read("watch.log"), "the watch has begun")
-    registered = terminal.curl('http://localhost/api/components --json \'{"component_id": "ledger"}\'')["component"]
-    instance = {"instance_uuid": registered["instance_uuid"]}
-    terminal.curl(
-        "http://localhost/api/components --json "
-        + shlex.quote(json.dumps({**instance, "component_id": "ledger", "capabilities": ["bookkeeping"]}))
-    )
-    for state in ("initializing", "starting"):
-        body = shlex.quote(json.dumps({**instance, "state": state}))
-        terminal.curl(f"-X PUT http://localhost/api/components/ledger/state --json {body}")
-    terminal.curl(f"http://localhost/api/components/ledger/ready --json {shlex.quote(json.dumps(instance))}")
-    (found,) = terminal.curl("http://localhost/api/capabilities/bookkeeping/components")["items"]
-    assert (found["component_id"], found["state"]) == ("ledger", "ready")
-    eventually(lambda: _watched(terminal.read("watch.log"), "ledger")[-1:] == ["ready"], "the watch has seen it all")
-    assert _watched(terminal.read("watch.log"), "ledger")[-3:] == ["initializing", "starting", "ready"]
+    *_, found = terminal.follow("Plain HTTP")
+    (ledger,) = json.loads(found)["items"]
+    assert (ledger["component_id"], ledger["state"]) == ("ledger", "ready")
+    eventually(lambda: _watched(terminal.said("curl -sN"), "ledger")[-1:] == ["ready"], "the watch has seen it all")
+    assert _watched(terminal.said("curl -sN"), "ledger")[-3:] == ["initializing", "starting", "ready"]
 
-    # It is killed, comes back, and can tell why.
-    first = terminal.component("billing")
-    os.kill(first["pid"], signal.SIGKILL)
-    eventually(lambda: terminal.component("billing")["pid"] not in (None, first["pid"]), "billing has a new process")
+    first = terminal.component("billing")["pid"]
+    terminal.follow("Something breaks")
+    eventually(lambda: terminal.component("billing")["pid"] not in (None, first), "billing has a new process")
     eventually(lambda: terminal.state("billing") == "ready", "billing is ready again")
-    assert _watched(terminal.read("watch.log"), "billing")[-5:] == [
+    assert _watched(terminal.said("curl -sN"), "billing")[-5:] == [
         "failed", "registering", "initializing", "starting", "ready",
     ]  # fmt: skip
-    story = terminal.type("tekton why billing")
-    assert story.startswith("billing is ready")
-    assert "killed by signal 9 (SIGKILL)" in story
 
-    # One that crashes again and again is given up, and both say so.
-    crash = "tekton run --name flaky --max-restarts 1 --detach -- python -c 'raise SystemExit(3)'"
-    terminal.type(crash, status=1)
-    eventually(lambda: "given up after 1 of 1" in terminal.type("tekton why flaky"), "flaky is given up")
-    assert "exit 3" in terminal.type("tekton why flaky")
-    assert "tekton why" in terminal.type("tekton explain component_failed")
+    terminal.follow("An agent")
+    (task,) = json.loads(terminal.type("tekton task ls -o json"))["items"]
+    assert task["steps"] == ["hello", "world"]
 
-    # And nothing is left.
-    polyglot.send_signal(signal.SIGTERM)
-    assert polyglot.wait(PATIENCE) == 0
-    terminal.type("tekton down")
-    wrapped.wait(PATIENCE)
+    assert terminal.end("python polyglot.py") == 0
+    assert terminal.end("python interpreter.py") == 0
+    terminal.follow("The end")
     terminal.type("tekton ps", status=3)
     eventually(lambda: not left_in(terminal.directory), f"nothing runs: {left_in(terminal.directory)}")
 
