@@ -10,7 +10,17 @@ import pytest
 
 from tekton.a2a.agent_registry import AgentRegistry
 from tekton.a2a.task import TaskState
-from tekton.a2a.task_event import Budget, Canceled, Change, Completed, Created, Leased, StepCompleted, TaskEvent
+from tekton.a2a.task_event import (
+    Budget,
+    Canceled,
+    Change,
+    Completed,
+    Created,
+    Leased,
+    PlannedTask,
+    StepCompleted,
+    TaskEvent,
+)
 from tekton.a2a.task_graph import Subtask
 from tekton.a2a.task_log import MemoryTaskLog
 from tekton.a2a.task_manager import TaskChange, TaskManager
@@ -205,6 +215,18 @@ async def test_parts_that_outlived_the_whole_are_called_off() -> None:
     world.log.append("t", [created(), Canceled()], 1.0)
     world.log.append("u", [created(parent_id="t")], 1.0)
     world.log.append("v", [created(parent_id="forgotten")], 1.0)
+
+    assert world.manager.resume() == []
+    assert world.manager.tasks(open_only=True) == []
+
+
+@virtual_time
+async def test_parts_of_parts_that_outlived_the_whole_are_called_off_once() -> None:
+    world = World()
+    plan = [PlannedTask("p", "b", "review", {})]
+    world.log.append("w", [created(plan=[PlannedTask("p", "a", "feature", {})]), Canceled()], 1.0)
+    world.log.append("a", [created(parent_id="w", plan=plan)], 1.0)
+    world.log.append("b", [created(parent_id="a")], 1.0)
 
     assert world.manager.resume() == []
     assert world.manager.tasks(open_only=True) == []

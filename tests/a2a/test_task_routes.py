@@ -4,11 +4,12 @@ import asyncio
 
 import pytest
 
+from tekton.a2a.agent import AgentHealth
 from tekton.a2a.agent_registry import AgentRegistry
 from tekton.a2a.planner import Planners
 from tekton.a2a.task import Task
 from tekton.a2a.task_event import Budget, Created
-from tekton.a2a.task_graph import Subtask
+from tekton.a2a.task_graph import Subtask, checked_plan
 from tekton.a2a.task_routes import TaskRoutes
 from tekton.a2a.task_types import TaskTypes
 from tekton.testing import virtual_time
@@ -78,6 +79,96 @@ def test_agents_at_endpoints_are_asked_where_that_is_possible() -> None:
     routed.registry.register_agent("far", ["review"], endpoint="https://agents.example/far")
 
     assert [agent.agent_id for agent in routed.routes.reachable(task())] == ["far"]
+
+
+def planned(*parts: Subtask) -> Task:
+    return Task("t", Created("feature", {}, 1.0, Budget(), "t"), 0.0, 0.0, plan=tuple(checked_plan(parts)))
+
+
+def usable(routed: Routed) -> None:
+    routed.registry.register_agent("a", ["review"], handler=list)
+
+
+@pytest.mark.parametrize("dependencies", [(), ("first",)])
+def test_a_part_that_nobody_knows_is_told_before_anything_begins(dependencies: tuple[str, ...]) -> None:
+    routed = Routed()
+    usable(routed)
+    first = Subtask("first", "review")
+
+    with pytest.raises(NoAgentAvailableError, match="no agent is available for painting"):
+        routed.routes.check(planned(first, Subtask("p", "painting", {}, dependencies)))
+    with pytest.raises(AgentNotFoundError):
+        routed.routes.check(planned(first, Subtask("p", "review", {}, dependencies, "nobody")))
+    routed.routes.check(planned(first, Subtask("p", "review", {}, dependencies)))
+
+
+def test_the_parts_of_a_declared_plan_are_looked_at() -> None:
+    routed = Routed()
+    routed.planners.declare("feature", [Subtask("p", "painting")])
+
+    with pytest.raises(NoAgentAvailableError):
+        routed.routes.check(task("feature"))
+
+
+def test_what_a_planner_will_say_is_not_known() -> None:
+    routed = Routed()
+    routed.planners.register("feature", lambda _: [])
+
+    routed.routes.check(task("feature"))
+    routed.routes.check(planned(Subtask("p", "feature")))
+
+
+def test_a_part_that_waits_for_others_may_be_done_by_who_is_not_usable_yet() -> None:
+    routed = Routed()
+    usable(routed)
+    routed.registry.register_agent("down", ["paint"], handler=list)
+    routed.registry.mark("down", AgentHealth.UNUSABLE)
+
+    for kind in ("paint", "code_optimization"):
+        with pytest.raises(NoAgentAvailableError):
+            routed.routes.check(planned(Subtask("p", kind)))
+        routed.routes.check(planned(Subtask("first", "review"), Subtask("p", kind, {}, ["first"])))
+
+
+def test_a_part_to_whose_agents_there_is_no_way_is_told() -> None:
+    routed = Routed()
+    routed.registry.register_agent("a", ["review"])
+
+    with pytest.raises(AgentUnreachableError):
+        routed.routes.check(planned(Subtask("p", "review")))
+
+
+def meant(routed: Routed, wanted: str) -> str | None:
+    with pytest.raises(NoAgentAvailableError) as caught:
+        routed.routes.check(task(wanted))
+    return caught.value.nearest
+
+
+def test_what_was_perhaps_meant_is_a_capability_or_a_type() -> None:
+    routed = Routed()
+    usable(routed)
+    routed.planners.register("feature", lambda _: [])
+
+    assert meant(routed, "reveiw") == "review"
+    assert meant(routed, "feture") == "feature"
+    assert meant(routed, "code_optimisation") == "code_optimization"
+    assert meant(routed, "painting") is None
+
+
+def test_nothing_else_is_meant_where_it_is_known_who_could_do_it() -> None:
+    routed = Routed()
+    usable(routed)
+    routed.registry.register_agent("down", ["reviews"], handler=list)
+    routed.registry.mark("down", AgentHealth.UNUSABLE)
+
+    assert meant(routed, "reviews") is None
+    assert meant(routed, "code_optimization") is None
+
+
+def test_parts_that_are_done_are_not_looked_at() -> None:
+    wanted = planned(Subtask("p", "painting"))
+
+    Routed().routes.check(wanted, {wanted.plan[0].task_id})
 
 
 @virtual_time

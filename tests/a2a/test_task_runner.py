@@ -404,7 +404,8 @@ class TestParts:
     @virtual_time
     async def test_a_part_for_an_agent_that_is_not_there_fails(self) -> None:
         manager = manager_of(fine)
-        task = manager.create_task("feature", subtasks=[Subtask("p", "review", {}, (), "nobody")])
+        manager.planners.register("feature", lambda _: [Subtask("p", "review", {}, (), "nobody")])
+        task = manager.create_task("feature")
 
         with pytest.raises(TaskFailedError, match="there is no agent 'nobody'"):
             await manager.execute_task(task)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tekton.bus.streams.sqlite_store import SqliteStreamStore
 from tekton.core.component_lifecycle.directory_lock import DirectoryLock
 from tekton.core.component_lifecycle.sqlite_store import SqliteStore
 
@@ -133,11 +134,28 @@ def test_a_confirmed_restore_is_made_and_names_what_it_kept(
     assert database.read_bytes() != before
 
 
+@pytest.mark.usefixtures("database")
+def test_a_restore_names_the_other_databases_that_it_kept(tekton: Any, data_dir: Path, tmp_path: Path) -> None:
+    streams = SqliteStreamStore(data_dir / "bus.db", reserve_bytes=0)
+    streams.open()
+    streams.close()
+    assert tekton("backup", str(tmp_path / "copy.db")).exit_code == 0
+
+    result = tekton("restore", str(tmp_path / "copy.db"), "--yes")
+
+    kept = sorted(data_dir.glob("bus.db.before-restore-*"))  # with its log
+    assert result.exit_code == 0, result.stderr
+    assert "bus.db will be as it was then, too: what came into it since will be lost" in result.stderr
+    assert kept
+    assert [line for line in result.stderr.splitlines() if "kept" in line] == [f"kept, too: {file}" for file in kept]
+
+
 def test_a_restore_for_machines_is_one_document(tekton: Any, copy: Path) -> None:
     document = json.loads(tekton("restore", str(copy), "--yes", "-o", "json").stdout)
 
-    assert set(document) == {"backup_revision", "present_revision", "lost_changes", "also", "revision", "kept"}
-    assert document["lost_changes"] == 0
+    known = {"backup_revision", "present_revision", "lost_changes", "also", "revision", "kept", "kept_files"}
+    assert set(document) == known
+    assert (document["lost_changes"], document["kept_files"]) == (0, [document["kept"]])
 
 
 def test_a_restore_into_a_directory_in_use_names_who_uses_it(tekton: Any, copy: Path, data_dir: Path) -> None:

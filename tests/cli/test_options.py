@@ -6,7 +6,7 @@ from typing import Any
 import click
 import pytest
 
-from tekton.cli.options import Target, duration
+from tekton.cli.options import Target, duration, some_time
 
 
 def seconds(text: str) -> float | None:
@@ -36,6 +36,16 @@ def test_a_length_of_time_is_read_into_seconds(text: str, expected: float) -> No
 def test_what_is_not_a_length_of_time_is_refused(text: str) -> None:
     with pytest.raises(click.BadParameter, match="is not a length of time"):
         seconds(text)
+
+
+def test_some_time_is_more_than_nothing_and_has_an_end() -> None:
+    context: Any = None
+    read = some_time(86_400.0)
+
+    assert [read(context, context, text) for text in (None, "1ms", "1d")] == [None, 0.001, 86_400.0]
+    for text in ("0", "0s", "25h"):
+        with pytest.raises(click.BadParameter, match="is not in the range 0<x<=1d"):
+            read(context, context, text)
 
 
 def test_a_target_that_was_named_can_be_named_again() -> None:

@@ -144,6 +144,14 @@ def test_where_nobody_can_do_it_is_said_what_to_try(
     assert advice in result.stderr
 
 
+def test_a_task_has_some_time_or_the_command_line_is_wrong(tekton: Any) -> None:
+    for text in ("0", "366d"):
+        result = tekton("task", "run", "code_review", "--timeout", text)
+
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert f"'{text}' is not in the range" in result.stderr
+
+
 def test_a_stream_that_breaks_off_is_taken_up_where_it_was(tekton: Any, created: Any) -> None:
     told = tasks.events("created", ("step_completed", {"step": "a"}), ("step_completed", {"step": "b"}), "completed")
     resumed: list[Any] = []

@@ -239,6 +239,7 @@ def test_the_examples_run_in_a_system(shell: Shell) -> None:
         (shell.directory / name).write_text(program)
         shell.run(f"tekton run --port {free_port()} --ready http:/api/ready -d -- {sys.executable} {name}")
     (shell.directory / "arguments.json").write_text('{"name": "Ada"}')
+    (shell.directory / "token.txt").write_text("a-secret")
     for example in RUNNING:
         line = example.replace("Zk3vQ9pLm2Xa", new_key(shell)) if "Zk3vQ9pLm2Xa" in example else example
         line = line.replace("resend 17", "resend 1")

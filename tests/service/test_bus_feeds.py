@@ -251,6 +251,28 @@ async def test_each_event_of_a_task_is_told_under_its_id(plane: Plane) -> None:
     assert (told[0].message.content["inputs"], told[2].message.content["result"]) == ({"text": "hello"}, "hello")
 
 
+async def test_many_events_of_tasks_leave_others_their_turns(plane: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = plane.tasks.manager.events
+    told = 0
+
+    def counted(*args: Any) -> Any:
+        nonlocal told
+        told += 1
+        return read(*args)
+
+    monkeypatch.setattr(plane.tasks.manager, "events", counted)
+    async with plane.live.subscribe("tekton.tasks.>"), asyncio.timeout(20):
+        for _ in range(1000):
+            plane.tasks.manager.create_task("echo")
+        at_once: list[int] = []
+        while told < 1000:
+            before = told
+            await asyncio.sleep(0)
+            at_once.append(told - before)
+
+    assert max(at_once) <= 200
+
+
 async def test_an_event_of_a_task_that_is_too_large_for_a_message_is_told_in_a_few_words(plane: Plane) -> None:
     async with plane.live.subscribe("tekton.tasks.>") as updates:
         await plane.tasks.create(OWNER, "echo", {"text": "x" * (MAX_MESSAGE - 100)})

@@ -7,7 +7,7 @@ A planner gets the task, and returns its parts; none of them if it is to be done
 life of a task: what it has answered stands in the log.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 from tekton.a2a.task import Task
 from tekton.a2a.task_event import PlannedTask
@@ -44,6 +44,9 @@ class Planners:
         check_id(task_type, "/task_type", dots=True)
         self._planners[task_type] = planner
         self._declared.pop(task_type, None)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((*self._planners, *self._declared))
 
     def __contains__(self, task_type: object) -> bool:
         return task_type in self._planners or task_type in self._declared

@@ -1,39 +1,52 @@
 """How a task becomes a call of the function that does the work of an agent.
 
-Its parameters are the inputs of that name; one annotated TaskContext is the context. Inputs without a parameter are
-left out, unless there is a `**` parameter: `context.inputs` has all of them.
+Its parameters are the inputs of that name, as their annotations say; one annotated TaskContext is the context. An input
+that is of another type, or missing, is refused before the function is called. So is one without a parameter, unless
+there is a `**` parameter, or the context: `context.inputs` has all of them, as they came. A function without parameters
+has nothing to do with inputs, and is called whatever they are: a message of Agent2Agent is never without. Nor is an
+input refused of which a part has no use: parts are given all those of the whole.
 """
 
 import inspect
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
+
+import msgspec
 
 from tekton.a2a.task_steps import TaskContext
 from tekton.core.calls import UserFunction, bound
+from tekton.mcp.signature import Signature, struct_of
+from tekton.utils.misfits import misfit
 from tekton.utils.tekton_errors import InvalidTaskError
 
 __all__ = ["prepared"]
 
+_UNNAMED = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
 
 class _Shape(NamedTuple):
-    """What a handler takes: *mine* are the names of parameters for the context, *open_ended*: it takes any input."""
+    """What a handler takes: *mine* are the names of parameters for the context, *open_ended*: it takes any input.
+
+    *inputs* is the struct that inputs with a parameter are decoded into; if *strict*, there must be no others.
+    """
 
     signature: inspect.Signature
     mine: tuple[str, ...]
     open_ended: bool
+    inputs: type[msgspec.Struct]
+    strict: bool
 
 
 def prepared(handler: Callable[..., Any], context: TaskContext) -> UserFunction:
-    """*handler* with the inputs of the task. Raises InvalidTaskError, if one is missing."""
+    """*handler* with the inputs of the task. Raises InvalidTaskError for one that is missing, unknown, or no such."""
     try:
         shape = _shape(handler)
     except TypeError:  # it cannot be a key
         shape = _shape.__wrapped__(handler)
-    parameters = shape.signature.parameters
-    given = {name: value for name, value in context.inputs.items() if shape.open_ended or name in parameters}
-    given |= dict.fromkeys(shape.mine, context)
+    is_part = context.task.parent_id is not None
+    given = _decoded(shape, context.inputs, strict=shape.strict and not is_part) | dict.fromkeys(shape.mine, context)
     try:
         shape.signature.bind(**given)
     except TypeError as error:
@@ -41,17 +54,64 @@ def prepared(handler: Callable[..., Any], context: TaskContext) -> UserFunction:
     return bound(handler, **given)
 
 
+def _decoded(shape: _Shape, inputs: Mapping[str, Any], *, strict: bool) -> dict[str, Any]:
+    """*inputs* as the handler gets them."""
+    names = shape.inputs.__struct_fields__
+    named = {name: value for name, value in inputs.items() if name in names}
+    decoded = _converted(shape.inputs, inputs if strict else named)
+    given = {name: getattr(decoded, name) for name in named}
+    return {**inputs, **given} if shape.open_ended else given
+
+
+def _converted(kind: type[msgspec.Struct], inputs: Mapping[str, Any]) -> msgspec.Struct:
+    try:
+        return msgspec.convert(inputs, kind)
+    except msgspec.ValidationError as error:
+        found = misfit(kind, str(error))
+        # What was meant is part of the reason: of an attempt that has failed nothing else is kept.
+        meant = f"; did you mean {found.nearest!r}?" if found.nearest else ""
+        raise InvalidTaskError(f"/inputs{found.pointer}", f"{found.problem}{meant}") from None
+    except RecursionError:
+        raise InvalidTaskError("/inputs", "nested too deep") from None
+
+
 @lru_cache(maxsize=256)
 def _shape(handler: Callable[..., Any]) -> _Shape:
     signature, hints = inspect.signature(handler), _hints(handler)
     parameters = signature.parameters
-    mine = tuple(name for name in parameters if hints.get(name) is TaskContext)
-    return _Shape(signature, mine, any(one.kind is one.VAR_KEYWORD for one in parameters.values()))
+    mine = tuple(name for name in parameters if _bare(hints.get(name)) is TaskContext)
+    open_ended = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
+    named = {
+        name: _field(one, hints.get(name, Any))
+        for name, one in parameters.items()
+        if name not in mine and one.kind not in _UNNAMED
+    }
+    inputs = struct_of(Signature(named, None, None, Any), "task", {})
+    return _Shape(signature, mine, open_ended, inputs, strict=bool(named) and not mine and not open_ended)
+
+
+def _field(parameter: inspect.Parameter, kind: Any) -> inspect.Parameter:
+    """*parameter*, for the struct. Its default stays with the handler: here it only says that there is one."""
+    default = parameter.empty if parameter.default is parameter.empty else None
+    return parameter.replace(annotation=kind if _comes_from_json(kind) else Any, default=default)
+
+
+def _comes_from_json(kind: Any) -> bool:
+    """False for what JSON cannot be decoded as; such a parameter gets its input as it came."""
+    try:
+        msgspec.json.schema(kind)
+    except Exception:  # what somebody wrote as an annotation may be anything
+        return False
+    return True
+
+
+def _bare(kind: Any) -> Any:
+    return typing.get_args(kind)[0] if typing.get_origin(kind) is Annotated else kind
 
 
 def _hints(handler: Callable[..., Any]) -> dict[str, Any]:
     function = handler if inspect.isroutine(handler) else getattr(handler, "__call__", handler)  # noqa: B004
     try:
-        return typing.get_type_hints(function)
+        return typing.get_type_hints(function, include_extras=True)
     except (NameError, TypeError, AttributeError):
         return dict(getattr(function, "__annotations__", {}))

@@ -180,12 +180,11 @@ class TaskManager:
         return self._journal.append(draft.task_id, draft.created, expected=0)
 
     def check_reachable(self, task: Task) -> None:
-        """Return if somebody can be asked to do *task*, which may be a draft, or what has a plan or a planner.
+        """Return if somebody can be asked to do *task*, which may be a draft, and its parts, as far as they are known.
 
         Raises NoAgentAvailableError, AgentUnreachableError, AgentNotFoundError.
         """
-        if not self._routes.is_planned(task):
-            self._routes.reachable(task)
+        self._routes.check(task, self._done_before(task) if task.created.retry_of else ())
 
     def begin_task(self, task: Task | str) -> None:
         """Have a task done, without waiting for it. Nothing happens to one that is over, or has begun."""
@@ -377,13 +376,19 @@ class TaskManager:
         self._journal.wake()
         await self._log.flush()
 
+    def _done_before(self, task: Task) -> set[str]:
+        """The parts of one that tries again that are completed."""
+        states = self._log.states([part.task_id for part in task.plan])
+        return {task_id for task_id, state in states.items() if state is TaskState.COMPLETED}
+
     def _draft(self, task_id: str, created: Created) -> Task:
         now = self._clock.time()
         return Task(task_id, created, now, now, steps=created.steps, plan=tuple(created.plan))
 
     def _is_to_be_taken_up(self, task: Task) -> bool:
         if task.parent_id is not None:
-            if self._is_over(task.parent_id):  # the crash was between the end of the whole and that of its parts
+            # The crash may have been between the end of the whole and that of its parts.
+            if self._is_over(task.parent_id) and not self._is_over(task.task_id):
                 self._runner.end(task.task_id, Canceled("the task that it is a part of is over"))
             return False
         return not self._runner.drives(task.task_id) and task.task_id not in self._line

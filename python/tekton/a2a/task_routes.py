@@ -4,11 +4,12 @@ What is known of the agents now decides; nobody is asked over a network.
 """
 
 import asyncio
+from bisect import bisect_left
 from collections.abc import Container, Iterable
 from typing import Any, Protocol
 
 from tekton.a2a.agent import Agent, Locality
-from tekton.a2a.agent_registry import AgentRegistry
+from tekton.a2a.agent_registry import NEIGHBOURS, AgentRegistry
 from tekton.a2a.planner import Planners
 from tekton.a2a.task import Task
 from tekton.a2a.task_event import PlannedTask
@@ -16,6 +17,7 @@ from tekton.a2a.task_graph import Subtask
 from tekton.a2a.task_steps import TaskContext
 from tekton.a2a.task_types import TaskTypes
 from tekton.utils.tekton_errors import AgentNotFoundError, AgentUnreachableError, NoAgentAvailableError
+from tekton.utils.tekton_ids import nearest_name
 
 __all__ = ["RemoteAgents", "TaskRoutes"]
 
@@ -56,13 +58,27 @@ class TaskRoutes:
 
     def reachable(self, task: Task) -> tuple[Agent, ...]:
         """Those of `route` that can be asked. Raises AgentUnreachableError, which names them, if none of them can."""
-        routed = self.route(task)
-        found = tuple(agent for agent in routed if self._can_ask(agent))
-        if not found:
-            others = [agent.agent_id for agent in routed[1:]]
-            also = f", nor is there a way to {', '.join(others)}" if others else ""
-            raise AgentUnreachableError(routed[0].agent_id, f"{_obstacle(routed[0])}{also}")
-        return found
+        return self._to_ask(self.route(task))
+
+    def check(self, task: Task, done: Container[str] = ()) -> None:
+        """Return if somebody can be asked to do *task*, as far as that is known: what a planner will say is not.
+
+        A part that waits for others may be done by agents that are not usable yet. Parts whose ids are *done* are not
+        looked at. Raises NoAgentAvailableError, which says what was perhaps meant; AgentUnreachableError,
+        AgentNotFoundError.
+        """
+        try:
+            self._check(task, done)
+        except NoAgentAvailableError as error:
+            raise NoAgentAvailableError(error.wanted, error.unusable, self._meant(error)) from None
+
+    def _check(self, task: Task, done: Container[str]) -> None:
+        if not self.is_planned(task):
+            self.reachable(task)
+            return
+        for part in task.plan or self._planners.declared(task.task_type):
+            if not (isinstance(part, PlannedTask) and part.task_id in done):
+                self._check_part(part)
 
     async def reachable_soon(
         self, task: Task, failed: Container[str] = (), patience: float = 0.0, *, taken_up: bool = False
@@ -100,6 +116,33 @@ class TaskRoutes:
         if part.agent_id:
             return (self._registry.get_agent(part.agent_id),)
         return () if part.task_type in self._planners else self._types.agents(part.task_type, self._registry)
+
+    def _check_part(self, part: Subtask | PlannedTask) -> None:
+        try:
+            routed = self._of_part(part)
+        except NoAgentAvailableError as error:
+            if part.dependencies and (error.unusable or part.task_type in self._types):
+                return
+            raise
+        if routed:
+            self._to_ask(routed)
+
+    def _meant(self, error: NoAgentAvailableError) -> str | None:
+        """The capability or the type nearest to one that nobody knows."""
+        if error.unusable or " " in error.wanted:  # it is known who could, or what was declared
+            return None
+        types = (one.name for one in self._types.all())
+        known = sorted({*self._registry.capabilities(), *types, *self._planners} - {error.wanted})
+        place = bisect_left(known, error.wanted)
+        return nearest_name(error.wanted[:128], known[max(0, place - NEIGHBOURS) : place + NEIGHBOURS])
+
+    def _to_ask(self, routed: tuple[Agent, ...]) -> tuple[Agent, ...]:
+        found = tuple(agent for agent in routed if self._can_ask(agent))
+        if not found:
+            others = [agent.agent_id for agent in routed[1:]]
+            also = f", nor is there a way to {', '.join(others)}" if others else ""
+            raise AgentUnreachableError(routed[0].agent_id, f"{_obstacle(routed[0])}{also}")
+        return found
 
     def _can_ask(self, agent: Agent) -> bool:
         return agent.locality is Locality.LOCAL or (agent.locality is Locality.REMOTE and self._remote)

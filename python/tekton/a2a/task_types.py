@@ -66,6 +66,9 @@ class TaskTypes:
         """The types that were declared, by name."""
         return [self._types[name] for name in sorted(self._types)]
 
+    def __contains__(self, task_type: object) -> bool:
+        return task_type in self._types
+
     def find(self, task_type: str) -> TaskType:
         """What was declared of a type; of one that was not, just its name."""
         return self._types.get(task_type) or TaskType(task_type)

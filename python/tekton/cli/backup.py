@@ -89,10 +89,15 @@ def restore(path: Path, yes: bool, output: str, target: Target) -> int | None:
         restored = restoration.carry_out()
     kept = None if restored.kept is None else str(restored.kept)
     if output == "json":
-        click.echo(to_json({**_facts(restoration), "revision": restored.revision, "kept": kept}, indent=2))
+        files = list(map(str, restored.kept_files))
+        facts = {**_facts(restoration), "revision": restored.revision, "kept": kept, "kept_files": files}
+        click.echo(to_json(facts, indent=2))
     say(f"restored; revisions go on after {restored.revision}")
     if kept is not None:
         say(f"the database that was there is {kept}")
+    for file in restored.kept_files:
+        if file != restored.kept:
+            say(f"kept, too: {file}")
     return None
 
 
@@ -112,13 +117,13 @@ def _tell(restoration: "Restoration") -> None:
     made = "" if restoration.last_change is None else f", last changed {_time(restoration.last_change)}"
     say(f"the backup is sound: revision {restoration.backup_revision}{made}")
     for one in restoration.companions:
-        say(f"{one.file} will be as it was then, too")
+        say(f"{one.file} will be as it was then, too: what came into it since will be lost")
     if present.problem is not None:
         say(f"the database that is there cannot be used: {present.problem}")
     if present.revision is None:
         return
     lost = "nobody can tell how much" if present.lost is None else plural(present.lost, "change")
-    say(f"acknowledged up to revision {present.revision}: {lost} will be lost")
+    say(f"the registry has acknowledged up to revision {present.revision}: {lost} will be lost")
 
 
 def _time(at: float) -> str:

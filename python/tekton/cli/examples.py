@@ -137,11 +137,11 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "agent show": (("tekton agent show reviewer", "what it can do, and where it is"),),
     "agent register": (
         (
-            "tekton agent register translator https://agents.example/translator --credential token.txt",
-            "what it can do, its card says",
+            "tekton agent register german https://agents.example/de --capability translate --credential token.txt",
+            "without --capability, its card says what it can do",
         ),
     ),
-    "agent rm": (("tekton agent rm translator", "it is not asked any more"),),
+    "agent rm": (("tekton agent rm german", "it is not asked any more"),),
     "task": (("tekton task ls", "what is to be done, and how far it is"),),
     "task run": (
         ("tekton task run code_review code='def f(): ...'", "by whoever can, until it is done"),

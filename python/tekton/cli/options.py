@@ -175,3 +175,15 @@ def duration(_context: click.Context, _parameter: click.Parameter, value: str | 
     if _DURATION.fullmatch(text):
         return sum(float(number) * _UNITS[unit] for number, unit in _DURATION_PART.findall(text))
     raise click.BadParameter(f"{value!r} is not a length of time; write it like 30s, 1m30s or 500ms")
+
+
+def some_time(most: float) -> Callable[[click.Context, click.Parameter, str | None], float | None]:
+    """As `duration`, for what is more than nothing, and at most *most* seconds."""
+
+    def callback(context: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
+        seconds = duration(context, parameter, value)
+        if seconds is not None and not 0 < seconds <= most:
+            raise click.BadParameter(f"{value!r} is not in the range 0<x<={most / _UNITS['d']:g}d")
+        return seconds
+
+    return callback

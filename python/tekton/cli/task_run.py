@@ -5,10 +5,9 @@ from typing import Any
 
 import click
 
-from tekton.cli.client import Client, connect
+from tekton.cli.client import connect
 from tekton.cli.content import list_of, object_of
-from tekton.cli.options import Target, duration, target_options
-from tekton.cli.pages import items
+from tekton.cli.options import Target, some_time, target_options
 from tekton.cli.problems import INTERRUPTED
 from tekton.cli.render import clean, print_value, say, to_json
 from tekton.cli.task_follow import Follower
@@ -21,15 +20,14 @@ from tekton.utils.tekton_errors import (
     TaskFailedError,
     TaskRejectedError,
     TaskTimeoutError,
-    TektonError,
 )
-from tekton.utils.tekton_ids import did_you_mean
 
 Json = dict[str, Any]
 
 STRATEGIES = ("first", "last", "all", "merge", "vote")
 _FILE = click.Path(dir_okay=False, allow_dash=True, path_type=Path)
 
+_its_time = some_time(31_536_000.0)
 _raw = click.option("-r", "--raw", is_flag=True, help="A text as it is, without quotes.")
 _quiet = click.option("-q", "--quiet", is_flag=True, help="Nothing about how far it is.")
 _output = click.option(
@@ -47,7 +45,9 @@ _output = click.option(
 @click.argument("words", metavar="[NAME=VALUE]...", nargs=-1)
 @click.option("--inputs", "file", type=_FILE, metavar="FILE", help="The inputs as a JSON object; - is stdin.")
 @click.option("--parts", type=_FILE, metavar="FILE", help="The parts that do it, as a JSON list; - is stdin.")
-@click.option("--timeout", callback=duration, metavar="TIME", help="The time that it has, as in 90s. Default: an hour.")
+@click.option(
+    "--timeout", callback=_its_time, metavar="TIME", help="The time that it has, as in 90s. Default: an hour."
+)
 @click.option("--strategy", metavar="STRATEGY", help=f"What several results are together: {', '.join(STRATEGIES)}.")
 @click.option("--conversation", metavar="CONVERSATION", help="The conversation to which it belongs.")
 @click.option("--wait/--no-wait", default=True, help="Follow it, or print its id at once.")
@@ -87,7 +87,8 @@ def run(
     try:
         task = client.post("/api/tasks", body={name: value for name, value in wanted.items() if value is not None})
     except NoAgentAvailableError as error:
-        error.hint = nobody(task_type, error.unusable) if error.unusable else _meant(client, task_type)
+        if error.nearest is None:
+            error.hint = nobody(error.wanted, error.unusable)
         raise
     if not wait:
         click.echo(to_json(task, indent=2) if output == "json" else task["task_id"])
@@ -130,15 +131,6 @@ def outcome(view: Json) -> TaskError:
     again = f"tekton task show {short(task_id)} has all of it, tekton task retry {short(task_id)} tries again"
     error.hint = nobody(view["task_type"], ()) if code == "no_agent_available" else again
     return error
-
-
-def _meant(client: Client, task_type: str) -> str:
-    """The capability that was probably meant, or else what to do."""
-    try:
-        known = {name for one in items(client, "/api/agents", {}) for name in one["capabilities"]}
-    except TektonError:  # who may run tasks need not be one who may see agents
-        known = set()
-    return did_you_mean(task_type, sorted(known)) or nobody(task_type, ())
 
 
 def nobody(task_type: str, unusable: "list[str] | tuple[str, ...]") -> str:

@@ -16,7 +16,7 @@ import msgspec
 
 from tekton.a2a.agent import Agent, AgentHealth
 from tekton.a2a.agent_registry import AgentRegistry
-from tekton.a2a.component_health import health_of
+from tekton.a2a.component_health import health_of, trouble_of
 from tekton.core.component_lifecycle import ComponentRegistry
 from tekton.core.component_lifecycle.documents import MAX_BODY_BYTES
 from tekton.core.lifecycle import Change
@@ -76,6 +76,13 @@ class Agents:
         unlisten, self._unlisten = self._unlisten, None
         if unlisten is not None:
             unlisten()
+
+    def trouble(self, agent_id: str) -> str | None:
+        """Why an agent is not usable; None where it is. Raises AgentNotFoundError."""
+        if marked := self.registry.reason(agent_id):
+            return marked
+        component_id = self.registry.get_agent(agent_id).component_id
+        return component_id and trouble_of(component_id, self._components.find(component_id))
 
     def is_registered(self, agent_id: str) -> bool:
         """Whether it is a remote agent that was registered here."""

@@ -55,7 +55,7 @@ async def test_a_remote_agent_is_registered_changed_shown_and_forgotten(site: Si
         "tags": ["python"],
         "skills": [],
         "health": "usable",
-        "reason": "",
+        "reason": None,
         "locality": "remote",
         "component_id": None,
         "url": URL,
@@ -85,6 +85,7 @@ async def test_the_list_is_narrowed_and_turned_over(site: Site) -> None:
     assert await site.ids(capability="fly") == []
     _, offered = await site.send("GET", "/api/agents/of-a-component")
     assert (offered["component_id"], offered["url"]) == ("shop", None)
+    assert offered["reason"] == "its component shop is not registered"
 
 
 async def test_what_is_no_agent_is_refused(site: Site) -> None:

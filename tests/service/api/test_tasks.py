@@ -266,6 +266,16 @@ async def test_what_was_refused_has_not_used_up_its_key(site: Site) -> None:
     assert created.status == 201
 
 
+async def test_what_was_perhaps_meant_is_said_where_nobody_can_do_it(site: Site) -> None:
+    parts = [{"name": "p", "task_type": "ehco"}]
+    for order in ({"task_type": "ehco"}, {"task_type": "both", "subtasks": parts}):
+        status, refused = await site.send("POST", "/api/tasks", order)
+
+        assert (status, refused["code"]) == (503, "no_agent_available")
+        assert (refused["nearest"], refused["hint"]) == ("echo", "did you mean 'echo'?")
+    assert site.plane.tasks.manager.count() == 0
+
+
 async def test_types_are_declared_and_lead_to_agents(site: Site) -> None:
     first, declared = await site.send("PUT", "/api/task-types/shouting", {"capabilities": ["echo"]})
     second, _ = await site.send("PUT", "/api/task-types/shouting", {"capabilities": ["echo", "waiting"]})

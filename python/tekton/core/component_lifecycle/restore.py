@@ -89,10 +89,14 @@ class _TakenBack(NamedTuple):
 
 
 class Restored(NamedTuple):
-    """A restore that was carried out: the revision at which the database goes on, and the old one's new name."""
+    """A restore that was carried out: the revision at which the database goes on, and the old one's new name.
+
+    *kept_files* are all that was there before, other databases and their logs too.
+    """
 
     revision: int
     kept: Path | None
+    kept_files: tuple[Path, ...]
 
 
 class Restoration:
@@ -152,7 +156,7 @@ class Restoration:
             sync_directory(self._directory)
             finish_restore(self._directory)
         kept = self._kept(stamp)
-        return Restored(self._revision, kept if kept.exists() else None)
+        return Restored(self._revision, kept if kept.exists() else None, tuple(self._kept_files(stamp)))
 
     def _leave(self) -> None:
         for staged in (self._staged, *map(self._staged_of, self.companions)):
@@ -161,6 +165,9 @@ class Restoration:
 
     def _kept(self, stamp: str) -> Path:
         return self._directory / f"{_KEPT}{stamp}"
+
+    def _kept_files(self, stamp: str) -> list[Path]:
+        return sorted(file for end in ("", "-wal") for file in self._directory.glob(f"*{_BEFORE}{stamp}{end}"))
 
     def _staged_of(self, companion: Companion) -> Path:
         return self._directory / f"{companion.file}.staged"

@@ -43,9 +43,10 @@ class SkillView(msgspec.Struct, frozen=True):
 
 
 class AgentView(msgspec.Struct, frozen=True, kw_only=True):
-    """An agent. `health`: `usable`, `impaired` (asked only where nobody else can be), `unusable`; `reason` says why.
+    """An agent. `health`: `usable`, `impaired` (asked only where nobody else can be), `unusable`.
 
-    One of a component has its `component_id`, a remote one the `url` at which it is reached.
+    `reason` says why it is not usable, where it is not. One of a component has its `component_id`, a remote one the
+    `url` at which it is reached.
     """
 
     agent_id: str
@@ -55,14 +56,14 @@ class AgentView(msgspec.Struct, frozen=True, kw_only=True):
     tags: tuple[str, ...]
     skills: list[SkillView]
     health: Literal["usable", "impaired", "unusable"]
-    reason: str
+    reason: str | None
     locality: Locality
     component_id: str | None
     url: str | None
     metadata: dict[str, Any]
 
     @classmethod
-    def of(cls, agent: Agent, health: AgentHealth, reason: str = "") -> Self:
+    def of(cls, agent: Agent, health: AgentHealth, reason: str | None = None) -> Self:
         """What is shown of *agent*."""
         return cls(
             agent_id=agent.agent_id,
@@ -162,8 +163,8 @@ class Agents:
         return view
 
     def _view(self, agent: Agent) -> AgentView:
-        registry = self._system.agents.registry
-        return AgentView.of(agent, registry.health(agent.agent_id), registry.reason(agent.agent_id))
+        agents = self._system.agents
+        return AgentView.of(agent, agents.registry.health(agent.agent_id), agents.trouble(agent.agent_id))
 
     def _fits(self, query: AgentQuery, agent: Agent) -> bool:
         text = f"{agent.agent_id}\n{agent.description}".lower()

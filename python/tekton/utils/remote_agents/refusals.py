@@ -2,7 +2,7 @@
 
 from tekton.utils.tekton_errors import ConfigurationError, Mistake, TransportError
 
-__all__ = ["AgentRefusalError", "PassingError", "RemoteTaskUnknownError", "extra_missing"]
+__all__ = ["AgentRefusalError", "NotLetInError", "PassingError", "RemoteTaskUnknownError", "extra_missing"]
 
 
 class AgentRefusalError(Exception):
@@ -15,6 +15,13 @@ class RemoteTaskUnknownError(AgentRefusalError):
 
 class PassingError(TransportError):
     """The other side has refused for a reason that passes, and has done nothing."""
+
+
+class NotLetInError(TransportError):
+    """The other side has answered with *status*: it wants a credential, or another one."""
+
+    def __init__(self, url: str, status: int) -> None:
+        super().__init__(url, f"it does not let us in: answered {status}")
 
 
 def extra_missing(error: ImportError) -> ConfigurationError:

@@ -31,8 +31,9 @@ from tekton.utils.remote_agents.card_source import CardSource, Verify
 from tekton.utils.remote_agents.card_verifier import CardVerifier
 from tekton.utils.remote_agents.cards import AgentCards
 from tekton.utils.remote_agents.credential import Credential
+from tekton.utils.remote_agents.entry import how_to_get_in
 from tekton.utils.remote_agents.limits import BREAKER, CallLimits
-from tekton.utils.remote_agents.refusals import AgentRefusalError, extra_missing
+from tekton.utils.remote_agents.refusals import AgentRefusalError, NotLetInError, extra_missing
 from tekton.utils.remote_agents.registration import RemoteAgent
 from tekton.utils.remote_agents.remote_task import RemoteTask
 from tekton.utils.tekton_errors import (
@@ -152,6 +153,9 @@ class RemoteAgents:
             )
             try:
                 return await remote.run()
+            except NotLetInError as error:
+                advice = how_to_get_in(agent, card, self.cards.credential(agent.agent_id), error.url)
+                raise TransportError(error.url, f"{error.reason}; {advice}") from error
             finally:
                 await remote.close()
                 if remote.open_id is not None:

@@ -14,7 +14,7 @@ import httpx
 
 from tekton.background import BackgroundGroup
 from tekton.utils.guarded_http import GuardedHttp, Opened
-from tekton.utils.remote_agents.refusals import PassingError
+from tekton.utils.remote_agents.refusals import NotLetInError, PassingError
 from tekton.utils.retries import PASSING
 from tekton.utils.server_sent_events import EventStreamParser, EventTooLargeError, ServerSentEvent
 from tekton.utils.strict_urls import parse_url
@@ -135,7 +135,7 @@ def _check(opened: Opened, origin: str) -> None:
     if opened.status in PASSING or opened.status == _TOO_MANY:
         raise PassingError(origin, f"answered {opened.status}")
     if opened.status in _NOT_LET_IN:
-        raise TransportError(origin, f"it does not let us in: answered {opened.status}")
+        raise NotLetInError(origin, opened.status)
     if opened.status >= _BAD_REQUEST and "json" not in _media_type(opened):
         raise TransportError(origin, f"answered {opened.status}")
     if opened.headers.get("content-encoding", "identity").strip().lower() != "identity":

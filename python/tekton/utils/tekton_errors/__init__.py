@@ -63,7 +63,7 @@
     │   ├── AgentExistsError
     │   ├── AgentLimitError           limit
     │   ├── AgentOfferedError         component_id: whose agent it is
-    │   ├── NoAgentAvailableError     wanted, unusable: agents that could do it, if they were usable
+    │   ├── NoAgentAvailableError     wanted, nearest, unusable: agents that could do it, if they were usable
     │   └── AgentUnreachableError     reason
     ├── ConversationError             conversation_id
     │   ├── InvalidConversationError  field, problem

@@ -88,15 +88,21 @@ class AgentOfferedError(AgentError):
 
 
 class NoAgentAvailableError(AgentError):
-    """No usable agent can do what is wanted. `unusable` names some that could, if they were usable."""
+    """No usable agent can do what is wanted. `unusable` names some that could, if they were usable.
+
+    `nearest` is what was perhaps meant, where nobody can do it at all, and that was looked for.
+    """
 
     code = "no_agent_available"
 
-    def __init__(self, wanted: str, unusable: Sequence[str] = ()) -> None:
+    def __init__(self, wanted: str, unusable: Sequence[str] = (), nearest: str | None = None) -> None:
         self.wanted = wanted
         self.unusable = list(unusable[:20])
+        self.nearest = nearest
         if self.unusable:
             self.hint = f"not usable at the moment: {', '.join(self.unusable)}"
+        elif nearest:
+            self.hint = f"did you mean {nearest!r}?"
         super().__init__("", f"no agent is available for {wanted}")
 
 

@@ -13,12 +13,12 @@ import heapq
 import logging
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Final
 
 from tekton._native import uuid7
 from tekton.a2a.push_store import PushConfig
-from tekton.a2a.task import apply
+from tekton.a2a.task import fold
 from tekton.a2a.task_event import TaskEvent
 from tekton.a2a.task_journal import TaskChange
 from tekton.background import BackgroundGroup, BackgroundTask
@@ -288,13 +288,13 @@ class PushDelivery:
 
     def _follower(self, config: PushConfig) -> Follower:
         """What tells of the events behind those that *config* has got."""
-        task, number = None, 0
+        return Follower(fold(self._delivered(config)))
+
+    def _delivered(self, config: PushConfig) -> Iterator[TaskEvent]:
+        number = 0
         while number < config.delivered:
             events = self._tasks.manager.events(config.task_id, number, min(_PAGE, config.delivered - number))
             if not events:
                 raise TaskNotFoundError(config.task_id)
-            for event in events:
-                task, number = apply(task, event), event.number
-        if task is None:
-            raise TaskNotFoundError(config.task_id)
-        return Follower(task)
+            yield from events
+            number = events[-1].number
