@@ -60,6 +60,8 @@ NOT_RUN = {
     "make bench": _BENCH,
     "make docs": "continuous integration runs it beside the suite",
     "make lock": _INDEX,
+    "make audit": "it asks an index for known weaknesses",
+    "make sbom": _INDEX,
     "make notices": "it changes the sources; `make lint` compares",
     "make recording": "it changes the sources, and needs the ports of the example system",
     "make release VERSION=1.2.3": "it is everything that continuous integration runs, and more",
@@ -81,8 +83,8 @@ NOT_RUN = {
     "make wheel": "it builds for a minute, and is tried by `make test-wheel`",
     "make test-image": "it builds for a minute",
     "docker build --file deploy/docker/Dockerfile --tag tekton/core .": _ENGINE,
-    "docker run --detach --name tekton --publish 127.0.0.1:8010:8010 --volume tekton-data:/data --read-only --tmpfs /tmp "
-    "tekton/core": _ENGINE,
+    "docker run --detach --name tekton --publish 127.0.0.1:8010:8010 --volume tekton-data:/data --read-only "
+    "--tmpfs /tmp tekton/core": _ENGINE,
     "docker exec tekton tekton auth token": _ENGINE,
     "docker compose --file deploy/compose.yaml up --build --detach --wait": _ENGINE,
     "docker compose --file deploy/compose.yaml exec tekton-core tekton ps": _ENGINE,
