@@ -104,6 +104,19 @@ def test_a_restore_brings_the_streams_back_and_keeps_those_that_were_there(live:
     assert stored(tmp_path / "old") == ["one", "two", "three"]
 
 
+def test_a_restore_names_all_that_it_has_kept(live: Directory, tmp_path: Path) -> None:
+    live.back_up(tmp_path / "copy.db")
+    live.close()
+    (live.path / f"other.db.before-restore-{STAMP}-2").touch()
+
+    with Restoration(live.path, tmp_path / "copy.db", NOW, [STREAMS]) as restoration:
+        restored = restoration.carry_out()
+
+    names = [f"{name}.before-restore-{STAMP}" for name in ("bus.db", "tekton.db")]
+    assert restored.kept_files == tuple(live.path / name for name in names)
+    assert restored.kept == live.path / names[1]
+
+
 def test_a_backup_without_streams_leaves_them_as_they_are(live: Directory, tmp_path: Path) -> None:
     BackupWriter(live.path, tmp_path / "copy.db", NOW).run()
     live.close()

@@ -239,7 +239,9 @@ def test_a_damaged_database_is_replaced_and_kept_as_it_is_with_its_log(data: Pat
     assert restored.revision == 2 + REVISION_GAP
     assert restored.kept is not None
     assert restored.kept.read_bytes() == before["tekton.db"]
-    assert restored.kept.with_name(restored.kept.name + "-wal").read_bytes() == before["tekton.db-wal"]
+    log = restored.kept.with_name(restored.kept.name + "-wal")
+    assert log.read_bytes() == before["tekton.db-wal"]
+    assert restored.kept_files == (restored.kept, log)
 
 
 def test_a_witness_that_nobody_can_read_is_replaced(data: Path, backup: Path) -> None:
