@@ -150,7 +150,7 @@ def say_(
 
 @conversation.command()
 @click.argument("conversation_id", metavar="CONVERSATION")
-@click.option("-n", "--sentences", type=click.IntRange(1), help="So many sentences, at most.")
+@click.option("-n", "--sentences", type=click.IntRange(1, 50), help="So many sentences, at most.")
 @output_options("text", "json")
 @target_options
 def summary(conversation_id: str, sentences: int | None, output: str, target: Target) -> None:

@@ -165,6 +165,8 @@ async def test_it_is_summed_up_and_exported(site: Site) -> None:
     exported = await site.clients["ada"].send("GET", "/api/conversations/plans/export", query={"format": "json"})
 
     assert summary["summary"].startswith("ada: ")
+    assert (await site.send("ada", "GET", "/plans/summary", sentences=50))[0] == 200
+    assert (await site.send("ada", "GET", "/plans/summary", sentences=51))[0] == 422
     assert markdown.body.decode().startswith("# Conversation plans\n")
     assert "> Nobody writes tests after that." in markdown.body.decode()
     assert markdown.headers["content-type"] == "text/markdown; charset=utf-8"

@@ -10,7 +10,7 @@ import msgspec
 from tekton._native import uuid7
 from tekton.a2a.conversation import MOST_CONTEXT, MOST_PARTICIPANTS, Conversation
 from tekton.a2a.message import MOST_BYTES, AgentMessage
-from tekton.a2a.summary import SENTENCES
+from tekton.a2a.summary import MOST_SENTENCES, SENTENCES
 from tekton.auth.subjects import sender_of
 from tekton.gateway.errors import PermissionDeniedError
 from tekton.gateway.long_body import LongBody
@@ -100,7 +100,7 @@ class MessageQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class SummaryQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How many sentences."""
 
-    sentences: Annotated[int, msgspec.Meta(ge=1, le=100)] = SENTENCES
+    sentences: Annotated[int, msgspec.Meta(ge=1, le=MOST_SENTENCES)] = SENTENCES
 
 
 class ExportQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
