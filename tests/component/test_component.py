@@ -189,6 +189,23 @@ async def test_conditions_hold_readiness_back_and_take_it_away(plane: InMemoryCo
         assert plane.record("greeter").state is ComponentState.READY
 
 
+async def test_who_finds_a_component_ready_finds_it_registered_unless_the_control_plane_is_away() -> None:
+    asked = asyncio.Queue[asyncio.StreamWriter]()
+    slow = await asyncio.start_server(lambda _, writer: asked.put_nowait(writer), "127.0.0.1", 0)
+    host, port = slow.sockets[0].getsockname()
+
+    away = ControlPlane(f"http://{host}:{port}")
+    async with asyncio.timeout(20), greeter(None, register=True, control_plane=away) as app:
+        registering = await asked.get()
+        before = await get(app, "/api/ready")
+        slow.close()
+        registering.close()
+        while (await get(app, "/api/ready")).status != 200:
+            pass
+
+    assert (before.status, msgspec.json.decode(before.body)["reason"]) == (503, "registering")
+
+
 async def test_a_component_that_cannot_take_requests_is_not_found_until_it_can(
     plane: InMemoryControlPlane, monkeypatch: pytest.MonkeyPatch
 ) -> None:

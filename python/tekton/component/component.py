@@ -506,7 +506,12 @@ class Component(RouteTable, MessageTable, AgentTable):
         return self._listening.wanted and self._bus is None
 
     async def _unready_reason(self) -> str | None:
-        return self._gate.closed or await self._conditions.failing()
+        if self._gate.closed is not None:
+            return self._gate.closed
+        # Who finds it ready expects to find its tools and agents, too. A control plane that is away is not waited for.
+        if self._presence is not None and not self._presence.tried:
+            return "registering"
+        return await self._conditions.failing()
 
     def _all_routes(self) -> list[Route]:
         defined = [

@@ -93,6 +93,7 @@ class Registration:
         self._progress = asyncio.Condition()
         self._state: ComponentState | None = None
         self._asked = False
+        self._tried = False
         self._registered = False
         self._wants_ready = False
         self._serving, self._serving_reason = True, ""
@@ -106,6 +107,11 @@ class Registration:
     def state(self) -> ComponentState | None:
         """The state that the control plane told last; None before it has told any."""
         return self._state
+
+    @property
+    def tried(self) -> bool:
+        """Whether the control plane was asked to take the registration, with whatever success."""
+        return self._tried
 
     async def __aenter__(self) -> Self:
         self.start()
@@ -226,6 +232,8 @@ class Registration:
             await self._reconcile()
         except TektonError as error:
             return self._after_failure(error)
+        finally:
+            self._tried = True
         async with self._progress:
             self._progress.notify_all()
         if self._failures:
