@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tekton.cli.address import shifted
+from tekton.testing import free_port
 
 LOOPBACK = "127.0.0.1"
 
@@ -21,11 +22,7 @@ def taken() -> Iterator[int]:
 
 
 def test_a_free_port_is_kept() -> None:
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        port = probe.getsockname()[1]
-
-    assert shifted(LOOPBACK, port, ()) is None
+    assert shifted(LOOPBACK, free_port(), ()) is None
 
 
 def test_any_free_one_is_kept() -> None:

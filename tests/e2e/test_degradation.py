@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tekton.testing import free_port
 from tekton.utils.component_client import ControlPlane, Discovery
 from tekton.utils.retries import Retries
 from tekton.utils.tekton_errors import CircuitOpenError, ProblemError, TektonError
@@ -71,7 +71,7 @@ def served(port: int, *capabilities: str, **spec: Any) -> dict[str, Any]:
 def tekton(start_tekton: Any, tmp_path_factory: pytest.TempPathFactory, eventually: Eventually) -> Iterator[Any]:
     """One system for all of them; each test has components of its own."""
     system = start_tekton(tmp_path_factory.mktemp("degradation"))
-    ports = [_free_port() for _ in range(4)]
+    ports = [free_port() for _ in range(4)]
     components = {
         "flaky": {"command": ["sh", "-c", FLAKY], "ready": {"log": "up"}, "restart": QUICK},
         "base": {**SLEEP, "restart": QUICK},
@@ -93,12 +93,6 @@ def tekton(start_tekton: Any, tmp_path_factory: pytest.TempPathFactory, eventual
         system.until(name)
     yield system
     system.kill()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def states(tekton: Any, name: str) -> list[str]:

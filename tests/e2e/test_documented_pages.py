@@ -13,13 +13,11 @@ import re
 import select
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from random import SystemRandom
 from shutil import which
 from typing import Any, NamedTuple
 
@@ -28,6 +26,7 @@ import pytest
 from load_script import load_script
 
 from tekton.cli.examples import EXAMPLES
+from tekton.testing import free_port
 
 Eventually = Callable[..., Any]
 
@@ -233,11 +232,9 @@ class Home:
         return re.sub(r"^(tekton restore .*)$", r"\1 --yes", line)
 
     def _port(self, number: str) -> str:
-        """A free port in the place of *number*, below those that the system gives to clients."""
-        while number not in self._ports:
-            candidate = SystemRandom().randrange(16384, 32768)
-            with suppress(OSError), socket.create_server(("127.0.0.1", candidate), reuse_port=False):
-                self._ports[number] = str(candidate)
+        """A free port in the place of *number*, always the same one."""
+        if number not in self._ports:
+            self._ports[number] = str(free_port())
         return self._ports[number]
 
     def end(self) -> None:

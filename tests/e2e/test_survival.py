@@ -16,6 +16,8 @@ from typing import Any
 import psutil
 import pytest
 
+from tekton.testing import free_port
+
 SLEEP = {"command": ["sleep", "1000"]}
 NEVER = {"policy": "no"}
 AGAIN = {"policy": "on-failure", "max": 1000, "reset_after": 60, "backoff": [0.01, 0.02]}
@@ -88,8 +90,7 @@ FLAPS = "import time; print('up', flush=True); time.sleep(1); raise SystemExit(3
 def rough(start_tekton: Any, tmp_path_factory: pytest.TempPathFactory, eventually: Any) -> Iterator[Any]:
     """A system in which everybody misbehaves at the same time, except one that only beats."""
     system = start_tekton(tmp_path_factory.mktemp("rough"))
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        late = probe.getsockname()[1]
+    late = free_port()
     system.configure(
         {
             "beats": python(BEATS, ready={"heartbeat": True}),
@@ -305,11 +306,9 @@ socket.create_server(('127.0.0.1', int(os.environ['PORT'])))
 
 def test_whose_port_it_is_is_told_before_the_start_and_after_it(tekton: Any, tmp_path: Path) -> None:
     """The owners: a stranger on all addresses of IPv6, and a component that listens where it was not told to."""
-    with socket.create_server(("::", 0), family=socket.AF_INET6) as stranger, socket.socket() as free:
+    later = free_port()
+    with socket.create_server(("::", 0), family=socket.AF_INET6) as stranger:
         taken = stranger.getsockname()[1]
-        free.bind(("127.0.0.1", 0))
-        later = free.getsockname()[1]
-        free.close()
         tekton.configure(
             {
                 "before": {**SLEEP, "port": taken, "restart": NEVER},

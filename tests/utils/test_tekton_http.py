@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 
 from tekton.core.tracing import Span, Tracer
+from tekton.testing import free_port
 from tekton.utils import tekton_http
 from tekton.utils.retries import Retries
 from tekton.utils.server_sent_events import ServerSentEvent
@@ -214,10 +215,7 @@ async def test_a_port_where_nobody_listens_refuses(unused_port: int) -> None:
 
 @pytest.fixture
 def unused_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    return free_port()
 
 
 async def test_a_connection_that_does_not_come_about_is_given_up_early(monkeypatch: pytest.MonkeyPatch) -> None:
