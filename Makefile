@@ -21,7 +21,7 @@ up: $(VENV)/.built ## set everything up, then start the example system (Ctrl-C s
 .PHONY: test
 test: $(VENV)/.built ## set everything up, then run the whole test suite
 	cargo test --workspace --exclude tekton-native --quiet
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2
 
 .PHONY: build
 build: $(VENV)/.built ## virtual environment and release build of the extension

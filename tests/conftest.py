@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadFileScheduling
 
 from tekton.core.component_lifecycle import ComponentRegistry
 from tekton.testing import free_port
@@ -29,6 +30,7 @@ os.environ.setdefault("PYTHONPYCACHEPREFIX", str(Path(__file__).resolve().parent
 signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD})
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 # How long an example takes, or is in the making, says how busy the machine is, and nothing of what is tested.
 # Where a failure would hold up somebody else's change, the same examples every time.
@@ -38,13 +40,15 @@ settings.register_profile(
 settings.load_profile("tekton")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+class ByFile(LoadFileScheduling):
     """Files stay whole where tests run in several processes; those that start whole systems share one."""
-    root = Path(__file__).parent
-    for item in items:
-        place = item.path.relative_to(root)
-        group = "e2e" if place.parts[0] == "e2e" else str(place)
-        item.add_marker(pytest.mark.xdist_group(group))
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "e2e" if nodeid.startswith("tests/e2e/") else super()._split_scope(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    return ByFile(config, log)
 
 
 @pytest.fixture
