@@ -122,14 +122,14 @@ def instance_of(system: Any, component_id: str) -> str:
 # Components
 
 
-def test_a_component_proves_with_its_own_credential_who_it_is(system: Any, talker: Caller) -> None:
+def test_a_component_proves_with_its_own_credential_who_it_is(system: Any, talker: Caller, eventually: Any) -> None:
     status, who = talker.ask("GET", "/api/auth/whoami")
 
     assert (status, who["subject"], who["roles"], who["via"]) == (200, "talker", ["component"], "credential")
     file = system.data_dir / "run" / "credentials" / "talker"
     assert file.stat().st_mode & 0o777 == 0o400
     assert talker.credential != (file.parent / "other").read_text()
-    assert "own 200" in system.get("/api/components/talker/logs?tail=1000")["lines"]
+    eventually(lambda: "own 200" in system.get("/api/components/talker/logs?tail=1000")["lines"], "it has used it")
 
 
 def test_a_component_speaks_for_itself_and_for_nobody_else(system: Any, talker: Caller) -> None:
