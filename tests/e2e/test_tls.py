@@ -12,7 +12,8 @@ from typing import Any
 
 def secure(tekton: Any, **security: str) -> None:
     """Write the configuration, with these settings of `tekton.security`."""
-    tekton.configure({"web": {"command": ["sh", "-c", "echo $$TEKTON_URL; exec sleep 1000"]}})
+    web = {"command": ["sh", "-c", "echo $$TEKTON_URL; exec sleep 1000"], "ready": {"log": "http"}}
+    tekton.configure({"web": web})
     file = tekton.directory / "tekton.json"
     settings = json.loads(file.read_text())
     settings["tekton"]["security"] = security
