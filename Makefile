@@ -71,14 +71,14 @@ wheel: $(VENV)/.release ## build the wheel into dist/, for Linux with glibc 2.17
 
 .PHONY: sdist
 sdist: $(VENV)/.release ## pack the sources into dist/
-	$(BIN)/maturin sdist --quiet --out dist
+	$(BIN)/maturin sdist --out dist
 
 .PHONY: test-wheel
-test-wheel: wheel ## audit the wheel, and try it in environments of its own, on every Python that is here
-	$(BIN)/python tests/wheel/check.py dist
+test-wheel: wheel sdist ## audit the wheel, and try it, and what is built from the sdist, in environments of their own
+	CARGO_TARGET_DIR="$(abspath target)" $(BIN)/python tests/wheel/check.py dist
 
 .PHONY: test-image
-test-image: wheel $(VENV)/.built ## build the image of the wheel, and run it as Kubernetes would: without an engine
+test-image: wheel $(VENV)/.built ## run the image of the wheel as Kubernetes would, and type the tutorial where there is no compiler
 	$(BIN)/python tests/deploy/image.py dist
 
 .PHONY: lint-workflows
@@ -105,7 +105,7 @@ sbom: $(VENV)/.release ## write sbom.json: what an installation consists of (Cyc
 	$(BIN)/cyclonedx-py requirements deploy/requirements.txt --pyproject pyproject.toml --output-file sbom.json
 
 .PHONY: release
-release: lint lint-workflows docs test test-wheel sdist audit ## all that has to hold before VERSION is released
+release: lint lint-workflows docs test test-wheel test-image audit ## all that has to hold before VERSION is released
 	$(BIN)/python tests/wheel/version.py "$(VERSION)"
 
 .PHONY: mutants

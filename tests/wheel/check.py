@@ -2,7 +2,8 @@
 
 The wheel is audited (which systems it runs on, whether it keeps to the stable ABI), then installed for each PYTHON into
 an empty environment, from wheels only, and tried from an empty folder: no sources, no compiler. Interpreters that are
-not there are left out; one has to be. It runs with nothing but the standard library, wherever DIST is.
+not there are left out; one has to be. Where DIST has the sources, too, they are built and tried with the first of them:
+that needs cargo. It runs with nothing but the standard library, wherever DIST is.
 """
 
 import json
@@ -28,9 +29,9 @@ def main(dist: Path, pythons: list[str]) -> None:
     found = list(filter(None, map(interpreter, pythons)))
     if not found:
         sys.exit(f"none of {', '.join(pythons)} is here")
-    for python in found:
+    for archive, python in [(wheel, each) for each in found] + [(each, found[0]) for each in dist.glob("*.tar.gz")]:
         with tempfile.TemporaryDirectory(prefix="tekton-wheel-") as directory:
-            try_it(wheel.resolve(), python, Path(directory))
+            try_it(archive.resolve(), python, Path(directory))
 
 
 def audit(wheel: Path) -> None:
@@ -51,19 +52,21 @@ def interpreter(name: str) -> str | None:
     return str(kept[-1]) if kept else shutil.which(name)
 
 
-def try_it(wheel: Path, python: str, directory: Path) -> None:
+def try_it(archive: Path, python: str, directory: Path) -> None:
     """Install it, look at its size, and let it try itself."""
     environment, elsewhere = directory / "environment", directory / "elsewhere"
     elsewhere.mkdir()
     run([python, "-m", "venv", environment])
     installed = environment / "bin" / "python"
     before = size(environment)
-    run([installed, "-m", "pip", "install", "--quiet", "--only-binary", ":all:", wheel], cwd=elsewhere)
+    only = ["--only-binary", ":all:"] if archive.suffix == ".whl" else []
+    run([installed, "-m", "pip", "install", "--quiet", *only, archive], cwd=elsewhere)
     listed = json.loads(run([installed, "-m", "pip", "list", "--format", "json"], cwd=elsewhere))
     names = sorted(one["name"] for one in listed if one["name"] not in ("pip", "setuptools"))
     (extension,) = environment.glob("lib/*/site-packages/tekton/_native*.so")
     unpacked = size(environment) - before
-    print(f"ok  {Path(python).name}: {len(names)} distributions, {unpacked / 1e6:.1f} MB", flush=True)
+    what = f"{archive.suffix[1:]}, {Path(python).name}"
+    print(f"ok  {what}: {len(names)} distributions, {unpacked / 1e6:.1f} MB", flush=True)
     if unpacked > MAX_INSTALLED or len(names) > MAX_DISTRIBUTIONS or extension.stat().st_size > MAX_EXTENSION:
         sys.exit(f"too much: {unpacked} bytes, {extension.stat().st_size} of them the extension, of {', '.join(names)}")
     print(run([installed, "-m", "tekton.testing.smoke"], cwd=elsewhere), end="", flush=True)
