@@ -7,6 +7,12 @@ RUST   := $(shell find rust -name '*.rs' -o -name 'Cargo.toml') Cargo.toml Cargo
 SYSTEM := examples/system/components.json
 TARGET ?= $(shell rustc -vV | sed -n 's/^host: //p')
 LIBC   ?= manylinux_2_17
+FUZZ   := $(basename $(notdir $(wildcard rust/fuzz/fuzz_targets/*.rs)))
+SECONDS_EACH ?= 5
+# What cargo-fuzz asks of the compiler, but for the sanitizer, which stable Rust does not have.
+COVERAGE := -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+	-Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+	-Cllvm-args=-sanitizer-coverage-trace-compares -Cdebug-assertions --cfg fuzzing
 
 .DEFAULT_GOAL := help
 
@@ -22,6 +28,17 @@ up: $(VENV)/.built ## set everything up, then start the example system (Ctrl-C s
 test: $(VENV)/.built ## set everything up, then run the whole test suite
 	cargo test --workspace --exclude tekton-native --quiet
 	$(BIN)/python -m pytest -n 2
+
+.PHONY: fuzz
+fuzz: ## fuzz each kernel for a moment, SECONDS_EACH
+	cd rust/fuzz && RUSTFLAGS="$(COVERAGE)" cargo build --release --locked --quiet \
+		--target $(TARGET) --target-dir ../../target/fuzz
+	@mkdir -p target/fuzz/found
+	@for one in $(FUZZ); do \
+		target/fuzz/$(TARGET)/release/$$one -max_total_time=$(SECONDS_EACH) -artifact_prefix=target/fuzz/found/ \
+			>target/fuzz/$$one.log 2>&1 || { cat target/fuzz/$$one.log; exit 1; }; \
+		echo "$$one: $$(grep ^Done target/fuzz/$$one.log)"; \
+	done
 
 .PHONY: build
 build: $(VENV)/.built ## virtual environment and release build of the extension

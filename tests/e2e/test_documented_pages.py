@@ -57,6 +57,7 @@ NOT_RUN = {
     "make format": "it changes the sources",
     "make mutants": "it takes an hour",
     "make bench": _BENCH,
+    "make fuzz": "continuous integration runs it beside the suite",
     "make docs": "continuous integration runs it beside the suite",
     "make lock": _INDEX,
     "make audit": "it asks an index for known weaknesses",

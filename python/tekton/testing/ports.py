@@ -13,8 +13,11 @@ _LAST: Final = 32_000
 _KEPT: Final = 256
 
 _next = random.Random().randrange(_FIRST, _LAST)
-_given: Final[deque[socket.socket]] = deque()
-"""UDP sockets on the numbers that were given away last: tests in other processes see by them that these are taken."""
+_given: Final[deque[int]] = deque()
+"""UDP sockets on the numbers that were given away last: tests in other processes see by them that these are taken.
+
+File descriptors, since nobody is there to close objects in the end.
+"""
 
 
 def free_port(count: int = 1) -> int:
@@ -40,9 +43,9 @@ def _take(ports: range) -> bool:
         except OSError:
             return False
         taken.pop_all()
-    _given.extend(marks)
+    _given.extend(mark.detach() for mark in marks)
     while len(_given) > _KEPT:
-        _given.popleft().close()
+        socket.close(_given.popleft())
     return True
 
 
