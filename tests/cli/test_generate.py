@@ -89,3 +89,26 @@ def test_two_that_would_be_called_the_same_in_kubernetes_are_refused(place: Path
 
     assert result.exit_code == 2
     assert "two components would be a-b" in result.stderr
+
+
+def test_the_components_are_never_replaced(place: Path) -> None:
+    components = {
+        "components": {"web": {"command": "web", "port": 8100}},
+        "fallbacks": {"chat": [{"component": "web"}]},
+    }
+    (place / "components.json").write_text(json.dumps(components))
+
+    assert generate("k8s", "-o", ".", "--force").exit_code == 0
+
+    assert json.loads((place / "components.json").read_text()) == components
+
+
+def test_what_may_have_a_secret_in_it_is_for_its_owner_alone(place: Path) -> None:
+    (place / "security.json").write_text(json.dumps({"security": {"jwt_secret": "Zk3vQ9pLm2Xa5hJ0Yk3vQ9pLm2XaZk3v"}}))
+    (place / "security.json").chmod(0o600)
+
+    assert generate("k8s", "-o", "made").exit_code == 0
+
+    modes = {path.name: path.stat().st_mode & 0o077 for path in (place / "made").iterdir()}
+    assert modes["security.json"] == 0
+    assert modes["core.yaml"] & 0o044

@@ -15,12 +15,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rootfs import Image
 
-NODE = "10.99.0.1"
+ADDRESSES = ("10.99.0.1", "10.99.0.2", "10.99.0.11", "10.99.0.12", "10.99.0.13", "10.99.0.14", "10.99.0.20")
+"""Those of the network; the first is that of the node."""
 PATIENCE = 60.0
+
+_T = TypeVar("_T")
 
 
 @dataclass
@@ -59,18 +62,17 @@ class Pod:
 
     def execute(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run *command* in it, as the engine does for `exec` and for health checks."""
-        entering = ["nsenter", f"--target={self.pid}", "--pid", "--mount", "--root", "--ipc", "--uts", "--wd"]
-        variables = ["env", "--ignore-environment", *(f"{name}={value}" for name, value in self._variables().items())]
-        done = subprocess.run(
-            [*entering, *variables, *self._confined(), *command],
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-        )
+        done = subprocess.run(self.entering(*command), capture_output=True, text=True, timeout=PATIENCE, check=False)
         if check and done.returncode:
             raise AssertionError(f"$ {' '.join(command)}\n{done.stdout}{done.stderr}\n{self.said()}")
         return done
+
+    def entering(self, *command: str, directory: str = "") -> list[str]:
+        """The command of this machine that runs *command* in it, as a child of its own. No signal is ignored there."""
+        entering = ["nsenter", f"--target={self.pid}", "--pid", "--mount", "--root", "--ipc", "--uts", "--wd"]
+        variables = [f"{name}={value}" for name, value in self._variables().items()]
+        begun = ["env", "--ignore-environment", "--default-signal", *([f"--chdir={directory}"] if directory else [])]
+        return [*entering, *begun, *variables, *self._confined(), *command]
 
     def signal(self, signum: signal.Signals) -> None:
         """Send a signal to its process 1."""
@@ -202,7 +204,7 @@ def _answers(pod: Pod, container: Mapping[str, Any], probe: Mapping[str, Any]) -
     asked = probe["httpGet"]
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     port, timeout = ports.get(asked["port"], asked["port"]), probe.get("timeoutSeconds", 1)
-    source = (NODE, 0)
+    source = (ADDRESSES[0], 0)
     if asked.get("scheme") == "HTTPS":
         context = ssl._create_unverified_context()  # a kubelet does not verify
         connection: http.client.HTTPConnection = http.client.HTTPSConnection(
@@ -219,10 +221,11 @@ def _answers(pod: Pod, container: Mapping[str, Any], probe: Mapping[str, Any]) -
         connection.close()
 
 
-def until(condition: Callable[[], object], what: str, within: float = PATIENCE) -> None:
-    """Return when *condition* holds. Raises AssertionError when it does not in that time."""
+def until(condition: Callable[[], _T], what: str, within: float = PATIENCE) -> _T:
+    """The first true value of *condition*. Raises AssertionError when there is none in that time."""
     end = time.monotonic() + within
-    while not condition():
+    while not (value := condition()):
         if time.monotonic() > end:
             raise AssertionError(f"{what}: not within {within:g} s")
         time.sleep(0.02)
+    return value

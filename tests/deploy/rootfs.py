@@ -1,8 +1,8 @@
 """Executes the steps of a Dockerfile without a container engine, in root file systems that bubblewrap enters.
 
-`FROM python:…-slim` is Debian with its own Python, made by mmdebstrap once and kept in a cache. How this machine
-reaches its package index (pip's settings, certificates, proxies) is passed in for the steps that build, and is not in
-the result.
+`FROM python:…-slim` is Debian with its own Python, made by mmdebstrap once and kept in a cache; `FROM debian` has curl,
+too. How this machine reaches its package index (pip's settings, certificates, proxies) is passed in for the steps that
+build, and is not in the result.
 """
 
 import fnmatch
@@ -17,7 +17,8 @@ from pathlib import Path
 
 from dockerfile_steps import Stage, Step, assignments, read
 
-PACKAGES = "python3,python3-venv,ca-certificates,passwd"
+PACKAGES = "python3,python3-venv,ca-certificates,passwd,curl"
+CURL = "usr/bin/curl"
 DEBIAN = "trixie"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PIP_FILES = ("/etc/pip.conf", "~/.config/pip/pip.conf", "~/.pip/pip.conf")
@@ -43,7 +44,7 @@ class NoDebianError(Exception):
 
 def base(cache: Path) -> Path:
     """A Debian with Python, from *cache* if it is there. Raises NoDebianError."""
-    root = cache / f"{DEBIAN}-python"
+    root = cache / f"{DEBIAN}-python-curl"
     if (root / "usr/local/bin/python").is_symlink():
         return root
     cache.mkdir(parents=True, exist_ok=True)
@@ -93,6 +94,8 @@ def build(dockerfile: Path, context: Path, cache: Path, place: Path, packages: P
     for number, stage in enumerate(read(dockerfile.read_text())):
         image = Image(place / f"stage-{number}")
         subprocess.run(["cp", "-a", "--reflink=auto", base(cache), image.root], check=True)
+        if stage.base != "debian":
+            (image.root / CURL).unlink()
         _build_stage(stage, image, context, roots, packages)
         roots[stage.name or str(number)] = image.root
     assert image is not None
@@ -100,7 +103,7 @@ def build(dockerfile: Path, context: Path, cache: Path, place: Path, packages: P
 
 
 def _build_stage(stage: Stage, image: Image, context: Path, roots: Mapping[str, Path], packages: Path | None) -> None:
-    assert stage.base.startswith("python:"), stage.base
+    assert stage.base.startswith("python:") or stage.base == "debian", stage.base
     for step in stage.steps:
         if step.name == "RUN":
             _run(image, step, packages)

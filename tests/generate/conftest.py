@@ -39,18 +39,26 @@ COMPONENTS: dict[str, Any] = {
         "dependencies": ["local_llm", "elsewhere"],
     },
 }
-ENVIRONMENT = {"ORGANISATION": "secret-of-this-machine", "HOME": "/"}
+ENVIRONMENT = {"ORGANISATION": "secret-of-this-machine", "HOME": "/", "SMALL": "secret-of-this-machine"}
 
 MakeSystem = Callable[..., Blueprint]
 
 
 @pytest.fixture
 def make_system(tmp_path: Path) -> MakeSystem:
-    def make(components: dict[str, Any] = COMPONENTS, main: dict[str, Any] | None = None) -> Blueprint:
-        (tmp_path / "components.json").write_text(json.dumps({"components": components}))
+    def make(
+        components: dict[str, Any] = COMPONENTS,
+        main: dict[str, Any] | None = None,
+        security: dict[str, Any] | None = None,
+        fallbacks: dict[str, Any] | None = None,
+    ) -> Blueprint:
+        more = {} if fallbacks is None else {"fallbacks": fallbacks}
+        (tmp_path / "components.json").write_text(json.dumps({"components": components, **more}))
         (tmp_path / ".env").write_text("FROM_FILE=also-not-this\n")
         if main is not None:
             (tmp_path / "tekton.json").write_text(json.dumps({"tekton": main}))
+        if security is not None:
+            (tmp_path / "security.json").write_text(json.dumps(security))
         config = TektonConfig.load(tmp_path, environ=ENVIRONMENT, cwd=tmp_path)
         return blueprint(config, "registry.example/llm:1.2", "0.1.0")
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tekton.generate.blueprint import Blueprint, blueprint, probe_command, whole_seconds, written_for
+from tekton.generate.blueprint import Blueprint, blueprint, probe_command, whole_seconds
 from tekton.generate.compose import compose
 from tekton.generate.dockerfile import dockerfile
 from tekton.generate.kubernetes import kubernetes
@@ -34,13 +34,6 @@ def test_no_secret_and_nothing_of_this_machine_is_written(system: Blueprint, gen
 
     assert not any(word in written for word in ("do-not-show-this", "secret-of-this-machine", "also-not-this"))
     assert str(system.directory) not in written
-
-
-def test_variables_are_written_as_another_tool_writes_them() -> None:
-    def reference(name: str, default: str | None) -> str:
-        return f"<{name}|{default}>"
-
-    assert written_for("a ${X} ${Y:-z} $$ $b", reference, "$$") == "a <X|None> <Y|z> $$ $$b"
 
 
 @pytest.mark.parametrize(

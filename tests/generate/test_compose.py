@@ -1,5 +1,6 @@
 """The compose.yaml of a system."""
 
+import json
 from typing import Any
 
 import pytest
@@ -82,3 +83,36 @@ def test_the_main_file_goes_with_the_control_plane_alone(make_system: Any) -> No
 
     assert services["tekton-core"]["environment"]["TEKTON_CONFIG_FILE"] == "/etc/tekton/tekton.json"
     assert "./tekton.json:/etc/tekton/tekton.json:ro" in services["tekton-core"]["volumes"]
+
+
+def test_roles_and_fallbacks_go_with_the_control_plane_too(make_system: Any) -> None:
+    fallbacks = {"chat": [{"component": "local_llm", "parameters": {"model": "${SMALL}", "price": "$$5"}}]}
+    system = make_system(security={"principals": {"ci": ["operator"]}}, fallbacks=fallbacks)
+    document = check_compose(compose(system).shown)
+    core = document["services"]["tekton-core"]
+
+    assert "./security.json:/etc/tekton/security.json:ro" in core["volumes"]
+    assert core["configs"] == [{"source": "tekton-components", "target": "/etc/tekton/components.json"}]
+    assert core["environment"]["TEKTON_CONFIG_FILE"] == "/etc/tekton/components.json"
+    assert core["environment"]["SMALL"] == "${SMALL:?}"
+    # Compose makes one dollar sign of two.
+    content = document["configs"]["tekton-components"]["content"].replace("$$", "$")
+    assert json.loads(content) == {"components": {}, "fallbacks": fallbacks}
+
+
+def test_a_variable_with_a_default_may_be_missing(make_system: Any) -> None:
+    main = {"log_level": "${LEVEL:-info}", "port": "${TEKTON_PORT:-8010}"}
+    services = check_compose(compose(make_system(main=main)).shown)["services"]
+
+    assert services["tekton-core"]["environment"]["LEVEL"] == "${LEVEL:-}"
+    # What the container itself needs is not for others to say.
+    assert services["tekton-core"]["environment"]["TEKTON_PORT"] == "8010"
+
+
+def test_what_compose_cannot_do_stands_at_the_top(make_system: Any) -> None:
+    components = {"web": {"command": "x", "liveness": {"exec": ["true"]}, "breaker": {"failure_threshold": 2}}}
+
+    about = compose(make_system(components)).shown.partition("\nname:")[0]
+
+    assert "breaker (web)" in about
+    assert "startup and liveness are not asked: web." in about

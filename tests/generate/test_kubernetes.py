@@ -1,5 +1,6 @@
 """The manifests of a system."""
 
+import json
 import subprocess
 from pathlib import Path
 from shutil import which
@@ -115,9 +116,38 @@ def test_the_main_file_is_a_secret_if_there_may_be_one_in_it(make_system: Any, m
     assert "tekton.json" in made.files
 
 
+def test_roles_and_fallbacks_go_with_the_control_plane_too(make_system: Any) -> None:
+    fallbacks = {"chat": [{"component": "local_llm", "parameters": {"model": "${SMALL}"}}]}
+    made = kubernetes(make_system(security={"principals": {"ci": ["operator"]}}, fallbacks=fallbacks))
+
+    core = named(check_kubernetes(made.shown))["Deployment", "tekton-core"]
+    assert variables(core)["TEKTON_CONFIG_FILE"] == "/etc/tekton/components.json"
+    assert container(core)["envFrom"] == [{"secretRef": {"name": "tekton-core-env"}}]
+    assert "The secret tekton-core-env has what is not written here: SMALL." in made.files["core.yaml"]
+    assert json.loads(made.files["core-components.json"]) == {"components": {}, "fallbacks": fallbacks}
+    (generated,) = yaml.safe_load(made.files["kustomization.yaml"])["configMapGenerator"]
+    assert generated == {
+        "name": "tekton-core-config",
+        "files": ["components.json=core-components.json", "security.json"],
+    }
+
+
+def test_a_secret_is_not_for_everybody_in_the_pod(make_system: Any) -> None:
+    core = named(check_kubernetes(kubernetes(make_system(main=JWT_SECRET)).shown))["Deployment", "tekton-core"]
+
+    (volume,) = (one for one in core["spec"]["template"]["spec"]["volumes"] if one["name"] == "config")
+    assert volume["secret"]["defaultMode"] == 0o440
+
+
+def test_what_kubernetes_cannot_do_stands_at_the_top(make_system: Any) -> None:
+    made = kubernetes(make_system({"web": {"command": "x", "breaker": {"failure_threshold": 2}}}))
+
+    assert "breaker (web)" in made.files["core.yaml"].partition("\napiVersion:")[0]
+
+
 @pytest.mark.skipif(which("kubectl") is None, reason="kubectl is not here")
 def test_kustomize_takes_the_folder(make_system: Any, tmp_path: Path) -> None:
-    made = kubernetes(make_system(main={"log_level": "debug"}))
+    made = kubernetes(make_system(main={"log_level": "debug"}, fallbacks={"chat": [{"component": "hermes"}]}))
     folder = tmp_path / "kubernetes"
     folder.mkdir()
     for name, text in made.files.items():
@@ -126,5 +156,6 @@ def test_kustomize_takes_the_folder(make_system: Any, tmp_path: Path) -> None:
     built = subprocess.run(["kubectl", "kustomize", folder], capture_output=True, text=True, check=True)
 
     found = named(check_kubernetes(built.stdout))
-    assert any(kind == "ConfigMap" for kind, _ in found)
+    (config,) = (one for (kind, _), one in found.items() if kind == "ConfigMap")
+    assert set(config["data"]) == {"tekton.json", "components.json"}
     assert found["Deployment", "hermes"]["metadata"]["labels"]["app.kubernetes.io/part-of"] == "llm"

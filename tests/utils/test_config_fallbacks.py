@@ -1,9 +1,13 @@
 """Fallbacks in components.json: in which order they are asked, and that they hold for what is loaded."""
 
 import json
+from contextlib import nullcontext
 from typing import Any
 
+import pytest
+
 from tekton.utils.tekton_config import FallbackSpec, TektonConfig
+from tekton.utils.tekton_errors import ConfigurationError
 
 
 def loaded(folder: Any, fallbacks: dict[str, Any]) -> TektonConfig:
@@ -33,3 +37,13 @@ def test_without_any_there_are_none(folder: Any) -> None:
     folder.write("components.json", '{"components": {}}')
 
     assert TektonConfig.load(folder.path, environ={"HOME": str(folder.path)}, cwd=folder.path).fallbacks == {}
+
+
+@pytest.mark.parametrize("twice", [False, True])
+def test_where_all_components_register_by_themselves_any_may_stand_in_once(folder: Any, twice: bool) -> None:
+    chain = [{"component": "elsewhere"}, *([{"component": "elsewhere"}] if twice else [])]
+    folder.write("components.json", json.dumps({"components": {}, "fallbacks": {"chat": chain}}))
+
+    with pytest.raises(ConfigurationError, match="stand in for itself") if twice else nullcontext():
+        config = TektonConfig.load(folder.path, environ={"HOME": str(folder.path)}, cwd=folder.path)
+        assert [one.component for one in config.fallbacks["chat"]] == ["elsewhere"]

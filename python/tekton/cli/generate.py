@@ -38,6 +38,7 @@ class _Place(NamedTuple):
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             for name, text in made.files.items():
+                (self.folder / name).touch(0o600 if name in made.private else 0o666)
                 (self.folder / name).write_text(text, "utf-8")
         except OSError as error:
             raise FileProblemError(

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tekton.generate.settings import Settings, settings
+from tekton.generate.variables import is_reference
 from tekton.utils.config_components import ComponentSpec
 from tekton.utils.config_ports import variable_prefix
 from tekton.utils.redaction import is_secret_name
@@ -24,19 +26,18 @@ DATA = "/data"
 USER = 10001
 CREDENTIAL = "/credential/key"
 CORE = "tekton-core"
+PRIVATE = "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16"
+"""Where the control plane may call components."""
 
-_VARIABLE = re.compile(r"\$\$|\$\{(?P<name>\w+)(?::-(?P<default>[^}]*))?\}")
 _REQUIREMENT = re.compile(r"-.*|[A-Za-z0-9][\w.-]*(\[[\w,. -]*\])?\s*([<>=!~;@].*)?")
-
-Replace = Callable[[str, str | None], str]
-"""Writes a variable, given its name and default, as the target does."""
 
 
 class Generated(NamedTuple):
-    """Files by name, and what to show of them when nothing is written."""
+    """Files by name, and what to show of them when nothing is written. Those in `private` may hold secrets."""
 
     files: dict[str, str]
     shown: str
+    private: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ class Blueprint:
     version: str
     directory: Path
     data_dir: Path
-    main: str | None
+    settings: Settings
     requirements: bool
     parts: tuple[Part, ...]
 
@@ -103,7 +104,8 @@ class Blueprint:
 def blueprint(config: TektonConfig, image: str, version: str) -> Blueprint:
     """The system that *config* describes. Reads its files again, for what was replaced in them."""
     files = config.files
-    written = {} if files.components is None else json.loads(files.components.read_bytes())["components"]
+    whole = {} if files.components is None else json.loads(files.components.read_bytes())
+    written = whole.get("components", {})
     awaited = {
         need.component for needs in config.dependencies.values() for need in needs if need.condition == "completed"
     }
@@ -113,7 +115,7 @@ def blueprint(config: TektonConfig, image: str, version: str) -> Blueprint:
         version=version,
         directory=files.directory,
         data_dir=config.data_dir,
-        main=None if files.main is None else files.main.name,
+        settings=settings(config, whole.get("fallbacks", {})),
         requirements=_has_requirements(files.directory / "requirements.txt"),
         parts=tuple(
             _part(spec, written[name], files.directory, name in awaited) for name, spec in config.components.items()
@@ -121,19 +123,9 @@ def blueprint(config: TektonConfig, image: str, version: str) -> Blueprint:
     )
 
 
-def written_for(text: str, variable: Replace, dollar: str = "$") -> str:
-    """*text* of components.json in the notation of another tool, in which a dollar sign by itself is *dollar*."""
-    pieces, end = [], 0
-    for found in _VARIABLE.finditer(text):
-        pieces.append(text[end : found.start()].replace("$", dollar))
-        pieces.append(dollar if found["name"] is None else variable(found["name"], found["default"]))
-        end = found.end()
-    return "".join([*pieces, text[end:].replace("$", dollar)])
-
-
 def is_secret(name: str, text: str) -> bool:
     """True for a variable that has its secret written out; one that refers to another variable has not."""
-    return is_secret_name(name) and _VARIABLE.fullmatch(text) is None
+    return is_secret_name(name) and not is_reference(text)
 
 
 def probe_command(probe: ProbeSpec, port: int | None) -> list[str] | None:

@@ -10,14 +10,16 @@ from tekton.generate.blueprint import (
     CORE,
     CREDENTIAL,
     DATA,
+    PRIVATE,
     Blueprint,
     Generated,
     Part,
     is_secret,
     probe_command,
     whole_seconds,
-    written_for,
 )
+from tekton.generate.settings import PLACE, Settings
+from tekton.generate.variables import written_for
 from tekton.generate.yaml_text import yaml_text
 from tekton.utils.tekton_config import ProbeSpec
 
@@ -37,9 +39,9 @@ the documentation. Ports are published to this machine only.
 Private networks are where the control plane may call components; everybody in the network of this file needs a
 credential to change anything.{open}
 """
+_MADE = "tekton-components"
 _HEALTH = ["CMD", "python", "-m", "tekton.service.health"]
 _KEY = "test -s {path} || { umask 077; tekton auth key create --subject {name} --role component > {path}; }"
-_PRIVATE = "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16"
 _CONDITIONS = {"ready": "service_healthy", "started": "service_started", "completed": "service_completed_successfully"}
 
 
@@ -51,7 +53,7 @@ def compose(system: Blueprint) -> Generated:
         services[f"{part.name}-credential"] = _credential(system, part)
         services[part.name] = _component(system, part)
         volumes |= {f"{part.name}-data": {}, f"{part.name}-credential": {}}
-    document = {"name": _project(system.name), "services": services, "volumes": volumes}
+    document = {"name": _project(system.name), "services": services, "volumes": volumes} | _configs(system)
     text = yaml_text(document, _ABOUT.format(name=system.name, open=_left_open(system)))
     return Generated({"compose.yaml": text}, text)
 
@@ -68,28 +70,42 @@ def _shared(system: Blueprint) -> dict[str, Any]:
 
 
 def _core(system: Blueprint) -> dict[str, Any]:
-    main = f"/etc/tekton/{system.main}"
-    given = {} if system.main is None else {"TEKTON_CONFIG_FILE": main}
-    mounted = [] if system.main is None else [f"./{system.main}:{main}:ro"]
-    return {
+    found = system.settings
+    core = {
         **_shared(system),
         "command": ["python", "-m", "tekton.service.main"],
         # Not where components.json is: it would run the components itself.
         "working_dir": DATA,
         "environment": {
+            **{name: _variable(name, default and "") for name, default in found.variables.items()},
             "TEKTON_HOST": "0.0.0.0",
             "TEKTON_PORT": "8010",
             "TEKTON_DATA_DIR": DATA,
             "TEKTON_SECURITY_ALLOWED_HOSTS": CORE,
-            "TEKTON_SECURITY_CALLBACK_NETWORKS": _PRIVATE,
-            **given,
+            "TEKTON_SECURITY_CALLBACK_NETWORKS": PRIVATE,
+            **({"TEKTON_CONFIG_FILE": found.named} if found.files else {}),
         },
         "ports": ["127.0.0.1:8010:8010"],
-        "volumes": ["tekton-data:/data", *mounted],
+        "volumes": ["tekton-data:/data", *_mounted(found)],
         "healthcheck": {"test": _HEALTH, "interval": "2s", "timeout": "3s", "retries": 30},
         "stop_grace_period": "30s",
         "restart": "unless-stopped",
     }
+    if found.made is not None:
+        core["configs"] = [{"source": _MADE, "target": f"{PLACE}/{found.made}"}]
+    return core
+
+
+def _mounted(found: Settings) -> list[str]:
+    return [f"./{name}:{PLACE}/{name}:ro" for name in found.files if name != found.made]
+
+
+def _configs(system: Blueprint) -> dict[str, Any]:
+    """What is in no file beside this one."""
+    made = system.settings.made
+    if made is None:
+        return {}
+    return {"configs": {_MADE: {"content": system.settings.files[made].replace("$", "$$")}}}
 
 
 def _credential(system: Blueprint, part: Part) -> dict[str, Any]:
@@ -209,6 +225,12 @@ def _project(name: str) -> str:
 def _left_open(system: Blueprint) -> str:
     """What cannot be said in compose, as far as it is in *system*."""
     blind = [part.name for part in system.parts if part.spec.ready and not _health(part.spec.ready, part.spec.port)]
-    if not blind:
-        return ""
-    return f"\n\nNo command in the container can ask whether it is ready, only Tekton knows: {', '.join(blind)}."
+    unasked = [part.name for part in system.parts if part.spec.startup or part.spec.liveness]
+    notes = list(system.settings.notes())
+    if blind:
+        notes.append(f"No command in the container can ask whether it is ready, only Tekton knows: {', '.join(blind)}.")
+    if unasked:
+        notes.append(
+            f"Compose has one health check, which is `ready`; startup and liveness are not asked: {', '.join(unasked)}."
+        )
+    return "".join(f"\n\n{note}" for note in notes)

@@ -14,7 +14,8 @@ def checked_fallbacks(
 ) -> dict[str, tuple[FallbackSpec, ...]]:
     """The fallbacks of each capability, the first one to ask first; what is wrong is told to *checker*.
 
-    Wrong is a component that there is not, one that nobody can call, and one that would stand in for itself.
+    Wrong is a component that there is not, one that nobody can call, and one that would stand in for itself. Where
+    there are none at all, all register by themselves, and have names that nobody knows here.
     """
     for capability, fallbacks in written.items():
         if checker.clean(pointer := child_pointer("/fallbacks", capability)):
@@ -46,6 +47,8 @@ def _check_chain(
 def _problem(
     name: str, capability: str, named: set[str], specs: Mapping[str, ComponentSpec]
 ) -> tuple[str, str | None] | None:
+    if not specs:
+        return _named_twice(name, capability) if name in named else None
     spec = specs.get(name)
     if spec is None:
         return f"there is no component {name!r}", did_you_mean(name, specs) or "define it under 'components'"
@@ -53,7 +56,11 @@ def _problem(
     if offering == {name}:
         return f"{name} would stand in for itself: nobody else offers {capability!r}", "name another component"
     if name in named:
-        return f"{name} would stand in for itself", f"name it once under {capability!r}"
+        return _named_twice(name, capability)
     if spec.port is None:
         return f"{name} has no port, so nobody can call it", "give it a 'port'"
     return None
+
+
+def _named_twice(name: str, capability: str) -> tuple[str, str]:
+    return f"{name} would stand in for itself", f"name it once under {capability!r}"
