@@ -86,7 +86,7 @@ METHODS = {
 }
 """Methods that the specification's examples call."""
 
-HEAVY = ("aiohttp", "apsw", "asyncio", "granian", "msgspec", "psutil", "rich", "tekton._native", "uvloop")
+HEAVY = ("aiohttp", "apsw", "asyncio", "granian", "msgspec", "psutil", "tekton._native", "uvloop")
 
 MODULES = [
     module.name

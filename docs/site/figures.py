@@ -9,9 +9,12 @@ here, and is noticed by tests/docs/test_figures.py.
 from collections.abc import Iterator
 from pathlib import Path
 
-from svg import Arrow, Box, Point, drawing
+from svg import Arrow, Box, Mark, Point, drawing, matrix
 
 from tekton.a2a.task import NEXT, TaskState
+from tekton.auth.roles import PERMISSIONS, Grants, RoleTable
+from tekton.bus.bus import Policy
+from tekton.bus.dead_letters import NAME as DEAD_LETTERS
 from tekton.core.degradation.breaker_states import TRANSITIONS
 from tekton.core.lifecycle import ENDED, USABLE, VALID_TRANSITIONS, ComponentState
 
@@ -127,7 +130,12 @@ FLOWS = (
 
 def data_flow() -> str:
     """What becomes of a request, and of a process."""
-    boxes = {
+    return drawing("How data flows through the control plane", _parts(PARTS), FLOWS, (6.5, 6))
+
+
+def _parts(parts: dict[str, tuple[str, Point]]) -> dict[str, Box]:
+    """Boxes for classes, with the names of their files, and for what is no class."""
+    return {
         name: Box(
             name,
             *place,
@@ -135,12 +143,116 @@ def data_flow() -> str:
             width=148 if file or len(name) < 20 else 216,
             tone="plain" if file else "end",
         )
-        for name, (file, place) in PARTS.items()
+        for name, (file, place) in parts.items()
     }
-    return drawing("How data flows through the control plane", boxes, FLOWS, (6.5, 6))
 
 
-_FIGURES = (("lifecycle", lifecycle), ("task", task), ("breaker", breaker), ("data-flow", data_flow))
+WAYS: dict[str, tuple[str, Point]] = {
+    "publish": ("", (2.2, 0)),
+    "request": ("", (4.1, 0)),
+    "LocalBus": ("bus/local_bus.py", (3.15, 1)),
+    "Inbox": ("bus/inbox.py", (5.4, 1)),
+    "Streams": ("bus/streams/streams.py", (1.6, 2)),
+    "LiveBus": ("bus/live.py", (4.4, 2)),
+    "Consumer": ("bus/streams/consumer.py", (0.8, 3.2)),
+    "Replay": ("bus/streams/replay.py", (2.4, 3.2)),
+    "consume": ("", (1.3, 4.4)),
+    "replay": ("", (2.4, 4.4)),
+    "subscribe": ("", (4.4, 4.4)),
+}
+"""What one calls of a bus, and the classes that a message goes through."""
+POLICIES = {
+    Policy.DISCONNECT: ("it ends", 3.4),
+    Policy.DROP_OLDEST: ("it misses some", 4.4),
+    Policy.CONFLATE: ("only the newest", 5.4),
+}
+"""What becomes of a subscription that does not keep up, and where that stands."""
+
+WAYS_BETWEEN = (
+    Arrow("publish", "LocalBus"),
+    Arrow("request", "LocalBus"),
+    Arrow("LocalBus", "Streams", "what a stream takes"),
+    Arrow("LocalBus", "LiveBus", "everything else, at once"),
+    Arrow("Streams", "LiveBus", "when it is on the disk"),
+    Arrow("LiveBus", "Inbox", "answers"),
+    Arrow("Inbox", "request", "the first"),
+    Arrow("Streams", "Consumer"),
+    Arrow("Consumer", "consume", "until acknowledged"),
+    Arrow("Consumer", DEAD_LETTERS, "given up"),
+    Arrow("Streams", "Replay"),
+    Arrow("Replay", "replay", "all, in order"),
+)
+
+
+def messages() -> str:
+    """What becomes of a message that is published, or is a request."""
+    boxes = _parts(WAYS) | {DEAD_LETTERS: Box(DEAD_LETTERS, 0.05, 4.4, tone="bad")}
+    boxes |= {policy.value: Box(policy.value, column, 3.2, note=note) for policy, (note, column) in POLICIES.items()}
+    ends = [(policy.value, "subscribe") for policy in Policy]
+    through = [arrow for name, end in ends for arrow in (Arrow("LiveBus", name), Arrow(name, end))]
+    return drawing("The ways of a message", boxes, [*WAYS_BETWEEN, *through], (6.4, 5.4))
+
+
+def roles() -> str:
+    """What each role that is built in may do: everywhere, or a component for itself alone."""
+    table = RoleTable()
+    grants = {name: table.grants([name], "billing") for name in table.roles}
+    rows = {permission: [_held(grants[name], permission) for name in grants] for permission in PERMISSIONS}
+    legend: dict[Mark, str] = {"full": "granted", "part": "granted for its own component"}
+    return matrix("What the roles permit", list(grants), rows, legend)
+
+
+def _held(grants: Grants, permission: str) -> Mark:
+    if permission == "messages:publish" and grants.publish and ">" not in grants.publish:
+        return "part"
+    return "full" if permission in grants.everywhere else "part" if grants.allows(permission, "billing") else ""
+
+
+REMOTE: dict[str, tuple[str, Point]] = {
+    "TaskManager": ("a2a/task_manager.py", (0.5, 0)),
+    "RemoteAgents": ("utils/remote_agents/remote_agents.py", (0.5, 1)),
+    "RemoteTask": ("utils/remote_agents/remote_task.py", (0.5, 2)),
+    "CircuitBreaker": ("core/degradation/circuit_breaker.py", (0.5, 3)),
+    "A2AClient": ("utils/remote_agents/a2a_client.py", (0.5, 4)),
+    "AgentRegistry": ("a2a/agent_registry.py", (3.7, 0)),
+    "AgentCards": ("utils/remote_agents/cards.py", (3.7, 1)),
+    "CardSource": ("utils/remote_agents/card_source.py", (3.7, 2)),
+    "CardVerifier": ("utils/remote_agents/card_verifier.py", (3.7, 3)),
+    "GuardedHttp": ("utils/guarded_http.py", (2.1, 4)),
+    "an agent of somebody else": ("", (2.1, 5)),
+}
+"""The classes by which an agent that is somewhere else is known and asked."""
+
+REMOTE_CALLS = (
+    Arrow("TaskManager", "AgentRegistry", "who can do it"),
+    Arrow("TaskManager", "RemoteAgents", "the task"),
+    Arrow("RemoteAgents", "RemoteTask"),
+    Arrow("RemoteAgents", "AgentCards", "where and how"),
+    Arrow("RemoteTask", "CircuitBreaker", "step by step"),
+    Arrow("CircuitBreaker", "A2AClient", "unless it keeps failing"),
+    Arrow("A2AClient", "GuardedHttp"),
+    Arrow("AgentCards", "AgentRegistry", "what it can do"),
+    Arrow("AgentCards", "CardSource", "when it has grown old"),
+    Arrow("CardSource", "CardVerifier", "signature"),
+    Arrow("CardSource", "GuardedHttp"),
+    Arrow("GuardedHttp", "an agent of somebody else", "public addresses only"),
+)
+
+
+def remote_agents() -> str:
+    """How an agent that is somewhere else is known and asked."""
+    return drawing("How an agent of somebody else is asked", _parts(REMOTE), REMOTE_CALLS, (5.2, 6))
+
+
+_FIGURES = (
+    ("lifecycle", lifecycle),
+    ("task", task),
+    ("breaker", breaker),
+    ("data-flow", data_flow),
+    ("messages", messages),
+    ("roles", roles),
+    ("remote-agents", remote_agents),
+)
 
 
 def figures() -> Iterator[tuple[Path, str]]:

@@ -68,6 +68,8 @@ class Screen:
             self._row = max(0, self._row - (numbers or [1])[0])
         elif letter == "K":
             del self.lines[self._row][0 if numbers == [2] else self._column :]
+        elif letter == "J":
+            del self.lines[self._row][self._column :], self.lines[self._row + 1 :]
         elif letter == "m":
             for number in numbers or [0]:
                 self._colour = COLOURS.get(number, {0: PLAIN, 1: BRIGHT, 2: DIM, 39: PLAIN}.get(number, self._colour))

@@ -1,11 +1,11 @@
-"""Boxes and arrows as an SVG that needs nothing from anywhere: no script, no font, no style sheet.
+"""Boxes and arrows, or a matrix, as an SVG that needs nothing from anywhere: no script, no font, no style sheet.
 
 Places are in columns and rows, from 0 on, and may lie between them; a box has its middle there.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 COLUMN, ROW, MARGIN = 150.0, 84.0, 16.0
 GAP = 7.0
@@ -21,7 +21,12 @@ TIP = """\
 <defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" orient="auto">
 <path d="M0,0.8 L7.5,4 L0,7.2 z" fill="#475569"/></marker></defs>"""
 
+SIDE, LANE, LINE = 190.0, 92.0, 21.0
+"""Of a matrix: how wide the names of the rows are, and a column, and how high a row is, in pixels."""
+
 Point = tuple[float, float]
+Mark = Literal["full", "part", ""]
+"""What stands in a cell of a matrix: a dot, a ring, nothing."""
 
 
 class Box(NamedTuple):
@@ -53,8 +58,35 @@ def drawing(title: str, boxes: dict[str, Box], arrows: Iterable[Arrow], size: Po
     """The figure, of *size* columns and rows, as text."""
     arrows = list(arrows)
     pairs = {(arrow.start, arrow.end) for arrow in arrows}
-    width, height = size[0] * COLUMN + 2 * MARGIN, size[1] * ROW + 2 * MARGIN
     lines = [_arrow(arrow, boxes, (arrow.end, arrow.start) in pairs) for arrow in arrows]
+    return _card(title, size[0] * COLUMN, size[1] * ROW, [*lines, *(_box(box) for box in boxes.values())])
+
+
+def matrix(title: str, columns: Sequence[str], rows: Mapping[str, Sequence[Mark]], legend: Mapping[Mark, str]) -> str:
+    """A table of marks as text: *rows* by name, with a mark for each column. Those of one `name:` are a group."""
+    width = SIDE + LANE * len(columns)
+    lines = [_cell(_lane(place), 12, name) for place, name in enumerate(columns)]
+    group, y = "", 26.0
+    for name, marks in rows.items():
+        if name.partition(":")[0] != group:
+            lines.append(f'<path d="M{MARGIN:g},{MARGIN + y + 8:g} h{width:g}" stroke="#cbd5e1"/>')
+            group, y = name.partition(":")[0], y + 9
+        y += LINE
+        lines.append(_cell(0, y, name, "start"))
+        lines += [_mark(_lane(place), y, mark) for place, mark in enumerate(marks)]
+    y += 1.5 * LINE
+    for place, (mark, text) in enumerate(legend.items()):
+        lines += [_mark(_lane(2 * place), y, mark), _cell(_lane(2 * place) + 12, y, text, "start")]
+    return _card(title, width, y + 8, lines)
+
+
+def _lane(place: int) -> float:
+    """The middle of a column of a matrix."""
+    return SIDE + LANE * (place + 0.5)
+
+
+def _card(title: str, inner_width: float, inner_height: float, lines: Iterable[str]) -> str:
+    width, height = inner_width + 2 * MARGIN, inner_height + 2 * MARGIN
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" width="{width:g}" role="img">',
@@ -63,11 +95,23 @@ def drawing(title: str, boxes: dict[str, Box], arrows: Iterable[Arrow], size: Po
             f'<rect width="{width:g}" height="{height:g}" rx="10" fill="#f8fafc"/>',
             '<g font-family="ui-sans-serif, system-ui, sans-serif" font-size="13" text-anchor="middle">',
             *lines,
-            *(_box(box) for box in boxes.values()),
             "</g>",
             "</svg>\n",
         ]
     )
+
+
+def _cell(x: float, y: float, text: str, anchor: str = "middle") -> str:
+    place = f'x="{MARGIN + x:g}" y="{MARGIN + y:g}"'
+    return f'<text {place} text-anchor="{anchor}" font-size="12" fill="#0f172a">{escape(text)}</text>'
+
+
+def _mark(x: float, y: float, mark: Mark) -> str:
+    if not mark:
+        return ""
+    fill, stroke = TONES["good"]
+    inside = stroke if mark == "full" else fill
+    return f'<circle cx="{MARGIN + x:g}" cy="{MARGIN + y - 4:g}" r="5.5" fill="{inside}" stroke="{stroke}"/>'
 
 
 def _box(box: Box) -> str:

@@ -117,6 +117,8 @@ class ControlPlane:
         self.authorizations: list[str | None] = []
         self.revision = 0
         self.delay = 0.0
+        self.mute = False
+        """Connections end without an answer, as when the process does."""
         self.on_stop: Callable[[], None] = lambda: None
         self.server: socketserver.BaseServer | None = None
         self.on_stream: list[Callable[[], object]] = []
@@ -324,6 +326,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return asked in self.control_plane.streams and self.headers.get("Accept") == "text/event-stream"
 
     def _answer(self, status: int, document: Json) -> None:
+        if self.control_plane.mute:
+            return
         body = json.dumps(document).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")

@@ -65,7 +65,7 @@ def test_help_lists_all_verbs_and_loads_none() -> None:
 
 
 def test_ps_loads_nothing_heavy(tekton: Any, plane: Any, data_dir: Path) -> None:
-    heavy = "{'aiohttp', 'asyncio', 'granian', 'msgspec', 'psutil', 'rich', 'tekton._native', 'uvloop'}"
+    heavy = "{'aiohttp', 'asyncio', 'granian', 'msgspec', 'psutil', 'tekton._native', 'uvloop'}"
     loaded = f"print(sorted({heavy} & sys.modules.keys()), file=sys.stderr)"
     code = f"import sys; from tekton.cli import main; main(['--data-dir', {str(data_dir)!r}, 'ps']); {loaded}"
 

@@ -139,7 +139,7 @@ def test_a_broken_configuration_completes_to_nothing_and_says_nothing(tmp_path: 
 def test_names_are_completed_without_heavy_imports(plane: Any, double: Any, data_dir: Path) -> None:
     plane.components = [double.view("hermes")]
     (data_dir.parent / "tekton.json").write_text('{"tekton": {"data_dir": "data"}}')
-    heavy = "{'aiohttp', 'asyncio', 'granian', 'msgspec', 'psutil', 'rich', 'tekton._native', 'uvloop'}"
+    heavy = "{'aiohttp', 'asyncio', 'granian', 'msgspec', 'psutil', 'tekton._native', 'uvloop'}"
     code = (
         "import sys; from tekton.cli.component_names import known_names; from tekton.cli.options import Target;"
         f"print(known_names(Target()), sorted({heavy} & sys.modules.keys()))"

@@ -42,3 +42,23 @@ def test_the_replica_is_named_that_stops_even_when_nobody_can_be_asked_any_more(
         ["worker", "ready", "→", "stopping"],
     ]
     assert last.startswith("stopped in ")
+
+
+def test_what_stops_is_told_even_when_the_control_plane_ends_before_it_has_answered(
+    tekton: Any, elsewhere: tuple[Any, str], double: Any
+) -> None:
+    plane, url = elsewhere
+
+    def stop() -> None:
+        plane.publish(double.change(1, "worker", "ready", "stopping"))
+        plane.leave(drain=True)
+        plane.mute = True
+
+    plane.on_stop = stop
+
+    result = tekton("down", "--url", url)
+
+    assert result.exit_code == 0
+    told, last = result.stderr.splitlines()
+    assert told.split()[1:] == ["worker", "ready", "→", "stopping"]
+    assert last.startswith("stopped in ")

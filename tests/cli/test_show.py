@@ -1,16 +1,20 @@
 """What `tekton up` shows while it runs."""
 
 import io
+import re
+import threading
 from typing import Any
 
 import click
 import pytest
-from rich.console import Console
+from screen import Screen
 
 from tekton.cli.app import cli
 from tekton.cli.progress import Expected, Progress
+from tekton.cli.render import say
 from tekton.cli.show import Lines, Quiet, Tree, choose, critical_path, summary
 from tekton.cli.watch import News
+from tekton.testing import ManualClock
 from tekton.utils.tekton_errors import ProblemError
 
 SINCE = 1_700_000_000.0
@@ -19,6 +23,11 @@ SINCE = 1_700_000_000.0
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
+
+    def lines(self) -> list[str]:
+        screen = Screen()
+        screen.write(self.getvalue())
+        return screen.text()[:-1]
 
 
 @pytest.fixture
@@ -50,22 +59,47 @@ def test_a_line_per_transition_ends_with_time_and_port(
 def test_the_tree_has_a_row_for_every_component_and_says_what_it_waits_for(
     progress: Progress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sys.stderr", Terminal())
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
     with click.Context(cli, **cli.context_settings):
         notes = {("engram", "unknown"): "http /ready: no answer", ("hermes", "ready"): "never shown"}
         tree = Tree(progress, note_of=lambda name, state: notes.get((name, state)))
+    tree.announce("stopping")
     tree.finish()
 
-    console = Console(file=io.StringIO(), width=100)
-    console.print(tree._table())
-    shown = console.file.getvalue()  # type: ignore[attr-defined]
-
-    assert [line.split() for line in shown.splitlines()] == [
-        ["●", "hermes", "ready", "0.50", "s", ":8001"],
-        ["○", "rhetor", "waiting", "for", "engram"],
-        ["○", "engram", "waiting", "http", "/ready:", "no", "answer"],
-        ["✖", "athena", "failed", "0.50", "s", "exit", "code", "1", "[2J", "[bold]"],
+    assert terminal.lines() == [
+        "  ●  hermes  ready    0.50 s  :8001",
+        "  ○  rhetor                          waiting for engram",
+        "  ○  engram  waiting                 http /ready: no answer",
+        "  ✖  athena  failed   0.50 s         exit code 1 [2J [bold]",
+        "stopping",
     ]
+    assert "\x1b[32mready\x1b[0m" in terminal.getvalue()
+
+
+def test_what_is_on_its_way_turns(progress: Progress, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal, clock = Terminal(), ManualClock()
+    monkeypatch.setattr("sys.stderr", terminal)
+    with click.Context(cli, **cli.context_settings):
+        tree = Tree(progress, clock)
+    marks = []
+    for _ in range(3):
+        say("look")
+        marks.append([line.split()[0] for line in terminal.lines()[-4:]])
+        clock.advance(0.1)
+    tree.finish()
+
+    assert marks == [["●", "⠋", "⠋", "✖"], ["●", "⠙", "⠙", "✖"], ["●", "⠹", "⠹", "✖"]]
+
+
+def test_without_colour_the_tree_has_none(progress: Progress, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    with click.Context(cli, color=False):
+        Tree(progress).finish()
+
+    assert "ready" in terminal.getvalue()
+    assert "m" not in re.findall(r"\x1b\[[?0-9;]*(.)", terminal.getvalue())
 
 
 def test_after_the_start_has_settled_the_tree_becomes_lines(
@@ -79,10 +113,13 @@ def test_after_the_start_has_settled_the_tree_becomes_lines(
         tree.update(piece)
         tree.finish()
         before = terminal.getvalue()
+        tree.finish()
         tree.update(piece)
 
     assert "degraded" not in before
     assert "degraded" in terminal.getvalue()
+    assert terminal.getvalue().startswith(before)
+    assert not any(thread.name == "picture" for thread in threading.enumerate())
 
 
 def test_the_summary_counts_what_is_ready_and_what_is_not(progress: Progress) -> None:

@@ -139,13 +139,14 @@ class TestAnswer:
         assert (result.exit_code, plane.bodies) == (2, [])
         assert result.stderr.endswith("help: tekton task show 08d591ba\n")
 
-    def test_the_only_part_that_asks_gets_the_answer(self, tekton: Any, plane: Any) -> None:
-        plane.answers[f"GET /api/tasks/{TASK}"] = (200, tasks.view(parts=[tasks.part("input_required")]))
-        asking = tasks.view("input_required", task_id=PART, question=tasks.question())
-        plane.answers[f"GET /api/tasks/{PART}"] = (200, asking)
-        self.accept(plane, PART)
+    def test_what_a_part_asks_is_answered_by_the_whole(self, tekton: Any, plane: Any) -> None:
+        asking = tasks.view(
+            "input_required", question=tasks.question(step="check/ask"), parts=[tasks.part("input_required")]
+        )
+        plane.answers[f"GET /api/tasks/{TASK}"] = (200, asking)
+        self.accept(plane)
 
-        assert tekton("task", "answer", TASK, "-", input="main").stderr == "09732416  answered\n"
+        assert tekton("task", "answer", TASK, "-", input="main").stderr == "08d591ba  answered\n"
         assert plane.bodies == [{"answer": "main"}]
 
     def test_where_nothing_is_asked_nothing_is_answered(self, tekton: Any, plane: Any) -> None:
@@ -183,15 +184,42 @@ def test_what_tries_again_has_an_id_of_its_own(tekton: Any, plane: Any) -> None:
 
 
 def test_types_are_listed_declared_and_removed(tekton: Any, plane: Any) -> None:
-    declared = {"task_type": "code_audit", "capabilities": ["code_review", "security"]}
+    declared = {
+        "task_type": "code_audit",
+        "capabilities": ["code_review", "security"],
+        "subtasks": [tasks.part("submitted"), tasks.part("submitted", name="merge")],
+        "result_schema": {"required": ["verdict"]},
+        "attempt_timeout": 90.0,
+    }
     plane.answers["GET /api/task-types"] = (200, {"items": [declared], "cursor": None})
     plane.answers["PUT /api/task-types/code_audit"] = (201, declared)
     plane.answers["DELETE /api/task-types/code_audit"] = (200, declared)
 
-    assert tekton("task", "types", "ls").stdout.splitlines()[1] == "code_audit  code_review,security"
+    listed = tekton("task", "types", "ls").stdout.splitlines()
+    assert listed[1].split() == ["code_audit", "code_review,security", "check,merge", "90s", "checked"]
     assert tekton("task", "types", "set", "code_audit", "code_review", "security").exit_code == 0
     assert tekton("task", "types", "rm", "code_audit").exit_code == 0
     assert plane.bodies == [{"capabilities": ["code_review", "security"]}]
+
+
+def test_parts_a_schema_and_a_time_are_declared_of_a_type(tekton: Any, plane: Any, tmp_path: Path) -> None:
+    plane.answers["PUT /api/task-types/code_audit"] = (201, {})
+    part = {"name": "check", "task_type": "code_review"}
+    (tmp_path / "parts.json").write_text(json.dumps([part]))
+    options = ("--parts", str(tmp_path / "parts.json"), "--result-schema", "-", "--attempt-timeout", "90s")
+
+    result = tekton("task", "types", "set", "code_audit", *options, input='{"required": ["verdict"]}')
+
+    assert (result.exit_code, result.stderr) == (0, "code_audit  declared\n")
+    assert plane.bodies == [
+        {
+            "capabilities": [],
+            "subtasks": [part],
+            "result_schema": {"required": ["verdict"]},
+            "attempt_timeout": 90.0,
+        }
+    ]
+    assert tekton("task", "types", "set", "code_audit", "--attempt-timeout", "0s").exit_code == 2
 
 
 class TestWatch:

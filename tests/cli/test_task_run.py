@@ -233,27 +233,34 @@ def test_where_nobody_can_be_asked_is_said_how_to_answer(asking: Any, background
     assert run.interrupt() == 130
 
 
-def test_parts_are_told_of_and_what_they_ask(plane: Any, background: Any, tekton: Any) -> None:
+def test_parts_are_told_of_and_what_they_ask_is_asked_once(plane: Any, background: Any, tekton: Any) -> None:
     plane.answers["POST /api/tasks"] = (201, tasks.view("submitted"))
     plane.answers[f"GET /api/tasks/{TASK}"] = (
         200,
-        tasks.view(parts=[tasks.part("completed", name="first", task_id="x"), tasks.part("input_required")]),
+        tasks.view(
+            "input_required",
+            question=tasks.question(step="check/ask"),
+            parts=[tasks.part("completed", name="first", task_id="x"), tasks.part("input_required")],
+        ),
     )
     plane.answers[f"GET /api/tasks/{PART}"] = (
         200,
         tasks.view("input_required", task_id=PART, question=tasks.question()),
     )
-    planned = tasks.events("created", ("planned", {"plan": [{"name": "first"}, {"name": "check"}]}))
+    plan = {"plan": [{"name": "first"}, {"name": "check"}]}
+    planned = tasks.events("created", ("planned", plan), "input_required")
     # Nothing more happens to the whole: it is looked at its parts.
-    plane.streams[f"GET /api/tasks/{TASK}/events"] = lambda last: planned if last is None else plane.silence()
+    plane.streams[f"GET /api/tasks/{TASK}/events"] = lambda last: (
+        planned[int(last or 0) :] if last != "3" else plane.silence()
+    )
 
     run = background("task", "run", "feature")
 
     assert [run.said() for _ in range(5)] == [
         "task 08d591ba is code_review",
         "parts: first, check",
-        "first: completed",
         "asks: Which branch?",
-        "  tekton task answer 09732416 VALUE",
+        "  tekton task answer 08d591ba VALUE",
+        "first: completed",
     ]
     assert run.interrupt() == 130

@@ -1,11 +1,16 @@
-"""What a terminal can do, and a picture that is redrawn."""
+"""What a terminal can do, and how wide a text is on it."""
 
+import fcntl
 import io
+import os
+import pty
+import struct
+import termios
 from typing import Any
 
 import pytest
 
-from tekton.cli.terminal import Keys, Picture, crop, is_live, wants_color
+from tekton.cli.terminal import Keys, cells, crop, is_live, size_of, wants_color
 
 
 class Tty(io.StringIO):
@@ -49,25 +54,30 @@ def test_a_line_is_cropped_by_what_is_seen_of_it(line: str, cropped: str) -> Non
     assert crop(line, 6) == cropped
 
 
-def test_a_picture_is_drawn_over_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "10")
-    monkeypatch.setenv("LINES", "4")
-    stream = Tty()
-    with Picture(stream) as picture:
-        picture.draw(["one", "two"])
-        picture.draw(["1", "2", "3", "4", "5"])
-
-    assert stream.getvalue() == (
-        "\x1b[?25l\rone\x1b[K\ntwo\x1b[K\n\x1b[J\x1b[2A\r1\x1b[K\n2\x1b[K\n… 3 more …\x1b[K\n\x1b[J\x1b[?25h"
-    )
+def test_a_wide_character_takes_two_columns_and_a_combining_one_none() -> None:
+    assert cells("ab\x1b[32mc\x1b[0m") == 3
+    assert cells("坏了e\u0301") == 5
 
 
-def test_a_picture_without_colour_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    stream = Tty()
-    Picture(stream, color=False).draw(["\x1b[32mready\x1b[0m"])
+@pytest.mark.parametrize(("width", "cropped"), [(6, "坏了坏"), (5, "坏了…"), (4, "坏…"), (1, "…"), (0, "")])
+def test_a_wide_character_is_never_cut_in_two(width: int, cropped: str) -> None:
+    assert crop("坏了坏", width) == cropped
 
-    assert "ready\x1b[K" in stream.getvalue()
-    assert "\x1b[32m" not in stream.getvalue()
+
+def test_the_size_of_a_terminal_is_the_one_that_it_has_now() -> None:
+    ours, theirs = pty.openpty()
+    with open(theirs, "w") as stream:
+        sizes = []
+        for lines, columns in ((40, 88), (12, 30), (0, 0)):
+            fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", lines, columns, 0, 0))
+            sizes.append(tuple(size_of(stream, {})))
+    os.close(ours)
+
+    assert sizes == [(88, 40), (30, 12), (80, 24)]
+
+
+def test_the_environment_may_say_another_size() -> None:
+    assert size_of(Tty(), {"COLUMNS": "70", "LINES": "much"}) == (70, 24)
 
 
 def test_without_a_terminal_no_key_ever_comes() -> None:

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
-import click
 import pytest
+from screen import Screen
 
 PLAYER = Path(__file__).with_name("up_double.py")
 COMPONENTS = {
@@ -332,6 +332,9 @@ def test_on_a_terminal_a_tree_turns_into_the_summary_and_lines(up: Start, tmp_pa
     os.close(ours)
     text = shown.decode()
     assert text.count("\x1b[?25l") == text.count("\x1b[?25h") == 1  # the cursor is back
-    rows = [line.split() for line in click.unstyle(text).splitlines()]
-    assert ["●", "hermes", "ready", "0.25", "s", ":8001"] in rows
-    assert ["hermes", "stopping", "→", "stopped"] in [row[1:] for row in rows]
+    screen = Screen()
+    screen.write(text)
+    rows = screen.text()
+    assert rows[:2] == ["  ●  hermes  ready  0.25 s  :8001", "  ●  engram  ready  0.25 s  :8000"]
+    assert rows[2].startswith("  2 ready in ")
+    assert ["hermes", "stopping", "→", "stopped"] in [row.split()[1:] for row in rows]

@@ -16,9 +16,9 @@ import tempfile
 from pathlib import Path
 
 MAX_EXTENSION = 6_000_000
-MAX_INSTALLED = 92_000_000
-MAX_DISTRIBUTIONS = 30
-"""Not what we want, but what our dependencies are now: it is not to become more."""
+MAX_INSTALLED = 86_000_000
+"""Not the 80 MB that we want, but what our dependencies are now: it is not to become more."""
+MAX_DISTRIBUTIONS = 25
 PYTHONS = ("python3.11", "python3.12", "python3.13", "python3.14")
 
 

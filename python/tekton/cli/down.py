@@ -6,7 +6,7 @@ from functools import partial
 
 import click
 
-from tekton.cli.client import connect, data_dir
+from tekton.cli.client import Client, connect, data_dir
 from tekton.cli.events import line
 from tekton.cli.instance import Instance
 from tekton.cli.options import Target, duration, target_options
@@ -89,14 +89,23 @@ def _ask_to_stop(target: Target, deadline: float) -> None:
     try:
         for piece in news(client, deadline=deadline):
             if piece.kind == "snapshot":
-                asked = True
                 units.learn(piece.records)
-                client.post("/api/system/stop")
+                asked = True
+                _post_stop(client)
             elif piece.change is not None:
                 say(line(piece.change, units.of(piece.change)))
     except TransportError as error:
-        # Once it was asked, that it ends is what we want, however it does: perhaps before it has answered.
+        # Once it was asked, that it ends is what we want, however it does.
         if not asked or error.code != "unreachable":
+            raise
+
+
+def _post_stop(client: Client) -> None:
+    try:
+        client.post("/api/system/stop")
+    except TransportError as error:
+        # It may end before it has answered. What it has told until then is told all the same.
+        if error.code != "unreachable":
             raise
 
 

@@ -9,6 +9,7 @@ from tekton.cli.client import Client, component_path, connect
 from tekton.cli.components import STATES, pick
 from tekton.cli.names import expand
 from tekton.cli.options import Target, instant, output_options, target_options
+from tekton.cli.picture import Picture
 from tekton.cli.render import (
     GUTTER,
     Column,
@@ -24,7 +25,7 @@ from tekton.cli.render import (
     table,
 )
 from tekton.cli.template import Template
-from tekton.cli.terminal import Picture, is_live
+from tekton.cli.terminal import is_live
 from tekton.cli.watch import Record, polled, watch
 from tekton.utils.tekton_errors import ComponentNotFoundError
 

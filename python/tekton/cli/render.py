@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from tekton.cli.terminal import width_of
+from tekton.cli.terminal import cells, crop, width_of
 
 if TYPE_CHECKING:
     from tekton.cli.template import Template
@@ -77,20 +77,30 @@ def table(
     Without *fit*, everything stays on a terminal, too.
     """
     width = width_of(sys.stdout) if fit else None
-    cells = [[column.title for column in columns], *rows]
-    widths = [max(len(click.unstyle(row[position])) for row in cells) for position in range(len(columns))]
+    shown = [[column.title for column in columns], *rows]
+    widths = _widths(shown)
     kept = list(range(len(columns)))
     if width is not None:
         kept = _kept(columns, widths, width)
         others = _used([0, *(widths[position] for position in kept[1:-1])]) + min(widths[-1], _LEAST_ROOM)
         widths[0] = min(widths[0], max(width - others, _LEAST_ROOM))
-        cells = [[_cut(row[0], widths[0]), *row[1:]] for row in cells]
+        shown = [[crop(row[0], widths[0]), *row[1:]] for row in shown]
     columns, widths = [columns[position] for position in kept], [widths[position] for position in kept]
-    cells = [[row[position] for position in kept] for row in cells]
+    shown = [[row[position] for position in kept] for row in shown]
     if width is not None:
         room = width - _used(widths[:-1])
-        cells = [[*row[:-1], _cut(row[-1], room)] for row in cells]
-    return [_line(columns, widths, row) for row in cells]
+        shown = [[*row[:-1], crop(row[-1], room)] for row in shown]
+    return [_line(columns, widths, row) for row in shown]
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a table without a heading: as wide as they are."""
+    widths = _widths(rows)
+    return [_line([Column("")] * len(row), widths, row) for row in rows]
+
+
+def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
+    return [max(map(cells, column)) for column in zip(*rows, strict=True)]
 
 
 def _kept(columns: Sequence[Column], widths: Sequence[int], width: int) -> list[int]:
@@ -111,17 +121,13 @@ def _used(widths: Sequence[int]) -> int:
 
 
 def _line(columns: Sequence[Column], widths: Sequence[int], row: Sequence[str]) -> str:
-    cells = [_align(text, width, column) for text, width, column in zip(row, widths, columns, strict=True)]
-    return GUTTER.join(cells).rstrip()
+    padded = [_align(text, width, column) for text, width, column in zip(row, widths, columns, strict=True)]
+    return GUTTER.join(padded).rstrip()
 
 
 def _align(text: str, width: int, column: Column) -> str:
-    padding = " " * (width - len(click.unstyle(text)))
+    padding = " " * (width - cells(text))
     return padding + text if column.numeric else text + padding
-
-
-def _cut(text: str, room: int) -> str:
-    return text if len(text) <= room else text[: max(room - 1, 0)] + "…" * (room > 0)
 
 
 def short_duration(seconds: float) -> str:

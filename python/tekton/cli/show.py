@@ -9,8 +9,9 @@ import click
 
 from tekton.cli.events import line
 from tekton.cli.notes import NoteOf, Notes
+from tekton.cli.picture import MovingPicture
 from tekton.cli.progress import Progress, Row
-from tekton.cli.render import GUTTER, clean, elapsed, say
+from tekton.cli.render import GUTTER, aligned, clean, elapsed, say
 from tekton.cli.terminal import is_live
 from tekton.cli.unit_names import UnitNames
 from tekton.cli.watch import News, Record
@@ -18,13 +19,13 @@ from tekton.clock import SYSTEM_CLOCK, Clock
 from tekton.utils.tekton_errors import TektonError
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from tekton.cli.client import Client
 
 NameOf = Callable[[Record], str | None]
 
-_STYLES = {"ready": "green", "degraded": "yellow", "failed": "red", "stopping": "yellow", "stopped": "bright_black"}
+_COLORS = {"ready": "green", "degraded": "yellow", "failed": "red", "stopping": "yellow", "stopped": "bright_black"}
+_TURNING = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+_TURN_EVERY = 0.08
 
 
 class Show(Protocol):
@@ -96,22 +97,15 @@ class Tree:
         ended: Callable[[], None] = lambda: None,
         name_of: NameOf | None = None,
     ) -> None:
-        from rich.console import Console
-        from rich.live import Live
-        from rich.spinner import Spinner
-
-        no_color = click.get_current_context().color is False
-        console = Console(stderr=True, no_color=no_color or None, highlight=False)
         self._progress = progress
         self._clock = clock
         self._note_of = note_of
         self._ended = ended
         self._name_of = name_of
         self._lines: Lines | None = None
+        self._settled = False
         self._caption = ""
-        self._spinner = Spinner("dots", style="cyan")
-        self._live = Live(get_renderable=self._table, console=console, refresh_per_second=10)
-        self._live.start()
+        self._picture = MovingPicture(self._rows, color=click.get_current_context().color is not False)
 
     def update(self, piece: News) -> None:
         if self._lines is not None:
@@ -124,30 +118,22 @@ class Tree:
 
     def finish(self) -> None:
         if self._lines is None:
-            self._lines = Lines(self._progress, self._name_of)
+            self._settled = True
             self._ended()
-            self._live.stop()
+            self._picture.stop()
+            self._lines = Lines(self._progress, self._name_of)
 
-    def _table(self) -> "RenderableType":
-        from rich.console import Group
-        from rich.table import Table
-        from rich.text import Text
+    def _rows(self) -> list[str]:
+        turning = _TURNING[int(self._clock.monotonic() / _TURN_EVERY) % len(_TURNING)]
+        rows = aligned([self._row(row, turning) for row in self._progress.rows.values()])
+        return [*rows, self._caption] if self._caption else rows
 
-        table = Table.grid(padding=(0, 2, 0, 0))
-        for row in self._progress.rows.values():
-            style = _STYLES.get(row.state, "cyan")
-            turning = self._lines is None and not row.usable and not row.ended
-            mark = self._spinner if turning else Text(_mark(row), style)
-            port = f":{row.port}" if row.port else ""
-            cells = (
-                Text(row.name),
-                Text(self._word(row), style),
-                Text(self._took(row)),
-                Text(port),
-                Text(self._note(row)),
-            )
-            table.add_row(Text(""), mark, *cells)
-        return Group(table, Text(self._caption)) if self._caption else table
+    def _row(self, row: Row, turning: str) -> list[str]:
+        color = _COLORS.get(row.state, "cyan")
+        turns = not (self._settled or row.usable or row.ended)
+        mark = click.style(turning, fg="cyan") if turns else click.style(_mark(row), fg=color)
+        port = f":{row.port}" if row.port else ""
+        return ["", mark, row.name, click.style(self._word(row), fg=color), self._took(row), port, self._note(row)]
 
     def _took(self, row: Row) -> str:
         if row.began is None or row.took is None:

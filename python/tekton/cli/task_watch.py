@@ -9,12 +9,13 @@ import click
 
 from tekton.cli.client import Client, connect
 from tekton.cli.options import Target, output_options, target_options
+from tekton.cli.picture import Picture
 from tekton.cli.render import clock_time, to_json
 from tekton.cli.task_follow import Follower, events
 from tekton.cli.task_ids import task_path, whole_id
 from tekton.cli.task_run import follow, outcome
 from tekton.cli.task_view import COLUMNS, lines, row
-from tekton.cli.terminal import Picture, is_live
+from tekton.cli.terminal import is_live
 from tekton.cli.watch import polled
 
 Json = dict[str, Any]

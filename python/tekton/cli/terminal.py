@@ -1,22 +1,22 @@
-"""The terminal: what it can do, a picture that is redrawn in place, and keys as they are pressed.
+"""The terminal: what it can do, how wide a text is on it, and keys as they are pressed.
 
-A picture is drawn only where nothing else writes and somebody looks: on a terminal that can move its cursor, and not
+Something is redrawn in place (`picture.py`) only where somebody looks: on a terminal that can move its cursor, and not
 under CI. TERM=dumb has neither pictures nor colours, NO_COLOR no colours, FORCE_COLOR colours in a pipe too.
 """
 
 import os
 import re
 import sys
-from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TextIO
+
+import click
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _STYLE = re.compile(r"(\x1b\[[0-9;]*m)")
-_HIDE_CURSOR, _SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
-_CLEAR_LINE, _CLEAR_BELOW = "\x1b[K", "\x1b[J"
+_USUAL_SIZE = os.terminal_size((80, 24))
 
 
 def wants_color(no_color: bool, environment: "Mapping[str, str]" = os.environ) -> bool | None:
@@ -33,68 +33,55 @@ def is_live(stream: TextIO, environment: "Mapping[str, str]" = os.environ) -> bo
 
 def width_of(stream: TextIO) -> int | None:
     """The columns of a terminal; None where there is no end to a line."""
-    return _size().columns if stream.isatty() else None
+    return size_of(stream).columns if stream.isatty() else None
+
+
+def size_of(stream: TextIO, environment: "Mapping[str, str]" = os.environ) -> os.terminal_size:
+    """Columns and lines of the terminal that *stream* is, at this moment; what COLUMNS and LINES say comes first."""
+    try:
+        actual = os.get_terminal_size(stream.fileno())
+    except (OSError, ValueError):
+        actual = os.terminal_size((0, 0))
+    said = (environment.get("COLUMNS", ""), environment.get("LINES", ""))
+    return os.terminal_size(
+        (int(word) if word.isdecimal() else 0) or real or usual
+        for word, real, usual in zip(said, actual, _USUAL_SIZE, strict=True)
+    )
+
+
+def cells(text: str) -> int:
+    """How many columns *text* takes on a terminal; its colours take none."""
+    text = click.unstyle(text)
+    return len(text) if text.isascii() else sum(map(_cells, text))
 
 
 def crop(line: str, width: int) -> str:
-    """*line* with at most *width* visible characters, its colours closed."""
+    """*line* in at most *width* columns, its colours closed."""
     room, kept = width, []
     for piece in _STYLE.split(line):
-        if _STYLE.fullmatch(piece):
-            kept.append(piece)
-        else:
-            kept.append(piece if len(piece) <= room else piece[: max(room - 1, 0)] + "…" * bool(room))
-            room = max(room - len(piece), 0)
+        kept.append(piece if _STYLE.fullmatch(piece) else _cut(piece, room))
+        room = max(room - cells(piece), 0)
     return "".join(kept)
 
 
-def _size() -> os.terminal_size:
-    import shutil  # it brings compressors along, which a pipe does not need
-
-    return shutil.get_terminal_size()
-
-
-class Picture:
-    """Lines at the bottom of a terminal, redrawn in place: nothing is cleared before it is written over.
-
-    While entered, the cursor is hidden. What is too high for the terminal is cut at the end.
-    """
-
-    def __init__(self, stream: TextIO, *, color: bool = True) -> None:
-        self._stream = stream
-        self._color = color
-        self._height = 0
-
-    def __enter__(self) -> Self:
-        self._write(_HIDE_CURSOR)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._write(_SHOW_CURSOR)
-
-    def draw(self, lines: Sequence[str]) -> None:
-        """Show *lines* in place of those shown before."""
-        size = _size()
-        shown = [self._dye(crop(line, size.columns)) for line in _fit(lines, size.lines - 1)]
-        up = f"\x1b[{self._height}A" if self._height else ""
-        body = "".join(f"{line}{_CLEAR_LINE}\n" for line in shown)
-        self._write(f"{up}\r{body}{_CLEAR_BELOW}")
-        self._height = len(shown)
-
-    def _dye(self, line: str) -> str:
-        return line if self._color else _STYLE.sub("", line)
-
-    def _write(self, text: str) -> None:
-        self._stream.write(text)
-        self._stream.flush()
+def _cut(text: str, room: int) -> str:
+    if cells(text) <= room:
+        return text
+    used, kept = 0, []
+    for character in text:
+        used += _cells(character)
+        if used > room - 1:
+            break
+        kept.append(character)
+    return "".join(kept) + "…" * (room > 0)
 
 
-def _fit(lines: Sequence[str], height: int) -> Sequence[str]:
-    if len(lines) <= height or height < 2:
-        return lines
-    return [*lines[: height - 1], f"… {len(lines) - height + 1} more lines"]
+def _cells(character: str) -> int:
+    import unicodedata  # hardly anything is written in anything else than ASCII
+
+    if unicodedata.category(character) in ("Mn", "Me", "Cf"):
+        return 0  # it joins the one before
+    return 2 if unicodedata.east_asian_width(character) in ("W", "F") else 1
 
 
 class Keys:

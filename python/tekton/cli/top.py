@@ -7,9 +7,10 @@ import click
 
 from tekton.cli.client import connect
 from tekton.cli.options import Target, duration, target_options
+from tekton.cli.picture import Picture
 from tekton.cli.ps import LOOK_EVERY, state_cell
 from tekton.cli.render import GUTTER, Column, counts, share, short_duration, short_size, table
-from tekton.cli.terminal import Keys, Picture, is_live
+from tekton.cli.terminal import Keys, is_live
 from tekton.cli.watch import Record, polled
 from tekton.clock import SYSTEM_CLOCK
 
@@ -48,7 +49,7 @@ def top(order: str, interval: float | None, target: Target) -> None:
         return
     every = max(LOOK_EVERY if interval is None else interval, _LEAST_INTERVAL)
     color = click.get_current_context().color is not False
-    with Keys() as keys, Picture(sys.stdout, color=color) as picture:
+    with Picture(sys.stdout, color=color) as picture, Keys() as keys:
         for system in polled(client, "/api/system", 0.0):
             chosen = _show(picture, keys, system["components"], by, every)
             if chosen is None:

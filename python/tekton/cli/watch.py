@@ -129,7 +129,8 @@ class Board:
     def find(self, component_id: str) -> Record | None:
         """The record that stands for a component: a usable instance if there is one, else the newest."""
         instances = self._instances.get(component_id)
-        return max(instances.values(), key=_rank) if instances else None
+        # Of a copy: a tree that is redrawn asks in a thread of its own.
+        return max([*instances.values()], key=_rank) if instances else None
 
     def records(self) -> Iterator[Record]:
         """The newest record of every instance."""
