@@ -10,9 +10,10 @@ from typing import Any
 
 import msgspec
 import pytest
+from registering import record_changes
 
 from tekton.core.component_lifecycle.healthcheck import Health
-from tekton.core.lifecycle import Change, ComponentRecord, ComponentState
+from tekton.core.lifecycle import ComponentRecord, ComponentState
 from tekton.supervisor import procfs
 from tekton.utils.tekton_config import ProbeSpec
 
@@ -49,12 +50,6 @@ def record_of(made: Any, component_id: str = "web") -> ComponentRecord:
     return record
 
 
-def changes_of(made: Any) -> list[Change]:
-    changes: list[Change] = []
-    made.registry.feed.add_listener(changes.append)
-    return changes
-
-
 class TestReadiness:
     async def test_a_component_that_does_not_answer_gets_no_traffic_until_it_does(
         self, plane: MakePlane, free_port: int
@@ -63,7 +58,7 @@ class TestReadiness:
             web={"command": server(free_port), "port": free_port, "ready": {"http": "/", "timeout": 0.2}}
         )
         assert await made.start_all() == {"web": (True, None)}
-        pid, changes = made.pid("web"), changes_of(made)
+        pid, changes = made.pid("web"), record_changes(made.registry)
 
         os.kill(pid, signal.SIGSTOP)
         await made.coordinator.check_health("web")
@@ -164,7 +159,7 @@ class TestLiveness:
         }
         made = await plane(web=web, recover=True)
         await made.start_all()
-        pid, changes = made.pid("web"), changes_of(made)
+        pid, changes = made.pid("web"), record_changes(made.registry)
 
         os.kill(pid, signal.SIGSTOP)
         await until(lambda: record_of(made).state is READY and made.supervisor.view("web").pid not in (None, pid))

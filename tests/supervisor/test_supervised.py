@@ -10,8 +10,9 @@ from typing import Any
 
 import psutil
 import pytest
+from registering import record_changes
 
-from tekton.core.lifecycle import Change, ComponentRecord, ComponentState
+from tekton.core.lifecycle import ComponentRecord, ComponentState
 from tekton.supervisor import supervised
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs the guard")
@@ -26,12 +27,6 @@ def record_of(made: Any, component_id: str = "web") -> ComponentRecord:
     record = made.registry.find(component_id)
     assert record is not None
     return record
-
-
-def changes_of(made: Any) -> list[Change]:
-    changes: list[Change] = []
-    made.registry.feed.add_listener(changes.append)
-    return changes
 
 
 class TestAdmission:
@@ -111,7 +106,7 @@ class TestDependencyFailure:
         )
         await made.start_all()
         pids = {name: made.pid(name) for name in ("keeps", "degrades", "restarts")}
-        changes = changes_of(made)
+        changes = record_changes(made.registry)
 
         os.kill(made.pid("base"), signal.SIGKILL)
         await until(lambda: made.supervisor.view("restarts").pid not in (None, pids["restarts"]))

@@ -10,19 +10,17 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
-from tekton.utils.json_depth import is_deeper
+from tekton.core.offered import MAX_BYTES, MAX_DEPTH, kept
 from tekton.utils.tekton_errors import InvalidRegistrationError
 from tekton.utils.tekton_ids import check_id
 
 MAX_AGENTS: Final = 64
-MAX_AGENTS_BYTES: Final = 64 * 1024
+MAX_AGENTS_BYTES: Final = MAX_BYTES
 """Of all that is said of them, as JSON."""
-MAX_AGENTS_DEPTH: Final = 64
+MAX_AGENTS_DEPTH: Final = MAX_DEPTH
 _MAX_NAMES: Final = 256
 _MAX_TEXT: Final = 2000
 _VERSION: Final = re.compile(r"(0|[1-9][0-9]{0,17})(\.(0|[1-9][0-9]{0,17})){0,2}([-+][0-9A-Za-z.+-]{1,200})?")
-
-_encode = msgspec.json.Encoder().encode
 
 
 class OfferedAgent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
@@ -53,7 +51,7 @@ def checked_agents(agents: Iterable[OfferedAgent]) -> Agents:
         return msgspec.UNSET
     if len(agents) > MAX_AGENTS:
         raise InvalidRegistrationError("/agents", f"{len(agents)} agents; at most {MAX_AGENTS} are allowed")
-    copied = _copy(agents)
+    copied = kept("/agents", agents, _decode, lambda one: (one.metadata,))
     known: set[str] = set()
     for place, agent in enumerate(copied):
         _check(f"/agents/{place}", agent)
@@ -74,21 +72,3 @@ def _check(pointer: str, agent: OfferedAgent) -> None:
         raise InvalidRegistrationError(f"{pointer}/description", f"more than {_MAX_TEXT} characters")
     if _VERSION.fullmatch(agent.version) is None:
         raise InvalidRegistrationError(f"{pointer}/version", f"{agent.version[:64]!r} is no version like '1.4.0'")
-
-
-def _copy(agents: tuple[OfferedAgent, ...]) -> tuple[OfferedAgent, ...]:
-    try:
-        data = _encode(agents)
-        if len(data) > MAX_AGENTS_BYTES:
-            raise InvalidRegistrationError("/agents", f"larger than {MAX_AGENTS_BYTES} bytes as JSON")
-        copied = _decode(data)
-    except msgspec.ValidationError as error:
-        problem, _, path = str(error).removesuffix("`").partition(" - at `$")
-        pointer = path.replace("[", "/").replace("]", "").replace(".", "/")
-        raise InvalidRegistrationError(f"/agents{pointer}", problem) from None
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidRegistrationError("/agents", f"cannot be JSON: {error}") from None
-    # One such record could not be written as part of a list, and so would spoil every list.
-    if any(is_deeper((one.metadata,), MAX_AGENTS_DEPTH) for one in copied):
-        raise InvalidRegistrationError("/agents", f"nested more than {MAX_AGENTS_DEPTH} levels deep")
-    return copied

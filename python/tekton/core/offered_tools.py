@@ -10,18 +10,16 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
-from tekton.utils.json_depth import is_deeper
+from tekton.core.offered import MAX_BYTES, MAX_DEPTH, kept
 from tekton.utils.tekton_errors import InvalidRegistrationError
 from tekton.utils.tekton_ids import check_id
 
 MAX_TOOLS: Final = 256
-MAX_TOOLS_BYTES: Final = 64 * 1024
+MAX_TOOLS_BYTES: Final = MAX_BYTES
 """Of all that is said of them, as JSON."""
-MAX_TOOLS_DEPTH: Final = 64
+MAX_TOOLS_DEPTH: Final = MAX_DEPTH
 MAX_TOOL_TIMEOUT: Final = 3600.0
 _LONGEST_ID: Final = 255
-
-_encode = msgspec.json.Encoder().encode
 
 
 class OfferedTool(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
@@ -60,7 +58,7 @@ def checked_tools(component_id: str, tools: Iterable[OfferedTool]) -> Offered:
         return msgspec.UNSET
     if len(tools) > MAX_TOOLS:
         raise InvalidRegistrationError("/tools", f"{len(tools)} tools; at most {MAX_TOOLS} are allowed")
-    copied = _copy(tools)
+    copied = kept("/tools", tools, _decode, lambda one: (one.input_schema, one.output_schema, one.annotations))
     known: set[str] = set()
     for place, tool in enumerate(copied):
         check_id(tool.name, f"/tools/{place}/name", dots=True)
@@ -78,21 +76,3 @@ def _problem(component_id: str, tool: OfferedTool, known: set[str]) -> tuple[str
     if not 0 < tool.timeout <= MAX_TOOL_TIMEOUT:
         return "/timeout", f"must be more than 0 and at most {MAX_TOOL_TIMEOUT:g} seconds"
     return None
-
-
-def _copy(tools: tuple[OfferedTool, ...]) -> tuple[OfferedTool, ...]:
-    try:
-        data = _encode(tools)
-        if len(data) > MAX_TOOLS_BYTES:
-            raise InvalidRegistrationError("/tools", f"larger than {MAX_TOOLS_BYTES} bytes as JSON")
-        copied = _decode(data)
-    except msgspec.ValidationError as error:
-        problem, _, path = str(error).removesuffix("`").partition(" - at `$")
-        pointer = path.replace("[", "/").replace("]", "").replace(".", "/")
-        raise InvalidRegistrationError(f"/tools{pointer}", problem) from None
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidRegistrationError("/tools", f"cannot be JSON: {error}") from None
-    # One such record could not be written as part of a list, and so would spoil every list.
-    if any(is_deeper((one.input_schema, one.output_schema, one.annotations), MAX_TOOLS_DEPTH) for one in copied):
-        raise InvalidRegistrationError("/tools", f"nested more than {MAX_TOOLS_DEPTH} levels deep")
-    return copied

@@ -27,6 +27,7 @@ from tekton.core.component_lifecycle import ComponentRegistry
 from tekton.core.component_lifecycle.sqlite_store import SqliteStore
 from tekton.gateway.admission import Admission
 from tekton.gateway.app import Gateway
+from tekton.gateway.bus.refused import RefusedRoutes
 from tekton.gateway.server import GatewayServer, bind_port
 from tekton.gateway.sockets import TopicSocket
 from tekton.gateway.tls import Tls
@@ -36,6 +37,7 @@ from tekton.service.adhoc import AdHoc, AdHocFile
 from tekton.service.api import all_routes
 from tekton.service.api.traces import QUIET
 from tekton.service.auditing import SIGNALLED, Auditing
+from tekton.service.card_keys import CardKeys
 from tekton.service.exposure import exposure_warnings
 from tekton.service.file_system import doubt
 from tekton.service.last_config import LastConfig
@@ -191,7 +193,8 @@ class ControlPlane:
             clock=SYSTEM_CLOCK,
             changed=security.keys_changed,
         )
-        messaging = await Messaging.open(self._config)
+        card_keys = await CardKeys.open(self._config.data_dir, registry.audit, SYSTEM_CLOCK)
+        messaging = await Messaging.open(self._config, precedence=registry.precedence)
         work = await Work.open(self._config.data_dir)
         sign = signer(security.ring, SYSTEM_CLOCK)
         auditing = Auditing(registry.audit, failed_logins, self._config, sign, SYSTEM_CLOCK)
@@ -205,6 +208,7 @@ class ControlPlane:
             messaging=messaging,
             work=work,
             signing_keys=signing_keys,
+            card_keys=card_keys,
             load=partial(self._load_anew, asyncio.get_running_loop()),
             on_stop=self._stopping.set,
             on_storage_failure=self._storage_failed,
@@ -300,7 +304,11 @@ class ControlPlane:
             websocket=socket,
             dialects=[system.a2a],
             max_streams=self._config.max_streams,
-            observers=[RequestSpans(system.tracing.tracer, quiet=QUIET, reads=False), *system.metering.observers],
+            observers=[
+                RequestSpans(system.tracing.tracer, quiet=QUIET, reads=False),
+                RefusedRoutes(system.bus_port.access),
+                *system.metering.observers,
+            ],
         )
         system.metering.read_streams(gateway.streams, self._config.max_streams)
         system.metering.read(partial(refusals, admission), partial(subscriptions, socket, topics.names))

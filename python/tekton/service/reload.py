@@ -32,6 +32,13 @@ AT_ONCE: Final = frozenset(
         "task_limit",
         "max_open_tasks",
         "max_open_tasks_per_owner",
+        "max_open_size",
+        "max_open_size_per_owner",
+        "agent_lease",
+        "conversation_age",
+        "max_conversations_per_owner",
+        "max_messages_per_conversation",
+        "max_conversation_size",
     }
 )
 """The settings (their attributes) that can change while the system runs. The others hold from the next start on."""

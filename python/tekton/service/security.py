@@ -1,8 +1,7 @@
 """Who is who in this control plane, and what they may do: the one place that knows all kinds of credentials.
 
-A role counts only if policy binds it to the subject. These bind: `principals` in security.json; what an administrator
-has given with a token or a key (documents of the kind `principal`); and being run by Tekton, for the role `component`.
-What a token or a key says of roles chooses among those, and adds none.
+A role counts only if policy binds it to the subject (`role_bindings`). What a token or a key says of roles chooses
+among those, and adds none.
 """
 
 import asyncio
@@ -11,8 +10,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from hmac import compare_digest
 from types import MappingProxyType
 from typing import Final, NamedTuple
-
-import msgspec
 
 from tekton.auth.api_keys import ApiKey, ApiKeys
 from tekton.auth.key_file import KeyFile
@@ -29,11 +26,12 @@ from tekton.core.component_lifecycle import ComponentRegistry
 from tekton.core.component_lifecycle.documents import Documents
 from tekton.gateway.auth import AccessPolicy, InvalidCredentialError, anonymous_access
 from tekton.gateway.logins import LoginThrottle
+from tekton.gateway.tickets import Tickets
 from tekton.service.component_credentials import ComponentCredentials
+from tekton.service.role_bindings import RoleBindings
 from tekton.utils.tekton_config import RoleSpec, TektonConfig
 from tekton.utils.tekton_errors import InvalidTokenError, StorageError
 
-KIND: Final = "principal"
 _UPKEEP_INTERVAL: Final = 600.0
 _KEPT: Final = 604_800.0
 """Seconds for which a key that has expired is still listed."""
@@ -45,12 +43,6 @@ _logger = logging.getLogger("tekton.security")
 
 _KEY_PREFIX: Final = "tk_"
 _SPEAK: Final = frozenset({"components:register", "components:heartbeat"})
-
-
-class _Bound(msgspec.Struct, frozen=True):
-    """The roles that an administrator has given to a subject."""
-
-    roles: tuple[str, ...]
 
 
 class _Proof(NamedTuple):
@@ -93,28 +85,26 @@ class Security:
         self.revocations = Revocations(documents)
         self.api_keys = ApiKeys(documents)
         self.components = components
-        self._documents = documents
+        self._bindings = RoleBindings(documents)
         self._credential = credential.encode()
         self._clock = clock
         self._issuer = TokenIssuer(ring)
         self._verifier = TokenVerifier(ring)
         self._reader = TokenVerifier(ring, audience=None)
-        self._runs: Callable[[str], bool] = lambda _: False
-        self._line_up: Callable[[], int] = lambda: 0
-        self._run: Callable[[], Iterable[str]] = tuple
         self._moved = asyncio.Event()
         self._review: Callable[[], None] = lambda: None
         self._upkeep = BackgroundTask("upkeep of credentials")
         self._adopted = 0
-        self._bindings: Mapping[str, Sequence[str]] = {}
         self.table = RoleTable()
         self.logins = LoginThrottle()
+        self.tickets = Tickets(clock)
         self.policy = AccessPolicy(
             self.identify,
             epoch=self._epoch,
             guarded=self.is_guarded,
             report=report,
             logins=self.logins,
+            tickets=self.tickets,
             clock=clock,
         )
         self.adopt(config)
@@ -122,7 +112,7 @@ class Security:
     def adopt(self, config: TektonConfig) -> None:
         """From now on the roles, the principals and the access of anonymous callers are those of *config*."""
         self.table = RoleTable({name: _role(spec) for name, spec in config.roles.items()})
-        self._bindings = config.principals
+        self._bindings.adopt(config.principals)
         self.token_expiry = config.token_expiry
         self.policy.anonymous = anonymous_access(config.enable_auth)
         self._adopted += 1
@@ -148,20 +138,17 @@ class Security:
 
         *line_up* is a number that grows when those change.
         """
-        self._runs = runs
-        self._line_up = line_up
-        self._run = run
+        self._bindings.know_components(runs, line_up, run)
 
     def bound(self, subject: str) -> frozenset[str]:
         """The roles that policy binds to *subject*."""
         if subject == "owner":
             return frozenset(self.table.roles) - {"anonymous"}
-        supervised = ("component",) if self._runs(subject) else ()
-        return frozenset((*self._bindings.get(subject, ()), *self._given(subject), *supervised))
+        return self._bindings.of(subject)
 
     def is_guarded(self, component_id: str) -> bool:
         """True for a component that can prove who it is, so that anonymous callers must not speak for it."""
-        if self._runs(component_id):
+        if self._bindings.runs(component_id):
             return True
         # Most have no roles, and every heartbeat asks.
         roles = self.bound(component_id)
@@ -184,7 +171,7 @@ class Security:
 
     def published(self) -> Policy:
         """Whose roles count, and what is revoked. O(subjects + revocations)."""
-        subjects = {"owner", *self._bindings, *self._documents.all(KIND), *self._run()}
+        subjects = {"owner", *self._bindings.subjects()}
         roles = {name: role for name, role in self.table.roles.items() if name not in ROLES}
         return Policy(
             keys=[key["kid"] for key in self.jwks()],
@@ -216,7 +203,7 @@ class Security:
         if compare_digest(credential.encode(errors="surrogatepass"), self._credential):
             return owner("credential")
         proven = self.components.identify(credential)
-        if proven is not None and self._runs(proven.component_id):
+        if proven is not None and self._bindings.runs(proven.component_id):
             if self.revocations.is_barred(proven.component_id):
                 raise InvalidCredentialError("is the credential of a component that is barred")
             return self._principal(proven.component_id, ("component",), _Proof("credential", None, proven.ends_at))
@@ -260,8 +247,8 @@ class Security:
         )
 
     def _epoch(self) -> int:
-        changes = self._documents.changes(KIND) + self.revocations.epoch + self.api_keys.epoch
-        return changes + self.components.epoch + self._line_up() + self._adopted + self.ring.epoch
+        changes = self._bindings.epoch + self.revocations.epoch + self.api_keys.epoch
+        return changes + self.components.epoch + self._adopted + self.ring.epoch
 
     # What is given out
 
@@ -354,31 +341,16 @@ class Security:
     async def bind(self, subject: str, roles: Iterable[str]) -> None:
         """Bind *roles* to *subject* besides those that are bound already. Raises StorageError; then nothing changed."""
         missing = set(roles) - self.bound(subject)
-        if not missing:
-            return
-        bound = _Bound(tuple(sorted({*self._given(subject), *missing})))
-        await self._documents.put(
-            KIND, subject, msgspec.json.encode(bound), action="principal.bind", detail=", ".join(bound.roles)
-        )
-        self._tell()
+        if missing:
+            await self._bindings.bind(subject, missing)
+            self._tell()
 
     async def unbind(self, subject: str, roles: Iterable[str]) -> list[str]:
         """Take *roles* back that `bind` has bound to *subject*; those that were. Raises StorageError as `bind` does."""
-        given = self._given(subject)
-        taken = sorted(set(roles).intersection(given))
+        taken = await self._bindings.unbind(subject, roles)
         if taken:
-            left = _Bound(tuple(role for role in given if role not in taken))
-            action, detail = "principal.unbind", ", ".join(taken)
-            if left.roles:
-                await self._documents.put(KIND, subject, msgspec.json.encode(left), action=action, detail=detail)
-            else:
-                await self._documents.delete(KIND, subject, action=action, detail=detail)
             self._take_back()
         return taken
-
-    def _given(self, subject: str) -> tuple[str, ...]:
-        body = self._documents.all(KIND).get(subject)
-        return () if body is None else msgspec.json.decode(body, type=_Bound).roles
 
 
 async def open_security(

@@ -22,8 +22,11 @@ from tekton.core.recovery import Recovery, RestartPolicy
 from tekton.core.startup.start_plan import RESTARTING
 from tekton.core.startup_coordinator import EnhancedStartUpCoordinator
 from tekton.core.units import unit_name
+from tekton.supervisor.control_plane_address import ControlPlaneAddress
+from tekton.supervisor.fingerprint import fingerprint
 from tekton.supervisor.replicas import Replicas
-from tekton.supervisor.supervised import ControlPlaneAddress, SupervisedComponent, Surroundings, fingerprint
+from tekton.supervisor.supervised import SupervisedComponent
+from tekton.supervisor.surroundings import Surroundings
 from tekton.utils.tekton_config import ComponentSpec
 from tekton.utils.tekton_errors import ComponentError, ComponentNotFoundError, RegistryError, StorageError, TektonError
 

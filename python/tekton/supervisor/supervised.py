@@ -4,19 +4,13 @@ The start-up coordinator calls `start`, waits for `readiness`, and calls `stop`;
 said to the registry here is what nobody asked for: that the process has ended.
 """
 
-import asyncio
-import hashlib
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal, Protocol
+from typing import Final
 
 import msgspec
 
-from tekton.clock import Clock
-from tekton.core.component_lifecycle import ComponentRegistry
 from tekton.core.component_lifecycle.healthcheck import Health, HealthCheck
 from tekton.core.component_lifecycle.readiness import CheckFailedError, ReadinessCondition
 from tekton.core.lifecycle import ENDED, ComponentRecord, ComponentRegistration, ComponentState, new_instance_uuid
@@ -24,108 +18,28 @@ from tekton.core.startup.start_plan import COMPLETED
 from tekton.core.tracing.tracer import span
 from tekton.core.units import unit_name
 from tekton.failpoints import reach
-from tekton.supervisor.admission import Admission
 from tekton.supervisor.component_probes import ComponentProbes
-from tekton.supervisor.exits import ExitKind
+from tekton.supervisor.control_plane_address import ControlPlaneAddress
+from tekton.supervisor.fingerprint import fingerprint
 from tekton.supervisor.guard_client import ChildProcess
 from tekton.supervisor.log_rotation import Rotation
 from tekton.supervisor.logs import evidence
 from tekton.supervisor.ports import check_port, describe_owner
 from tekton.supervisor.privileges import Limits
 from tekton.supervisor.probes import ProbeTarget
-from tekton.supervisor.telemetry import TelemetryEnvironment, trace_variables
+from tekton.supervisor.surroundings import Surroundings
+from tekton.supervisor.telemetry import trace_variables
 from tekton.utils.redaction import scrub
 from tekton.utils.tekton_config import ComponentSpec
 from tekton.utils.tekton_errors import ComponentError
+
+__all__ = ["ControlPlaneAddress", "ProcessView", "SupervisedComponent", "Surroundings", "fingerprint"]
 
 _LOOK: Final = 1.0
 """Seconds between two looks at whether there is room on the machine."""
 _REASON_CHARACTERS: Final = 300
 
 _logger = logging.getLogger("tekton.supervisor")
-
-
-class Spawner(Protocol):
-    """What a component needs of the guard."""
-
-    async def spawn(
-        self,
-        name: str,
-        argv: list[str],
-        *,
-        cwd: str | Path,
-        log: str | Path,
-        env: Mapping[str, str] | None = None,
-        meta: Mapping[str, str] | None = None,
-        user: str | None = None,
-        limits: Limits = ...,
-        rotation: Rotation = ...,
-    ) -> ChildProcess:
-        """Start a process. Raises SpawnError."""
-        ...
-
-    async def stop(self, child: ChildProcess, grace: float) -> bool:
-        """Ask a process to end, and have it killed after *grace* seconds."""
-        ...
-
-    def acknowledge(self, child: ChildProcess) -> None:
-        """Forget a process that has ended."""
-        ...
-
-
-class Credentials(Protocol):
-    """The files with which components prove who they are."""
-
-    def provide(self, component_id: str, user: str | None) -> Path | None:
-        """See to it that a component that runs as *user* has one. Blocks for as long as the disk does."""
-        ...
-
-    def path(self, component_id: str) -> Path | None:
-        """That of a component which has been provided with one."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class ControlPlaneAddress:
-    """How a component reaches the control plane."""
-
-    url: str
-    socket: Path | None = None
-    credentials: Credentials | None = None
-    telemetry: TelemetryEnvironment | None = None
-
-    def environment(self, component_id: str, *, private: bool = True) -> dict[str, str]:
-        """The variables that tell it. *private*: with what only our own user can use."""
-        paths = {
-            "TEKTON_SOCKET": self.socket if private else None,
-            "TEKTON_CREDENTIAL_FILE": None if self.credentials is None else self.credentials.path(component_id),
-        }
-        return {"TEKTON_URL": self.url} | {name: str(path) for name, path in paths.items() if path is not None}
-
-    async def provide(self, spec: ComponentSpec) -> None:
-        """See to it that a component can prove who it is."""
-        if self.credentials is not None:
-            await asyncio.to_thread(self.credentials.provide, spec.name, spec.user)
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What all supervised components share.
-
-    `redact` removes secrets from text; `restarts` tells how often a unit was restarted automatically, `instances` which
-    ones in the registry belong to it, best first. `exits` counts by component how processes ended; those asked to
-    are `stopped`.
-    """
-
-    registry: ComponentRegistry
-    guard: Spawner
-    clock: Clock
-    log_dir: Path
-    redact: Callable[[str], str]
-    restarts: Callable[[str], int]
-    instances: Callable[[str], list[ComponentRecord]]
-    admission: Admission
-    exits: dict[str, Counter[ExitKind | Literal["stopped"]]] = field(default_factory=dict)
 
 
 class ProcessView(msgspec.Struct, frozen=True, kw_only=True):
@@ -453,16 +367,3 @@ class SupervisedComponent:
         if self.outdated:
             return "runs with an earlier configuration; a restart applies the new one"
         return None if child.log_problem is None else f"what it prints is not kept: {child.log_problem}"
-
-
-_NOT_FOR_THE_PROCESS: Final = frozenset(
-    {"replicas", "drain", "restart", "start_timeout", "stop_timeout", "constraints", "profiles", "groups"}
-    | {"liveness", "on_dependency_failure", "breaker"}
-)
-"""What holds without a new process when it has changed."""
-
-
-def fingerprint(spec: ComponentSpec) -> str:
-    """Tells whether a specification has changed in a way that a running process must be replaced for."""
-    concerned = {k: v for k, v in msgspec.structs.asdict(spec).items() if k not in _NOT_FOR_THE_PROCESS}
-    return hashlib.sha256(msgspec.json.encode(concerned)).hexdigest()[:16]

@@ -28,15 +28,12 @@ from tekton.core.startup_coordinator import EnhancedStartUpCoordinator, StartRes
 from tekton.core.units import unit_name
 from tekton.supervisor.admission import Admission
 from tekton.supervisor.component_probes import LIVENESS
+from tekton.supervisor.control_plane_address import ControlPlaneAddress
 from tekton.supervisor.guard_client import ChildProcess, GuardClient
 from tekton.supervisor.members import Members, stop_time
 from tekton.supervisor.replicas import Replicas
-from tekton.supervisor.supervised import (
-    ControlPlaneAddress,
-    ProcessView,
-    SupervisedComponent,
-    Surroundings,
-)
+from tekton.supervisor.supervised import ProcessView, SupervisedComponent
+from tekton.supervisor.surroundings import Surroundings
 from tekton.utils.tekton_config import ComponentSpec, TektonConfig
 from tekton.utils.tekton_errors import SupervisionError
 

@@ -145,6 +145,13 @@ class TektonConfig:
     task_limit: int
     max_open_tasks: int
     max_open_tasks_per_owner: int
+    max_open_size: int | str
+    max_open_size_per_owner: int | str
+    agent_lease: float
+    conversation_age: float | None
+    max_conversations_per_owner: int
+    max_messages_per_conversation: int
+    max_conversation_size: int | str
     components: dict[str, ComponentSpec]
     dependencies: dict[str, tuple[DependencySpec, ...]]
     ports: dict[str, int]

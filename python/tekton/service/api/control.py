@@ -9,8 +9,9 @@ from tekton.gateway.request import Request, Response
 from tekton.gateway.router import Route
 from tekton.service.api.operations import OperationAnswer, WaitQuery, answer, known, supervised
 from tekton.service.explain import Explanation, with_evidence_of
+from tekton.service.operations import Operation
 from tekton.service.reload import ReloadReport
-from tekton.service.system import Operation, System
+from tekton.service.system import System
 from tekton.utils.config_schema import ComponentEntry
 from tekton.utils.tekton_errors import (
     ComponentConfiguredError,
@@ -81,7 +82,7 @@ class Control:
     async def _carry_out(
         self, request: Request, operation: Operation, component_id: str, *, force: bool = False
     ) -> Response:
-        task = await self._system.operate(operation, component_id, force=force)
+        task = await self._system.operations.operate(operation, component_id, force=force)
         return await answer(request, operation, component_id, task)
 
 

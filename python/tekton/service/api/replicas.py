@@ -71,7 +71,9 @@ class Instances:
         component_id = supervised(self._system, request)
         wanted: Scale = request.body
         self._check_ports(component_id, wanted.replicas)
-        return await answer(request, "scale", component_id, await self._system.scale(component_id, wanted.replicas))
+        return await answer(
+            request, "scale", component_id, await self._system.operations.scale(component_id, wanted.replicas)
+        )
 
     async def _direct(self, component_id: str, instance_uuid: str | None, serving: bool) -> Drained:
         registry = self._system.registry

@@ -11,7 +11,16 @@ from tekton.a2a.work.work_store import FILE_NAME as WORK
 from tekton.core.audit.heads import FILE_NAME as HEADS
 from tekton.core.history.sqlite_store import FILE_NAME as HISTORY
 from tekton.core.metrics.metrics import Reader, Reading
-from tekton.service.readings import bus, registry, resources, security, supervision, telemetry, work
+from tekton.service.readings import (
+    agent2agent,
+    bus,
+    registry,
+    resources,
+    security,
+    supervision,
+    telemetry,
+    work,
+)
 from tekton.service.readings.measured import Measurement
 from tekton.service.readings.tools import component_tools
 
@@ -19,8 +28,13 @@ if TYPE_CHECKING:
     from tekton.service.system import System
 
 
-def read_system(system: "System") -> list[Reader]:
-    """The readers of what *system* has."""
+def meter_system(system: "System") -> None:
+    """Have the metering of *system* read what it has, and measure the rest once in an interval."""
+    system.metering.read(*_readers(system))
+    system.metering.measure(*_measurements(system))
+
+
+def _readers(system: "System") -> list[Reader]:
     clock = system.metering.metrics.clock
     return [
         partial(_control_plane, system),
@@ -41,6 +55,8 @@ def read_system(system: "System") -> list[Reader]:
         partial(bus.bus, system.messaging),
         partial(bus.streams, system.messaging),
         partial(work.agents, system.agents.registry),
+        partial(agent2agent.remote_agents, system.remote_agents),
+        partial(agent2agent.pushes, system.a2a.pushes),
         partial(work.tasks, system.tasks, clock),
         partial(work.conversations, system.conversations),
         partial(work.work, system.work),
@@ -50,8 +66,7 @@ def read_system(system: "System") -> list[Reader]:
     ]
 
 
-def measure_system(system: "System") -> list[Measurement]:
-    """What is to be measured once in an interval."""
+def _measurements(system: "System") -> list[Measurement]:
     store, data = system.history.store, system.config.data_dir
     parts = {
         "database": data / "tekton.db",
