@@ -1,14 +1,20 @@
 """What a registration over HTTP takes beside a flood of messages to a stream, on the same port.
 
-    python benches/flood.py [--seconds 2] [--rounds 7] [--publishers 8] [--directory DIR]
+    python benches/flood.py [--seconds 2] [--rounds 5] [--publishers 8] [--directory DIR]
 
 A control plane in a process of its own. The flood comes from another process: sockets that publish messages of 4 KB to
 one stream, one by one (frames of one message, at most 32 on their way) or in batches of 64 KiB (at most four), each
-waiting for its receipts. Registrations come from this one, on one connection, one after the other. Rounds without and
-with the flood take turns; what counts is the ratio of the two of one round.
+waiting for its receipts. Registrations come from this one, on one connection: one after the other, and, to look at,
+one now and then (20 ms after the answer to the one before). Rounds without and with the flood take turns; what counts
+is the ratio of the two of one round.
 
 So three processes want a processor, and the control plane has three threads that do: on two cores the flood takes
-from the control plane what it needs itself. On a machine with a core for each the ratios are lower.
+from the control plane what it needs itself. What that does to a registration, and the disk that both write to, is seen
+in each round too: the same flood goes to a second control plane, with its data in the same directory. What a
+registration takes beside its own flood, over what it takes beside that one, is what it costs to be in one process.
+
+While somebody registers, the registry goes first, and the flood is slower (`tekton.core.precedence`): how much is
+stored beside registrations, beside those that come now and then, and without any, is in the table.
 """
 
 import argparse
@@ -19,14 +25,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import count
 from pathlib import Path
 from typing import NamedTuple, cast
 
 import uvloop
 
-from _http import ControlPlane, beside, connect, control_plane, request
+from _http import Client, ControlPlane, connect, control_plane, request
 from _measure import gate, parser, section, verdict
 from bus_socket import frame
 from tekton.bus.envelope import Envelope
@@ -42,6 +48,8 @@ BATCH = 15
 """Messages of 4 KB in 64 KiB."""
 WINDOWS = {"single": 32, "batches": 4}
 """Frames that a socket has on their way."""
+PAUSE = 0.02
+"""Seconds between the answer to a registration and the next one, of those that come now and then."""
 _BINARY = 2
 
 
@@ -152,12 +160,34 @@ def flooded(plane: ControlPlane, which: str, options: argparse.Namespace, rates:
         process.communicate()
 
 
-def registering(plane: ControlPlane, numbers: "count[int]", seconds: float) -> Latency:
+class Registrant(Client):
+    """Registers without end, *pause* seconds after each answer."""
+
+    def __init__(self, requests: Iterator[bytes], pause: float) -> None:
+        super().__init__(requests)
+        self._pause = pause
+
+    def _next(self) -> None:
+        if self._pause and self.times:
+            asyncio.get_running_loop().call_later(self._pause, self._register)
+        else:
+            super()._next()
+
+    def _register(self) -> None:
+        if not self.done.done():
+            super()._next()
+
+
+def registering(plane: ControlPlane, numbers: "count[int]", seconds: float, pause: float = 0.0) -> Latency:
+    """Register for so long; how long that took."""
+
     async def register() -> list[float]:
+        loop = asyncio.get_running_loop()
         new = (request(plane.port, "POST", "/api/components", BODY % number) for number in numbers)
-        async with beside(plane.port, [new]) as clients:
-            await asyncio.sleep(seconds)
-            return clients[0].times[:]
+        _, client = await loop.create_connection(lambda: Registrant(new, pause), "127.0.0.1", plane.port)
+        await asyncio.sleep(seconds)
+        client.stop()
+        return client.times
 
     times = sorted(uvloop.run(register()))
     return Latency(times[len(times) // 2] * 1e3, times[len(times) * 99 // 100] * 1e3)
@@ -170,42 +200,86 @@ async def create(plane: ControlPlane) -> None:
         await client.done
 
 
-def measure(plane: ControlPlane, options: argparse.Namespace) -> None:
-    uvloop.run(create(plane))
+def measure(plane: ControlPlane, other: ControlPlane, options: argparse.Namespace) -> None:
+    for each in (plane, other):
+        uvloop.run(create(each))
     numbers = count()
     registering(plane, numbers, options.seconds)
     for which, title in (("single", "one by one"), ("batches", "in batches of 64 KiB")):
-        quiet: list[Latency] = []
-        loud: list[Latency] = []
-        rates: list[float] = []
-        for _ in range(options.rounds):
-            quiet.append(registering(plane, numbers, options.seconds))
-            with flooded(plane, which, options, rates):
-                loud.append(registering(plane, numbers, options.seconds))
-        report(f"a registration beside {options.publishers} sockets that publish 4 KB, {title}", quiet, loud)
-        gate("messages stored", statistics.median(rates), unit="/s", spread=(min(rates), max(rates)))
+        section(f"a registration beside {options.publishers} sockets that publish 4 KB, {title}")
+        Rounds(plane, other, which, options).run(numbers)
 
 
-def report(title: str, quiet: list[Latency], loud: list[Latency]) -> None:
-    section(title)
-    for place, what in enumerate(("half of them", "99 of 100")):
-        before, beside = [one[place] for one in quiet], [one[place] for one in loud]
-        ratios = [mine / alone for mine, alone in zip(beside, before)]
-        detail = f"{statistics.median(before):.2f} ms / {statistics.median(beside):.2f} ms"
-        gate(
-            f"{what}, beside it / without it",
-            statistics.median(ratios),
-            (1.5, 2.0)[place],
-            better="lower",
-            spread=(min(ratios), max(ratios)),
-            detail=detail,
-        )
+class Rounds:
+    """Rounds without a flood, beside it, and beside the same one that goes to the *other* control plane."""
+
+    def __init__(self, plane: ControlPlane, other: ControlPlane, which: str, options: argparse.Namespace) -> None:
+        self._plane = plane
+        self._other = other
+        self._which = which
+        self._options = options
+        self._quiet: list[Latency] = []
+        self._loud: list[Latency] = []
+        self._apart: list[Latency] = []
+        self._rare: list[Latency] = []
+        self._rare_loud: list[Latency] = []
+        self._stored: dict[str, list[float]] = {"": [], " beside one every 20 ms": [], " without registrations": []}
+
+    def run(self, numbers: "count[int]") -> None:
+        for _ in range(self._options.rounds):
+            self._round(numbers)
+        self._report()
+
+    def _round(self, numbers: "count[int]") -> None:
+        plane, which, options, seconds = self._plane, self._which, self._options, self._options.seconds
+        steady, now_and_then, none = self._stored.values()
+        self._quiet.append(registering(plane, numbers, seconds))
+        with flooded(plane, which, options, steady):
+            self._loud.append(registering(plane, numbers, seconds))
+        with flooded(self._other, which, options, []):
+            self._apart.append(registering(plane, numbers, seconds))
+        self._rare.append(registering(plane, numbers, seconds, PAUSE))
+        with flooded(plane, which, options, now_and_then):
+            self._rare_loud.append(registering(plane, numbers, seconds, PAUSE))
+        with flooded(plane, which, options, none):
+            time.sleep(seconds / 2)
+
+    def _report(self) -> None:
+        for place, what in enumerate(("half of them", "99 of 100")):
+            bound = (1.5, 2.0)[place]
+            ratio(f"{what}, beside it / without it", place, self._quiet, self._loud, bound)
+            ratio(f"{what}, beside it / beside it in another process", place, self._apart, self._loud)
+            ratio(f"{what}, beside it in another process / without it", place, self._quiet, self._apart)
+        ratio("half of those every 20 ms, beside it / without it", 0, self._rare, self._rare_loud)
+        for when, rates in self._stored.items():
+            gate(f"messages stored{when}", statistics.median(rates), unit="/s", spread=(min(rates), max(rates)))
+
+
+def ratio(what: str, place: int, base: list[Latency], seen: list[Latency], bound: float | None = None) -> None:
+    """The row of *seen* / *base*, of each round."""
+    before, after = [one[place] for one in base], [one[place] for one in seen]
+    ratios = [mine / alone for mine, alone in zip(after, before, strict=True)]
+    gate(
+        what,
+        statistics.median(ratios),
+        bound,
+        better="lower",
+        spread=(min(ratios), max(ratios)),
+        detail=f"{statistics.median(before):.2f} ms / {statistics.median(after):.2f} ms",
+    )
+
+
+def own(directory: Path, name: str) -> AbstractContextManager[ControlPlane]:
+    """A control plane with its data below *directory*."""
+    home = directory.resolve() / name
+    home.mkdir()
+    return control_plane(home / "data")
 
 
 def main() -> int:
     arguments = parser(__doc__)
     arguments.add_argument("--seconds", type=float, default=2.0, help="per measurement")
-    arguments.add_argument("--rounds", type=int, default=7)
+    arguments.add_argument("--rounds", type=int, default=5)
     arguments.add_argument("--publishers", type=int, default=8)
     arguments.add_argument("--directory", default=".", help="where to keep the data; its file system counts")
     arguments.add_argument("--flood", nargs=3, help=argparse.SUPPRESS)
@@ -216,9 +290,10 @@ def main() -> int:
         return 0
     with (
         tempfile.TemporaryDirectory(dir=options.directory) as directory,
-        control_plane(Path(directory).resolve() / "data") as plane,
+        own(Path(directory), "registry") as plane,
+        own(Path(directory), "flooded") as other,
     ):
-        measure(plane, options)
+        measure(plane, other, options)
     return verdict()
 
 

@@ -37,6 +37,7 @@ from tekton.bus.streams.sqlite_store import SqliteStreamStore
 from tekton.bus.streams.streams import Streams
 from tekton.core.component_lifecycle import ComponentRegistry
 from tekton.core.lifecycle import ComponentRegistration
+from tekton.core.precedence import Precedence
 from tekton.mcp.context import MessageContext
 from tekton.mcp.message import Message
 
@@ -73,8 +74,8 @@ async def rate(publish: Publish, seconds: float) -> float:
 
 
 @asynccontextmanager
-async def opened(directory: Path) -> AsyncIterator[Streams]:
-    streams = Streams(SqliteStreamStore(directory / "bus.db"))
+async def opened(directory: Path, precedence: Precedence | None = None) -> AsyncIterator[Streams]:
+    streams = Streams(SqliteStreamStore(directory / "bus.db"), precedence=precedence)
     await streams.start()
     await streams.create_stream("orders", StreamSettings(("orders.>",)))
     try:
@@ -221,7 +222,10 @@ async def consume_each(streams: Streams, name: str, total: int) -> None:
 async def beside_a_flood(directory: Path, seconds: float) -> None:
     section("a registration, one after the other")
     numbers = count()
-    async with ComponentRegistry(data_dir=directory / "registry") as registry, opened(directory) as streams:
+    async with (
+        ComponentRegistry(data_dir=directory / "registry") as registry,
+        opened(directory, registry.precedence) as streams,
+    ):
         alone: list[float] = []
         beside: list[float] = []
         for _ in range(ROUNDS):

@@ -17,7 +17,7 @@ from typing import Final
 
 from tekton._native import is_valid_pattern
 from tekton.bus import dead_letters
-from tekton.bus.bus import StreamInfo, StreamSettings
+from tekton.bus.bus import SharedBus, StreamInfo, StreamSettings
 from tekton.bus.keeper import Keeper
 from tekton.bus.live import LiveBus
 from tekton.bus.local_bus import LocalBus
@@ -25,6 +25,7 @@ from tekton.bus.streams.sqlite_store import FILE_NAME, SqliteStreamStore
 from tekton.bus.streams.store import Page, StreamStore
 from tekton.bus.streams.streams import Streams
 from tekton.clock import SYSTEM_CLOCK, Clock
+from tekton.core.precedence import Precedence
 from tekton.gateway.errors import InvalidInputError, UnavailableError
 from tekton.service.refused_streams import RefusedStreams
 from tekton.utils.config_rules import OWN_STREAMS, parse_size
@@ -48,9 +49,13 @@ PAGE_BYTES: Final = 1024 * 1024
 class Messaging:
     """The bus, and the streams that it has. Made by `open`, before anything else needs it."""
 
-    def __init__(self, config: TektonConfig, live: LiveBus, keeper: Keeper, clock: Clock) -> None:
+    def __init__(
+        self, config: TektonConfig, live: LiveBus, keeper: Keeper, clock: Clock, precedence: Precedence | None = None
+    ) -> None:
         self.live = live
-        self.bus: Final = LocalBus(clock, keeper, live)
+        self.precedence: Final = precedence or Precedence(clock)
+        """What goes before messages."""
+        self.bus: Final[SharedBus] = LocalBus(clock, keeper, live)
         self.stream_of = keeper.stream_of
         """The stream that takes a subject."""
         self.streams: Final = keeper if isinstance(keeper, Streams) else None
@@ -62,20 +67,27 @@ class Messaging:
 
     @classmethod
     async def open(
-        cls, config: TektonConfig, clock: Clock = SYSTEM_CLOCK, store: StreamStore | None = None
+        cls,
+        config: TektonConfig,
+        clock: Clock = SYSTEM_CLOCK,
+        store: StreamStore | None = None,
+        precedence: Precedence | None = None,
     ) -> "Messaging":
-        """The bus of a control plane with *config*. What is the matter with *store* (`bus.db`) is logged, and told."""
+        """The bus of a control plane with *config*. What is the matter with *store* (`bus.db`) is logged, and told.
+
+        It lets *precedence*, if there is any, go first.
+        """
         live = LiveBus(clock)
         if not config.enable_streams:
-            return cls(config, live, RefusedStreams(_switched_off, all_kept=False), clock)
-        streams = Streams(store or SqliteStreamStore(config.data_dir / FILE_NAME), clock, live.deliver)
+            return cls(config, live, RefusedStreams(_switched_off, all_kept=False), clock, precedence)
+        streams = Streams(store or SqliteStreamStore(config.data_dir / FILE_NAME), clock, live.deliver, precedence)
         try:
             await streams.start()
         except StorageError as error:
             _logger.critical("messages are not kept, and none is taken that a stream might keep: %s", error)
-            return cls(config, live, RefusedStreams(_unreadable, all_kept=True), clock)
+            return cls(config, live, RefusedStreams(_unreadable, all_kept=True), clock, precedence)
         streams.add_failure_listener(_stopped)
-        return cls(config, live, streams, clock)
+        return cls(config, live, streams, clock, precedence)
 
     async def adopt(self, config: TektonConfig) -> None:
         """Have the streams of *config*, with their settings. One that is not in it any more is kept, and logged."""

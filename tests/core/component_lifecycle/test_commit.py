@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from registering import ready, record_changes, registered, registration
 
 from tekton.core.component_lifecycle import ComponentRegistry, pending
 from tekton.core.component_lifecycle.store import MemoryStore, Mutation
 from tekton.core.lifecycle import (
     STATES,
-    Change,
-    ComponentRegistration,
     ComponentState,
 )
-from tekton.testing import virtual_time
+from tekton.core.precedence import MOMENT
+from tekton.testing import ManualClock, virtual_time
 from tekton.utils.tekton_errors import (
     ComponentExistsError,
     ComponentNotFoundError,
@@ -55,28 +55,6 @@ class HeldStore(MemoryStore):
         super().commit(batch)
 
 
-def registration(component_id: str = "x", **fields: object) -> ComponentRegistration:
-    return ComponentRegistration(component_id=component_id, **fields)  # type: ignore[arg-type]
-
-
-async def registered(registry: ComponentRegistry, component_id: str = "x", **fields: object) -> ComponentRegistration:
-    one = registration(component_id, **fields)
-    await registry.register(one)
-    return one
-
-
-async def ready(registry: ComponentRegistry, component_id: str = "x", **fields: object) -> ComponentRegistration:
-    one = await registered(registry, component_id, **fields)
-    await registry.make_ready(component_id, one.instance_uuid)
-    return one
-
-
-def record_changes(registry: ComponentRegistry) -> list[Change]:
-    changes: list[Change] = []
-    registry.feed.add_listener(changes.append)
-    return changes
-
-
 def hold(store: HeldStore) -> None:
     store.entered.clear()
     store.free.clear()
@@ -107,6 +85,35 @@ def head_of(registry: ComponentRegistry, component_id: str = "x") -> list[Compon
 
 
 # The committed view
+
+
+async def test_a_change_has_precedence_until_it_is_durable_and_a_moment_after() -> None:
+    store, clock = HeldStore(), ManualClock()
+    async with ComponentRegistry(store=store, clock=clock) as registry, asyncio.TaskGroup() as group:
+        taken = [registry.precedence.taken]
+        hold(store)
+        command = group.create_task(registry.register(registration()))
+        await held(store)
+        clock.advance(60.0)
+        taken.append(registry.precedence.taken)
+        store.free.set()
+        await command
+        taken.append(registry.precedence.taken)
+        clock.advance(2 * MOMENT)
+        taken.append(registry.precedence.taken)
+
+    assert taken == [False, True, True, False]
+
+
+async def test_a_change_that_was_refused_has_no_precedence_any_more() -> None:
+    store, clock = HeldStore(), ManualClock()
+    store.error = FULL
+    async with ComponentRegistry(store=store, clock=clock) as registry:
+        assert isinstance(await refused(registry.register(registration())), StorageFullError)
+        clock.advance(2 * MOMENT)
+
+        assert not registry.precedence.taken
+        store.error = None
 
 
 async def test_a_command_is_visible_only_when_it_is_durable() -> None:

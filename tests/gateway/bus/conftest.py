@@ -18,8 +18,10 @@ from tekton.bus.local_bus import LocalBus
 from tekton.bus.streams.memory_store import MemoryStreamStore
 from tekton.bus.streams.streams import Streams
 from tekton.clock import SYSTEM_CLOCK
+from tekton.core.precedence import Precedence
 from tekton.gateway.bus.access import BusAccess, Refusal
 from tekton.gateway.bus.port import BusPort
+from tekton.gateway.bus.turns import Turns
 from tekton.gateway.connection import Connection
 from tekton.gateway.sockets import TopicSocket
 from tekton.gateway.topics import TopicTable
@@ -139,6 +141,7 @@ class Bus:
     bus: LocalBus
     port: BusPort
     refusals: list[Refusal]
+    precedence: Precedence
     reviews: int = 0
     principals: dict[Peer, Principal] = field(default_factory=dict)
     closing: dict[Peer, asyncio.Event] = field(default_factory=dict)
@@ -197,11 +200,19 @@ def message() -> Callable[..., Message]:
 async def bus() -> AsyncIterator[Bus]:
     """A bus with its sockets. When they are closed, nothing of them is left."""
     live = LiveBus(SYSTEM_CLOCK)
-    streams = Streams(MemoryStreamStore(), SYSTEM_CLOCK, live.deliver)
+    precedence = Precedence(SYSTEM_CLOCK)
+    streams = Streams(MemoryStreamStore(), SYSTEM_CLOCK, live.deliver, precedence)
     local = LocalBus(SYSTEM_CLOCK, streams, live)
     refusals: list[Refusal] = []
-    port = BusPort(local, streams.stream_of, lambda: live.sequence, live.answered, BusAccess(refusals.append))
-    site = Bus(live, streams, local, port, refusals)
+    port = BusPort(
+        local,
+        streams.stream_of,
+        lambda: live.sequence,
+        live.answered,
+        BusAccess(refusals.append),
+        turns=Turns(precedence),
+    )
+    site = Bus(live, streams, local, port, refusals, precedence)
     await streams.start()
     yield site
     for peer, closing in site.closing.items():

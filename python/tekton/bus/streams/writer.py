@@ -8,6 +8,7 @@ Rules of this file:
 * What the store refused (disk full) takes all that came behind it along: what one publishes stays in order.
 * A batch whose outcome is unknown stops the writer for good.
 * The progress of consumers goes with the next batch, or, soon, by itself.
+* While the registry has precedence the writer rests between two batches, for some milliseconds at most.
 
 All methods are called on one event loop; only jobs for the desk run elsewhere.
 """
@@ -26,6 +27,7 @@ from tekton.bus.streams.desks import submit
 from tekton.bus.streams.store import Batch, Committed, Desk, Placed, Progress, Put, StreamStore
 from tekton.clock import Clock
 from tekton.core.metrics.tally import Tally
+from tekton.core.precedence import Precedence, Rests
 from tekton.utils.tekton_errors import (
     StorageError,
     StorageFullError,
@@ -68,13 +70,16 @@ class Owner(Protocol):
 
 
 class StreamWriter:
-    """Carries entries to *store*, whose work is done at *desk*."""
+    """Carries entries to *store*, whose work is done at *desk*. Lets *precedence*, if there is any, go first."""
 
-    def __init__(self, store: StreamStore, desk: Desk, owner: Owner, clock: Clock) -> None:
+    def __init__(
+        self, store: StreamStore, desk: Desk, owner: Owner, clock: Clock, precedence: Precedence | None = None
+    ) -> None:
         self._store = store
         self._desk = desk
         self._owner = owner
         self._clock = clock
+        self._rests = Rests(precedence or Precedence(clock), clock)
         self._queue = AppendQueue(self._call_if_idle)
         self._jobs: deque[tuple[Callable[[], Any], asyncio.Future[Any]]] = deque()
         self._busy = self._called = self._dirty = False
@@ -148,7 +153,11 @@ class StreamWriter:
     def _call(self) -> None:
         if not self._called:
             self._called = True
-            asyncio.get_running_loop().call_soon(self._start)
+            loop = asyncio.get_running_loop()
+            if (rest := self._rests.left) > 0:
+                loop.call_later(rest, self._start)
+            else:
+                loop.call_soon(self._start)
 
     def _call_if_idle(self) -> None:
         if not self._busy:
@@ -192,11 +201,16 @@ class StreamWriter:
 
     def _do(self, job: Callable[[], _T], finish: "Callable[[DeskFuture[_T]], None]") -> None:
         self._busy = True
+        self._rests.begin()
         loop = asyncio.get_running_loop()
         submit(self._desk, job).add_done_callback(lambda done: call_soon(loop, finish, done))
 
-    def _finish(self, entries: list[Entry], batch: Batch, done: "DeskFuture[Committed]") -> None:
+    def _is_free(self) -> None:
         self._busy = False
+        self._rests.end()
+
+    def _finish(self, entries: list[Entry], batch: Batch, done: "DeskFuture[Committed]") -> None:
+        self._is_free()
         error = done.exception()
         if error is not None:
             self._dirty = self._dirty or bool(batch.progress or batch.removed)
@@ -216,7 +230,7 @@ class StreamWriter:
         self._go_on()
 
     def _answer(self, asked: "asyncio.Future[_T]", done: "DeskFuture[_T]") -> None:
-        self._busy = False
+        self._is_free()
         error = done.exception()
         if error is not None and (not isinstance(error, TektonError) or isinstance(error, StorageUnknownError)):
             self._stop_for(error)

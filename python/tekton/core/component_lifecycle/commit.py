@@ -12,16 +12,18 @@ Rules of this file:
   are facts: they are then made again, in order, in a world in which the refused commands never were.
 * A batch whose outcome is unknown stops the queue for good.
 * What a caller commands carries its entry of the audit log with it: both are stored, or both are refused.
+* A batch has precedence over whatever else wants the event loop and the disk (`tekton.core.precedence`).
 
-All methods run on one event loop at a time; only `_write` and what belongs to the store run in the executor.
+All methods run on one event loop at a time; only what the desk does runs in the executor.
 """
 
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 from concurrent.futures import Future as WorkerFuture
 from contextlib import suppress
+from functools import partial
 from typing import Literal, NamedTuple, Protocol, TypeVar
 
 from tekton.clock import SYSTEM_CLOCK, Clock
@@ -30,12 +32,13 @@ from tekton.core.audit.entry import AuditHead, Draft
 from tekton.core.audit.query import AuditPage, AuditQuery
 from tekton.core.component_lifecycle.documents import DocumentChange
 from tekton.core.component_lifecycle.pending import Entry, Pending, give_numbers, give_revisions, papers_of
-from tekton.core.component_lifecycle.steps import Before, Fact, Key, Step, change_of, mutation_of, said_of
-from tekton.core.component_lifecycle.store import HistoryEntry, Papers, RegistryStore
+from tekton.core.component_lifecycle.steps import Before, Fact, Key, Step, change_of, said_of
+from tekton.core.component_lifecycle.store import HistoryEntry, RegistryStore
+from tekton.core.component_lifecycle.store_desk import StoreDesk
 from tekton.core.events import ChangeFeed
 from tekton.core.idempotency import Claim, current_claim
 from tekton.core.lifecycle import Change
-from tekton.core.metrics.tally import Tally
+from tekton.core.precedence import Precedence
 from tekton.failpoints import reach
 from tekton.utils.tekton_errors import StorageBusyError, StorageError, StorageFullError, StorageUnknownError
 
@@ -45,9 +48,6 @@ RETRY_AFTER = 5.0
 """Seconds after which what the store refused to save is offered to it again, if no command has come before."""
 PAUSE = 0.05
 """Seconds without a batch after which the store tidies up: those who wait for an answer may ask for more at once."""
-BATCH_SIZES = (0, 1, 4, 16, 64, 256, 512)
-BATCH_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
-
 
 Refusal = Literal["busy", "full", "locked", "unknown"]
 """Why a command was refused: too many wait, there is no room, somebody else holds the database, or the store has
@@ -98,17 +98,18 @@ class CommitQueue:
         executor: Executor | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        self.batch_sizes = Tally(BATCH_SIZES)
-        """Changes of components in each batch that the store has got."""
-        self.batch_seconds = Tally(BATCH_SECONDS)
-        """How long it took to make each batch durable."""
+        self.precedence = Precedence(clock)
+        """Taken while a batch is with the store, and a moment after."""
         self.refused: Counter[Refusal] = Counter()
         """How many commands were refused, and why."""
+        self._desk = StoreDesk(store, executor, clock)
+        self.batch_sizes = self._desk.batch_sizes
+        """Changes of components in each batch that the store has got."""
+        self.batch_seconds = self._desk.batch_seconds
+        """How long it took to make each batch durable."""
         self._store = store
-        self._monotonic = clock.monotonic
         self._feed = feed
         self._head = head
-        self._worker = executor or ThreadPoolExecutor(max_workers=1, thread_name_prefix="tekton-store")
         self._pending = Pending()
         self._unsaved: list[Change] = []
         self._underway: dict[Key, int] = {}
@@ -196,19 +197,18 @@ class CommitQueue:
     async def kept_answer(self, id: str) -> str | None:  # noqa: A002
         """Read from the store what the request with that key was answered with; None when that is not there."""
         self._check_running()
-        return await asyncio.get_running_loop().run_in_executor(self._worker, self._store.kept_answer, id)
+        return await self._desk.ask(partial(self._store.kept_answer, id))
 
     async def read_audit(self, query: AuditQuery, limit: int, before: int | None) -> AuditPage:
         """Read the audit log from the store, newest first."""
         self._check_running()
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._worker, self._store.read_audit, query, limit, before)
+        return await self._desk.ask(partial(self._store.read_audit, query, limit, before))
 
     async def trim_audit(self, signed: int) -> bool:
         """Let the store drop some old entries of the audit log; see there. Raises the storage errors."""
         self._check_running()
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._worker, self._store.trim_audit, signed)
+            return await self._desk.ask(partial(self._store.trim_audit, signed))
         except StorageUnknownError as error:
             self._has_stopped(error)
             raise
@@ -266,8 +266,7 @@ class CommitQueue:
     async def history(self, component_id: str, limit: int, before: int | None) -> list[HistoryEntry]:
         """Read the history of a component from the store, newest first."""
         self._check_running()
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._worker, self._store.history, component_id, limit, before)
+        return await self._desk.ask(partial(self._store.history, component_id, limit, before))
 
     def close(self) -> None:
         """Close the store after what it is doing now. Commands that it has not got are refused, observations saved."""
@@ -275,9 +274,8 @@ class CommitQueue:
         self._refuse([], self._failure)
         unsaved, self._unsaved = self._unsaved, []
         if unsaved:
-            self._worker.submit(self._write, unsaved)
-        self._worker.submit(self._store.close)
-        self._worker.shutdown(wait=True)
+            self._desk.write(unsaved)
+        self._desk.close()
 
     def abandon(self) -> None:
         """Close the store of a registry that nobody closed. What was acknowledged is durable already.
@@ -332,20 +330,10 @@ class CommitQueue:
         observed, self._unsaved = self._unsaved, []
         base = self._feed.revision + REVISION_GAP
         changes = [*observed, *give_revisions(entries, base)]
-        written = self._worker.submit(self._write, changes, papers_of(entries))
+        written = self._desk.write(changes, papers_of(entries))
+        self.precedence.begin()
         self._flight = _Flight(entries, observed, base, written)
         self._attend(self._flight, loop)
-
-    def _write(self, changes: list[Change], papers: Papers | None = None) -> AuditHead:
-        mutations = [mutation_of(change) for change in changes]
-        began = self._monotonic()
-        if papers is None:
-            self._store.commit(mutations)
-        else:
-            self._store.commit(mutations, papers)
-        self.batch_seconds.observe(self._monotonic() - began)
-        self.batch_sizes.observe(len(changes))
-        return self._store.audit_head
 
     def _attend(self, flight: _Flight, loop: asyncio.AbstractEventLoop) -> None:
         self._attending = loop
@@ -356,6 +344,7 @@ class CommitQueue:
             return
         error = flight.written.exception()
         self._flight = None
+        self.precedence.end()
         if error is None:
             self._full = False
             self._audit_head = flight.written.result()
@@ -377,7 +366,7 @@ class CommitQueue:
         self._pause = None
         if self._flight is not None or self._failure is not None:
             return
-        self._tidied = self._worker.submit(self._store.tidy)
+        self._tidied = self._desk.tidy()
         self._tidied.add_done_callback(
             lambda tidied: _call_soon(loop, self._not_tidied, tidied) if tidied.exception() else None
         )

@@ -25,6 +25,7 @@ from tekton.core.events import ChangeFeed
 from tekton.core.idempotency import IdempotencyKeys
 from tekton.core.lifecycle import ComponentRecord, ComponentRegistration, ComponentState
 from tekton.core.metrics.tally import Tally
+from tekton.core.precedence import Precedence
 from tekton.core.waiting import waiting_for
 from tekton.utils.tekton_errors import InvalidRegistrationError, RegistryError, StorageError
 
@@ -109,6 +110,11 @@ class ComponentRegistry:
     def feed(self) -> ChangeFeed:
         """The changes of this registry."""
         return self._ledger.feed
+
+    @property
+    def precedence(self) -> Precedence:
+        """Taken while a change is made durable: who can wait a little lets it go first."""
+        return self._ledger.commits.precedence
 
     @property
     def table(self) -> _native.ComponentTable:
