@@ -1,4 +1,5 @@
 import fcntl
+import json
 import os
 import signal
 import stat
@@ -6,6 +7,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -141,6 +143,17 @@ def test_a_damaged_file_is_refused_and_left_alone(tmp_path: Path, content: bytes
         file.load_or_create(NOW)
 
     assert file.path.read_bytes() == content
+
+
+def test_a_file_that_has_a_key_twice_is_refused(tmp_path: Path) -> None:
+    file = KeyFile(tmp_path)
+    ring = file.load_or_create(NOW)
+    (entry,) = json.loads(file.path.read_bytes())["keys"]
+    file.path.write_text(json.dumps({"version": 1, "keys": [entry, entry]}))
+
+    for use in (file.load_or_create, partial(file.rotate, ring)):
+        with pytest.raises(KeyFileError, match="no keys that can be read"):
+            use(NOW)
 
 
 def test_what_is_refused_says_nothing_of_the_keys(tmp_path: Path) -> None:

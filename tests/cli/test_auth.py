@@ -232,6 +232,7 @@ def test_a_key_is_removed(tekton: Any, plane: Any, double: Any) -> None:
 
 SIGNING_KEY = {
     "id": "1DsvsNxrVuxSGdIkGXCDDuj9I7eSMchBRzkN8njoLzw",
+    "use": "tokens",
     "algorithm": "EdDSA",
     "state": "signs",
     "published_at": AT,
@@ -241,13 +242,17 @@ SIGNING_KEY = {
 
 
 @pytest.mark.parametrize(
-    ("arguments", "overlap", "said"),
+    ("arguments", "order", "said"),
     [
-        ([], True, "it is published, and signs in "),
-        (["--void"], False, "it signs from now on, and all tokens from before are void"),
+        ([], (True, "tokens"), "it is published, and signs in "),
+        (["--void"], (False, "tokens"), "it signs from now on, and all tokens from before are void"),
+        (["--cards"], (True, "cards"), "it signs from now on, beside the one before"),
+        (["--cards", "--void"], (False, "cards"), "it signs from now on, and all cards from before are void"),
     ],
 )
-def test_a_signing_key_is_rotated(tekton: Any, plane: Any, arguments: list[str], overlap: bool, said: str) -> None:
+def test_a_signing_key_is_rotated(
+    tekton: Any, plane: Any, arguments: list[str], order: tuple[bool, str], said: str
+) -> None:
     plane.answers["POST /api/auth/signing-keys/rotate"] = 201, SIGNING_KEY
 
     result = tekton("auth", "signing-key", "rotate", *arguments)
@@ -256,7 +261,7 @@ def test_a_signing_key_is_rotated(tekton: Any, plane: Any, arguments: list[str],
     assert (result.exit_code, result.stdout) == (0, f"{SIGNING_KEY['id']}\n")
     assert result.stderr.startswith(said)
     assert json.loads(as_json.stdout) == SIGNING_KEY
-    assert plane.bodies == [{"overlap": overlap}] * 2
+    assert plane.bodies == [{"overlap": order[0], "use": order[1]}] * 2
 
 
 def test_a_secret_is_a_conflict(tekton: Any, plane: Any, double: Any) -> None:
@@ -277,11 +282,11 @@ def test_signing_keys_are_listed(tekton: Any, plane: Any) -> None:
     heading, *rows = tekton("auth", "signing-key", "list").stdout.splitlines()
     told = json.loads(tekton("auth", "signing-key", "list", "-o", "json").stdout)
 
-    assert heading.split() == ["KEY", "ALGORITHM", "STATE", "MADE", "RETIRES"]
-    assert [(row.split()[0], row.split()[2]) for row in rows] == [
-        ("older", "retired"),
-        ("old", "verifies"),
-        (SIGNING_KEY["id"], "signs"),
+    assert heading.split() == ["KEY", "SIGNS", "ALGORITHM", "STATE", "MADE", "RETIRES"]
+    assert [tuple(row.split()[:4]) for row in rows] == [
+        ("older", "tokens", "EdDSA", "retired"),
+        ("old", "tokens", "EdDSA", "verifies"),
+        (SIGNING_KEY["id"], "tokens", "EdDSA", "signs"),
     ]
     assert (rows[0].split()[-1], rows[2].split()[-1]) == ("now", "-")
     assert told["items"] == items

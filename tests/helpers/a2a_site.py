@@ -118,10 +118,10 @@ class Site:
 
 
 @asynccontextmanager
-async def serve(work: Work | None = None) -> AsyncIterator[Site]:
+async def serve(work: Work | None = None, agents: Agents | None = None) -> AsyncIterator[Site]:
     """A site. Agents echo, compute, hold, ask and fail, each with a skill of that name; ada and bob may run tasks."""
     roles = {"watcher": RoleSpec(permissions=["agents:read"])}
-    plane, agents = InMemoryControlPlane(roles=roles, work=work), Agents()
+    plane, agents = InMemoryControlPlane(roles=roles, work=work), agents or Agents()
     for name in ("echo", "compute", "hold", "ask", "fail"):
         handler = getattr(agents, name)
         metadata = {"description": handler.__doc__}

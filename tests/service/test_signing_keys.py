@@ -101,7 +101,7 @@ async def test_a_rotation_is_on_the_disk_and_in_the_audit_log(plane: Plane) -> N
         ("ann", "signing_key.rotate", before, "done"),
     ]
     (last, _) = (await plane.registry.audit.page(AuditQuery())).entries
-    assert last.detail.startswith(f"{made.kid} signs from 2023-11-14 22:14:20 UTC")
+    assert last.detail.startswith(f"{made.kid} signs tokens from 2023-11-14 22:14:20 UTC")
 
 
 async def test_without_overlap_the_new_key_signs_at_once_and_tokens_from_before_are_void(plane: Plane) -> None:

@@ -1,4 +1,5 @@
-"""The file of the signing keys: `keys/signing.json` in the data directory; beside it the public halves of retired ones.
+"""A file of signing keys in `keys/` of the data directory: `signing.json` has those that sign tokens; beside it are the
+public halves of retired ones.
 
 Only its owner may read it, and one that others could have read or written is refused. It is replaced whole, under a
 lock on its directory: two processes that want to create it at once end with the same keys, and whoever is killed in
@@ -39,11 +40,23 @@ class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class KeyFile:
-    """The signing keys of a data directory. Every method blocks for as long as the disk does."""
+    """The signing keys of a data directory. Every method blocks for as long as the disk does.
 
-    def __init__(self, data_dir: Path, *, max_life: float = MAX_LIFE, publish_delay: float = PUBLISH_DELAY) -> None:
-        self.path: Final = data_dir / "keys" / "signing.json"
-        self.retired_path: Final = self.path.with_name("retired.jsonl")
+    *name* is that of the file, *retired* of the one with the public halves of keys that were left out; None: nobody
+    needs them any more. The rest is as for `KeyRing`.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        name: str = "signing.json",
+        retired: str | None = "retired.jsonl",
+        max_life: float = MAX_LIFE,
+        publish_delay: float = PUBLISH_DELAY,
+    ) -> None:
+        self.path: Final = data_dir / "keys" / name
+        self.retired_path: Final = None if retired is None else self.path.with_name(retired)
         self._max_life = max_life
         self._publish_delay = publish_delay
 
@@ -75,8 +88,9 @@ class KeyFile:
         with _translated(self.path), _locked(self.path.parent):
             stored = self.load()
             keys = self._ring(stored).rotated(now, overlap=overlap)
-            left = {key.kid for key in keys}
-            _append(self.retired_path, encode_retired(key for key in stored if key.kid not in left))
+            if self.retired_path is not None:
+                left = {key.kid for key in keys}
+                _append(self.retired_path, encode_retired(key for key in stored if key.kid not in left))
             _write(self.path, keys)
         return keys
 
@@ -89,7 +103,9 @@ class KeyFile:
         return stored
 
     def load_retired(self) -> list[SigningKey]:
-        """The public halves of keys that were left out, oldest first. Raises KeyFileError."""
+        """The public halves of keys that were left out, as far as they are kept, oldest first. Raises KeyFileError."""
+        if self.retired_path is None:
+            return []
         with _translated(self.retired_path):
             content = _content(self.retired_path, stat.S_IWGRP | stat.S_IWOTH)
         return [] if content is None else decode_retired(content)
@@ -198,7 +214,10 @@ def _decode(content: bytes) -> list[SigningKey]:
     document = msgspec.json.decode(content, type=_Document)
     if document.version != 1 or not 0 < len(document.keys) <= MAX_KEYS:
         raise ValueError("another version, or no keys")
-    return [_decode_entry(entry) for entry in document.keys]
+    keys = [_decode_entry(entry) for entry in document.keys]
+    if len({key.kid for key in keys}) < len(keys):
+        raise ValueError("the same key twice")
+    return keys
 
 
 def _decode_entry(entry: _Entry) -> SigningKey:

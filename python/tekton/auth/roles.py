@@ -39,7 +39,7 @@ PERMISSIONS: Final[Mapping[str, str]] = MappingProxyType(
         "audit:read": "Read the audit log.",
         "messages:publish": "Publish messages and send requests; a component to its own subjects and others' requests.",
         "messages:read": "Hear and replay messages, except private ones of others; who may publish consumes, too.",
-        "messages:manage": "Create, change and delete streams and consumers; read dead letters.",
+        "messages:manage": "Create, change and delete streams and consumers; see dead letters.",
         "tools:call": "Call tools.",
         "agents:read": "See the agents that there are, and the types of tasks.",
         "agents:manage": "Register and remove remote agents; declare types of tasks.",

@@ -29,6 +29,7 @@ _KEY_COLUMNS = (
 
 _SIGNING_KEY_COLUMNS = (
     Column("KEY"),
+    Column("SIGNS"),
     Column("ALGORITHM", spare=2),
     Column("STATE"),
     Column("MADE", spare=1),
@@ -182,38 +183,44 @@ def remove(key_id: str, target: Target) -> None:
 
 @auth.group(name="signing-key")
 def signing_key() -> None:
-    """List and rotate the keys that sign tokens.
+    """List and rotate the keys that sign tokens and agent cards.
 
-    They are rotated by themselves, every 90 days unless `key_life` says otherwise.
+    Those for tokens are rotated by themselves, every 90 days unless `key_life` says otherwise; those for cards are not.
     """
 
 
 @signing_key.command(name="rotate")
-@click.option("--void", is_flag=True, help="At once, and accept no token from before: a key has become known.")
+@click.option("--cards", is_flag=True, help="A key that signs agent cards, instead of one that signs tokens.")
+@click.option("--void", is_flag=True, help="At once, and accept nothing from before: a key has become known.")
 @output_options("text", "json")
 @target_options
-def rotate_signing_key(*, void: bool, output: str, target: Target) -> None:
-    """Make a new key that signs tokens.
+def rotate_signing_key(*, cards: bool, void: bool, output: str, target: Target) -> None:
+    """Make a new key that signs tokens, or agent cards.
 
-    It is published at once, signs a minute later, and the one before verifies until its last token has expired: no
-    token becomes void. Not so with --void.
+    One for tokens is published at once, signs a minute later, and the one before verifies until its last token has
+    expired: no token becomes void. One for cards signs at once, beside the one before, which does so for 30 days more.
+    Not so with --void.
     """
-    made = connect(target).post("/api/auth/signing-keys/rotate", body={"overlap": not void})
+    use = "cards" if cards else "tokens"
+    made = connect(target).post("/api/auth/signing-keys/rotate", body={"overlap": not void, "use": use})
     if output == "json":
         click.echo(to_json(made, indent=2))
         return
     click.echo(made["id"])
     wait = short_duration(max(0.0, made["signs_from"] - SYSTEM_CLOCK.time()))
-    say(
-        "it signs from now on, and all tokens from before are void" if void else f"it is published, and signs in {wait}"
-    )
+    if void:
+        say(f"it signs from now on, and all {use} from before are void")
+    elif cards:
+        say("it signs from now on, beside the one before")
+    else:
+        say(f"it is published, and signs in {wait}")
 
 
 @signing_key.command(name="list")
 @output_options("table", "json")
 @target_options
 def list_signing_keys(output: str, target: Target) -> None:
-    """List the keys that sign tokens, without the keys themselves."""
+    """List the keys that sign tokens and agent cards, without the keys themselves."""
     found = connect(target).get("/api/auth/signing-keys")
     if output == "json":
         click.echo(to_json(found, indent=2))
@@ -333,7 +340,7 @@ def _signing_key_row(one: dict[str, Any], now: float) -> list[str]:
     ends = one["retires_at"]
     left = "-" if ends is None else f"in {short_duration(ends - now)}" if ends > now else "now"
     made = "-" if one["algorithm"] == "HS256" else ago(now - one["published_at"])
-    return [one["id"], one["algorithm"], one["state"], made, left]
+    return [one["id"], one["use"], one["algorithm"], one["state"], made, left]
 
 
 def _quoted(name: str) -> str:

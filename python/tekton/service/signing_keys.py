@@ -1,4 +1,4 @@
-"""The keys that sign tokens, while a control plane runs: who rotates them, and when.
+"""The keys that sign tokens, or agent cards, while a control plane runs: who rotates them, and when.
 
 They are rotated when somebody asks for it, and by themselves when the newest one has reached a certain age. The file is
 what counts: others rotate it as well, and sign by it (`tekton.utils.tekton_auth`). It is looked at often enough that a
@@ -23,6 +23,7 @@ LOOK: Final = PUBLISH_DELAY / 6
 """Seconds between two looks at the file, and at the age of the newest key."""
 
 KeyState = Literal["published", "signs", "verifies", "retired"]
+KeyUse = Literal["tokens", "cards"]
 
 _ACTION: Final = "signing_key.rotate"
 
@@ -33,6 +34,7 @@ class KeyStatus(NamedTuple):
     """What a key does now. Times are in seconds since the epoch; `retires_at` is None while it has no successor."""
 
     kid: str
+    use: KeyUse
     algorithm: Algorithm
     state: KeyState
     published_at: float
@@ -43,7 +45,8 @@ class KeyStatus(NamedTuple):
 class SigningKeys:
     """The keys of *ring*, which *file* keeps; without one, *ring* is a secret. *audit* gets to know of each rotation.
 
-    A key that is *life* seconds old gets a successor; None: never by itself. *changed* is called when the keys have.
+    They sign what *use* says. A key that is *life* seconds old gets a successor; None: never by itself. *changed* is
+    called when the keys have.
     """
 
     def __init__(
@@ -52,11 +55,13 @@ class SigningKeys:
         file: KeyFile | None,
         audit: AuditLog,
         *,
+        use: KeyUse = "tokens",
         life: float | None,
         clock: Clock,
         changed: Callable[[], None] = lambda: None,
     ) -> None:
         self.life = life
+        self._use = use
         self._ring = ring
         self._file = file
         self._audit = audit
@@ -104,13 +109,13 @@ class SigningKeys:
             if self.life is not None and self._clock.time() - self._ring.keys[-1].published_at >= self.life:
                 made = await self.rotate()
                 _logger.info(
-                    "the keys that sign tokens were rotated: %s signs from %s", made.kid, _text(made.signs_from)
+                    "the keys that sign %s were rotated: %s signs from %s", self._use, made.kid, _text(made.signs_from)
                 )
             self._complaint = ""
         except (StorageError, KeyRotationError) as error:
             if str(error) != self._complaint:
                 self._complaint = str(error)
-                _logger.warning("the keys that sign tokens are as before: %s", error)
+                _logger.warning("the keys that sign %s are as before: %s", self._use, error)
 
     async def _keep_looking(self) -> None:
         while True:
@@ -146,8 +151,8 @@ class SigningKeys:
             effect.fail(error)
             raise
         made = self.listed()[-1]
-        since = f"from {_text(made.signs_from)}" if overlap else "at once, and all tokens from before are void"
-        effect.conclude("done", f"{made.kid} signs {since}")
+        since = f"from {_text(made.signs_from)}" if overlap else f"at once, and all {self._use} from before are void"
+        effect.conclude("done", f"{made.kid} signs {self._use} {since}")
         return made
 
     def _adopt(self, keys: list[SigningKey]) -> None:
@@ -167,7 +172,7 @@ class SigningKeys:
             else "verifies"
         )
         ends = None if retires_at == float("inf") else retires_at
-        return KeyStatus(key.kid, key.algorithm, state, key.published_at, key.signs_from, ends)
+        return KeyStatus(key.kid, self._use, key.algorithm, state, key.published_at, key.signs_from, ends)
 
 
 def _text(at: float) -> str:

@@ -12,27 +12,33 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tekton.utils.canonical_json import canonical_json
 
-__all__ = ["sign_card"]
+__all__ = ["sign_card", "signature_of", "signed_form"]
 
 _FALSE_BY_DEFAULT: Final = frozenset({"required", "pkceRequired"})
 """Members of which nobody knows, once they are read, whether they were left out or false."""
 
 
-def sign_card(card: Mapping[str, Any], key: Ed25519PrivateKey, key_id: str) -> dict[str, Any]:
+def sign_card(card: Mapping[str, Any], key: Ed25519PrivateKey, key_id: str, key_url: str = "") -> dict[str, Any]:
     """*card*, JSON as `a2a.proto` has it, with one more signature: that of *key*, which verifiers know as *key_id*.
 
-    Raises ValueError for what has no canonical form.
+    *key_url* is that of a JWK set (RFC 7517) with the public key, if there is one. Raises ValueError for what has no
+    canonical form.
     """
-    header = canonical_json({"alg": "EdDSA", "kid": key_id, "typ": "JOSE"})
-    protected = _base64(header)
-    signed = f"{protected}.{_base64(signed_form(card))}".encode()
-    signature = {"protected": protected, "signature": _base64(key.sign(signed))}
+    signature = signature_of(signed_form(card), key, key_id, key_url)
     return {**card, "signatures": [*card.get("signatures", ()), signature]}
 
 
 def signed_form(card: Mapping[str, Any]) -> bytes:
-    """The bytes of *card* that are signed."""
+    """The bytes of *card* that are signed. Raises ValueError for what has no canonical form."""
     return canonical_json(_kept({name: value for name, value in card.items() if name != "signatures"}) or {})
+
+
+def signature_of(form: bytes, key: Ed25519PrivateKey, key_id: str, key_url: str = "") -> dict[str, str]:
+    """The member of `signatures` for the `signed_form` of a card; the arguments are as those of `sign_card`."""
+    header = {"alg": "EdDSA", "kid": key_id, "typ": "JOSE"} | ({"jku": key_url} if key_url else {})
+    protected = _base64(canonical_json(header))
+    signed = f"{protected}.{_base64(form)}".encode()
+    return {"protected": protected, "signature": _base64(key.sign(signed))}
 
 
 def _kept(value: Any, *, free: bool = False) -> Any:

@@ -59,6 +59,12 @@ CURRENT: ContextVar[TraceContext | None] = ContextVar("trace_context", default=N
 """The place at which the code that runs is; a task begins with that of the one which has started it."""
 
 
+def recorded_here() -> str:
+    """The `traceparent` of the place at which the code that runs is; empty where no trace is recorded."""
+    here = CURRENT.get()
+    return here.traceparent() if here is not None and here.sampled else ""
+
+
 def new_trace(*, sampled: bool = True) -> TraceContext:
     """The first place of a new trace."""
     return TraceContext(new_trace_id(), new_span_id(), sampled)

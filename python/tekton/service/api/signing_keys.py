@@ -1,10 +1,10 @@
-"""The keys that sign tokens: what they do, and new ones. Never the keys themselves."""
+"""The keys that sign tokens and agent cards: what they do, and new ones. Never the keys themselves."""
 
 import msgspec
 
 from tekton.gateway.request import Request
 from tekton.gateway.router import Route
-from tekton.service.signing_keys import KeyState, KeyStatus
+from tekton.service.signing_keys import KeyState, KeyStatus, KeyUse
 from tekton.service.system import System
 from tekton.utils.tekton_errors import (
     KeyFileError,
@@ -20,10 +20,12 @@ _PATH = "/api/auth/signing-keys"
 class SigningKeyView(msgspec.Struct, frozen=True):
     """What a key does: `published` (it will sign), `signs`, `verifies` (it did), `retired`. Times are in seconds.
 
-    `retires_at` is null while it has no successor.
+    `use` is what it signs: `tokens`, or agent `cards`, which all keys sign that have not retired. `retires_at` is null
+    while it has no successor.
     """
 
     id: str
+    use: KeyUse
     algorithm: str
     state: KeyState
     published_at: float
@@ -32,16 +34,20 @@ class SigningKeyView(msgspec.Struct, frozen=True):
 
 
 class SigningKeyList(msgspec.Struct, frozen=True):
-    """All keys, in the order in which they sign; `life` is the age at which the newest gets a successor by itself."""
+    """All keys, in the order in which they sign: those for tokens, then those for cards, if these can be used.
+
+    `life` is the age at which the newest one for tokens gets a successor by itself.
+    """
 
     items: list[SigningKeyView]
     life: float | None
 
 
 class SigningKeyRotation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Without `overlap` the new key signs at once, and all tokens from before are void."""
+    """A new key for tokens, or for agent cards. Without `overlap` it signs at once, and all from before is void."""
 
     overlap: bool = True
+    use: KeyUse = "tokens"
 
 
 class SigningKeysApi:
@@ -51,16 +57,18 @@ class SigningKeysApi:
         self._system = system
 
     async def list(self, _: Request) -> SigningKeyList:
-        keys = self._system.signing_keys
-        return SigningKeyList([_view(key) for key in keys.listed()], keys.life)
+        system = self._system
+        keys = [*system.signing_keys.listed(), *system.card_keys.listed()]
+        return SigningKeyList([_view(key) for key in keys], system.signing_keys.life)
 
     async def rotate(self, request: Request) -> SigningKeyView:
         order: SigningKeyRotation = request.body
-        return _view(await self._system.signing_keys.rotate(overlap=order.overlap))
+        keys = self._system.card_keys if order.use == "cards" else self._system.signing_keys
+        return _view(await keys.rotate(overlap=order.overlap))
 
 
 def _view(key: KeyStatus) -> SigningKeyView:
-    return SigningKeyView(key.kid, key.algorithm, key.state, key.published_at, key.signs_from, key.retires_at)
+    return SigningKeyView(key.kid, key.use, key.algorithm, key.state, key.published_at, key.signs_from, key.retires_at)
 
 
 def routes(system: System) -> list[Route]:
@@ -71,7 +79,7 @@ def routes(system: System) -> list[Route]:
             "GET",
             _PATH,
             api.list,
-            summary="The keys that sign tokens, without the keys themselves",
+            summary="The keys that sign tokens and agent cards, without the keys themselves",
             permission="auth:manage",
             response=SigningKeyList,
         ),
@@ -79,7 +87,7 @@ def routes(system: System) -> list[Route]:
             "POST",
             f"{_PATH}/rotate",
             api.rotate,
-            summary="A new key that signs tokens, in place of the one that does",
+            summary="A new key that signs tokens, or agent cards, in place of the one that does",
             permission="auth:manage",
             body=SigningKeyRotation,
             response=SigningKeyView,

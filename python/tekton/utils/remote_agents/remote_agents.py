@@ -14,7 +14,7 @@ import asyncio
 import importlib
 import logging
 import random
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -23,6 +23,7 @@ from tekton.a2a.agent_registry import AgentRegistry
 from tekton.a2a.task_steps import TaskContext
 from tekton.background import BackgroundGroup
 from tekton.clock import SYSTEM_CLOCK, Clock
+from tekton.core.degradation.breaker_states import BreakerState, Transition
 from tekton.core.degradation.circuit_breaker import CircuitBreaker
 from tekton.utils.address_policy import AddressPolicy
 from tekton.utils.guarded_http import GuardedHttp, Resolve
@@ -130,8 +131,13 @@ class RemoteAgents:
         breaker = self._breakers.get(agent_id)
         if breaker is None:
             breaker = CircuitBreaker(agent_id, BREAKER, self._clock, classify=_counts)
+            breaker.listeners.add(_tell, direct=True)
             self._breakers[agent_id] = breaker
         return breaker
+
+    def breakers(self) -> Iterable[CircuitBreaker]:
+        """Those of the agents that were asked."""
+        return self._breakers.values()
 
     async def __call__(self, agent: Agent, context: TaskContext) -> Any:
         """Have *agent* do the task of *context*; returns its result.
@@ -198,6 +204,14 @@ def _is_given_up(context: TaskContext) -> bool:
     except TektonError:
         return False  # the log is closed: another process goes on
     return task.state.over or any(failure.agent_id == context.agent_id for failure in task.failures)
+
+
+def _tell(change: Transition) -> None:
+    """Say in the log that an agent is not asked for now, and that it is again."""
+    if change.state is BreakerState.OPEN and change.previous is BreakerState.CLOSED:
+        _logger.warning("agent %s is not asked for now: %s", change.breaker, change.reason)
+    elif change.state is BreakerState.CLOSED:
+        _logger.info("agent %s is asked again", change.breaker)
 
 
 def _counts(error: BaseException) -> bool:

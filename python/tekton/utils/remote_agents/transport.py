@@ -19,6 +19,7 @@ from tekton.utils.retries import PASSING
 from tekton.utils.server_sent_events import EventStreamParser, EventTooLargeError, ServerSentEvent
 from tekton.utils.strict_urls import parse_url
 from tekton.utils.tekton_errors import TransportError
+from tekton.utils.trace_context import CURRENT, TRACEPARENT
 
 __all__ = ["GuardedTransport"]
 
@@ -88,7 +89,7 @@ class _Exchange(httpx.AsyncByteStream):
         try:
             body = await request.aread()
             url = str(request.url)
-            sent = {**request.headers, "user-agent": "tekton", **headers(url)}
+            sent = {**request.headers, "user-agent": "tekton", **_trace(), **headers(url)}
             limit = request.extensions.get("timeout", {}).get("read")
             async with http.open(request.method, url, body or None, sent, limit, max_answer=MOST_ANSWER) as opened:
                 self.head.set_result(opened)
@@ -124,6 +125,12 @@ class _Exchange(httpx.AsyncByteStream):
             if isinstance(piece, Exception):
                 raise piece
             yield piece
+
+
+def _trace() -> dict[str, str]:
+    """The place in a trace. What other tracers have added to it is for no stranger."""
+    here = CURRENT.get()
+    return {} if here is None else {TRACEPARENT: here.traceparent()}
 
 
 def _media_type(opened: Opened) -> str:

@@ -50,20 +50,37 @@ def test_only_the_extended_card_says_what_the_metadata_are() -> None:
     assert details["params"]["health"] == "usable"
 
 
-def test_the_card_of_the_system_has_the_skills_of_all_who_are_usable() -> None:
+def test_the_card_of_the_system_has_the_skills_of_all_agents_whether_or_not_they_are_usable_now() -> None:
     registry = AgentRegistry()
-    for agent in (REVIEWER, Agent("other", ("code_review", "style"), tags=("b",)), Agent("down", ("gone",))):
+    for agent in (REVIEWER, Agent("other", ("code_review", "style"), tags=("b",)), Agent("down", ("last",))):
         registry.add(agent)
     made = Cards(registry)
     before = made.of_system("http://h")
-    registry.mark("down", AgentHealth.UNUSABLE)
+    etag = made.root("http://h").etag
+    for agent_id in ("down", "other"):
+        registry.mark(agent_id, AgentHealth.UNUSABLE)
 
     after = made.of_system("http://h")
 
-    assert [skill["id"] for skill in before["skills"]] == ["code_review", "gone", "style", "style.check"]
-    assert [skill["id"] for skill in after["skills"]] == ["code_review", "style", "style.check"]
-    assert after["skills"][0]["tags"] == ["b", "code"]
+    assert [skill["id"] for skill in before["skills"]] == ["code_review", "last", "style", "style.check"]
+    assert after == before
+    assert before["skills"][0]["tags"] == ["b", "code"]
+    assert made.root("http://h").etag == etag
+    assert list(made.skill_ids()) == ["code_review", "last", "style", "style.check"]
+    registry.unregister_agent("down")
     assert list(made.skill_ids()) == ["code_review", "style", "style.check"]
+
+
+async def test_who_asks_for_a_skill_of_which_all_agents_are_down_is_told_so(site: Site) -> None:
+    site.plane.agents.registry.mark("echo-agent", AgentHealth.UNUSABLE, "it is restarted")
+
+    answer = await site.rpc("SendMessage", site.message("hi", metadata={"skill": "echo"}))
+    refused = await site.rpc(
+        "SendMessage", site.message({"raw": "", "mediaType": "image/png"}, metadata={"skill": "echo"})
+    )
+
+    assert answer["error"]["data"][0]["reason"] == "NO_AGENT_AVAILABLE"
+    assert refused["error"]["data"][0]["reason"] == "CONTENT_TYPE_NOT_SUPPORTED"
 
 
 def test_a_card_is_never_without_a_skill_and_never_has_too_many() -> None:

@@ -16,10 +16,11 @@ from tekton.service.work import Work
 MESSAGE = {"messageId": "first", "role": "ROLE_USER", "parts": [{"text": "hi"}], "metadata": {"skill": "ask"}}
 
 
-async def test_only_the_root_card_is_open_to_everybody(site: Site) -> None:
+async def test_only_the_root_card_and_its_keys_are_open_to_everybody(site: Site) -> None:
     routes = site.plane.a2a.routes()
+    public = [route.path for route in routes if route.permission == PUBLIC]
 
-    assert [route.path for route in routes if route.permission == PUBLIC] == ["/.well-known/agent-card.json"]
+    assert public == ["/.well-known/agent-card.json", "/a2a/jwks.json"]
     assert {route.permission for route in routes if route.permission != PUBLIC} == {"agents:read", "tasks:run"}
     assert all(route.permission == "tasks:run" for route in routes if route.method != "GET")
     assert all(route.summary for route in routes)

@@ -9,6 +9,7 @@ import pytest
 from a2a_site import Site
 
 from tekton.a2a.task_manager import TaskQuery
+from tekton.service.conversation_limits import ConversationLimits
 from tekton.service.edge.a2a.protojson import read
 from tekton.service.edge.a2a.wire import Message
 from tekton.utils.tekton_errors import ConversationNotFoundError
@@ -68,7 +69,7 @@ async def test_a_message_whose_task_was_created_before_a_crash_finds_it(site: Si
     task = (await site.ask("SendMessage", message | {"configuration": {"returnImmediately": True}}))["task"]
     store = site.plane.work.conversations
     store.delete(task["contextId"])  # as if what was said had not been written any more
-    await contexts.open(caller, contexts.known(caller, read(Message, message["message"])), ())
+    await contexts.open(caller, contexts.known(caller, read(Message, message["message"])), None)
     site.agents.go_on.set()
     again = (await site.ask("SendMessage", message))["task"]
 
@@ -95,6 +96,25 @@ async def test_a_context_is_a_conversation_of_those_who_take_part(site: Site) ->
     ]
     listed = await site.ask("ListTasks", {"contextId": "talk", "historyLength": 1})
     assert [[one["parts"][0]["text"] for one in task["history"]] for task in listed["tasks"]] == [["Ada"], ["one"]]
+
+
+async def test_a_conversation_that_is_full_takes_no_message_and_all_that_agents_have_to_say(site: Site) -> None:
+    site.plane.conversations.limits = ConversationLimits(messages=2)
+    asked = (await site.ask("SendMessage", site.message("one", **wants("ask", contextId="talk"))))["task"]
+    refused = [
+        await site.rpc("SendMessage", site.message("two", **wants("echo", contextId="talk"))),
+        await site.rpc("SendMessage", site.message("Ada", taskId=asked["id"])),
+    ]
+
+    assert [answer["error"]["data"][0]["reason"] for answer in refused] == ["CONVERSATION_FULL"] * 2
+    assert (await site.ask("ListTasks", {}))["totalSize"] == 1
+    site.plane.conversations.limits = ConversationLimits(messages=3)
+    await site.ask("SendMessage", site.message("Ada", taskId=asked["id"]))
+    assert site.plane.work.conversations.record("talk").last == 4
+
+    site.plane.conversations.limits = ConversationLimits(per_owner=1)
+    many = await site.rpc("SendMessage", site.message("one", **wants("echo")))
+    assert many["error"]["data"][0]["reason"] == "CONVERSATION_LIMIT"
 
 
 async def test_a_context_that_is_no_name_or_somebody_elses_is_refused_and_nothing_begins(site: Site) -> None:
@@ -165,6 +185,20 @@ async def test_a_task_of_the_api_is_seen_here_and_the_other_way_round(site: Site
     assert done["task"]["artifacts"][0]["parts"][0]["text"] == "Hello Bob"
     assert "history" not in done["task"]
     assert (shown["state"], shown["owner"]) == ("completed", "ada")
+
+
+async def test_what_a_part_asks_is_asked_and_answered_here(site: Site) -> None:
+    order = {"task_type": "whole", "subtasks": [{"name": "hello", "task_type": "ask"}]}
+    _, task = await site.post("/api/tasks?wait=20", order)
+
+    listed = await site.ask("ListTasks", {"status": "TASK_STATE_INPUT_REQUIRED"})
+    shown = await site.ask("GetTask", {"id": task["task_id"]})
+    answered = await site.ask("SendMessage", site.message("Ada", taskId=task["task_id"]))
+
+    assert task["task_id"] in [one["id"] for one in listed["tasks"]]
+    assert shown["status"]["state"] == "TASK_STATE_INPUT_REQUIRED"
+    assert shown["status"]["message"]["parts"][0]["text"] == "What is your name?"
+    assert answered["task"]["status"]["state"] == "TASK_STATE_COMPLETED"
 
 
 async def test_who_leaves_does_not_end_the_task(site: Site) -> None:

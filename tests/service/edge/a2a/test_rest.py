@@ -49,6 +49,22 @@ async def test_a_subscription_is_asked_for_with_get_or_post(site: Site) -> None:
     assert events[0][-1]["statusUpdate"]["status"]["state"] == "TASK_STATE_COMPLETED"
 
 
+@pytest.mark.parametrize("at", ["/a2a/rest", "/a2a/agents/hold-agent/rest"])
+async def test_a_slash_behind_a_path_makes_no_difference(site: Site, at: str) -> None:
+    wanted = site.message("hi", metadata={"skill": "hold"}) | {"configuration": {"returnImmediately": True}}
+    sent, answer = await site.post(f"{at}/message:send/", wanted)
+    task = f"{at}/tasks/{answer['task']['id']}"
+    made, config = await site.post(f"{task}/pushNotificationConfigs/", {"url": "https://1.1.1.1/"})
+    canceled, _ = await site.post(f"{task}:cancel/", {})
+    told = [await site.send("GET", f"{path}/") for path in (f"{at}/tasks", task, f"{task}/pushNotificationConfigs")]
+    deleted, _ = await site.send("DELETE", f"{task}/pushNotificationConfigs/{config['id']}/")
+    async with site.events(f"{at}/message:stream/", site.message("hi", metadata={"skill": "hold"})) as events:
+        assert "task" in await anext(events)
+
+    assert {sent, made, canceled, deleted, *(status for status, _ in told)} == {200}
+    assert told[0][1]["tasks"][0]["id"] == told[1][1]["id"] == answer["task"]["id"]
+
+
 WRONG = [
     ("GET", "/tasks/nothing", 404, "TASK_NOT_FOUND"),
     ("GET", "/tasks/nothing:cancel", 404, "ROUTE_NOT_FOUND"),

@@ -7,7 +7,7 @@ import pytest
 from a2a.types import a2a_pb2 as pb
 from google.protobuf.json_format import ParseDict
 
-from tekton.a2a.task import Task, TaskState, apply, fold
+from tekton.a2a.task import AGENT_LOST, Task, TaskState, apply, fold
 from tekton.a2a.task_event import (
     ArtifactAdded,
     AttemptFailed,
@@ -92,6 +92,14 @@ def test_what_is_told_of_a_life() -> None:
         {"text": "Who?", "mediaType": "text/plain"},
         {"data": {"schema": {"type": "string"}}, "mediaType": "application/json"},
     ]
+
+
+def test_nothing_is_told_of_an_agent_that_is_lost_while_its_question_waits() -> None:
+    asked = (Leased("w", "agent"), InputRequired("ask", "Who?"))
+    task, updates = told(*asked, AttemptFailed("agent", AGENT_LOST, "gone"), Leased("w", "agent", goes_on=True))
+
+    assert task.state is TaskState.INPUT_REQUIRED
+    assert updates == told(*asked)[1]
 
 
 @pytest.mark.parametrize("place", range(1, len(LIFE) + 2))

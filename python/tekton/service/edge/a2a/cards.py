@@ -2,7 +2,11 @@
 
 There is one for the whole system, whose skills are those of all of its agents, and one for each agent. The first is
 public: whoever may not see agents is shown one that says where to ask and what to show, and of skills only that there
-are some. Extended cards are for those who have shown who they are.
+are some. Extended cards are for those who have shown who they are. All of them are signed.
+
+A card says what there is to be asked, not who is up at the moment: others keep it for as long as they like, and one
+that has read it while a component was restarted would not know what that does. An agent that cannot be used is left
+out when it is gone from the registry; until then, who asks it is told so.
 """
 
 import hashlib
@@ -10,8 +14,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from tekton import __version__
-from tekton.a2a.agent import Agent, AgentHealth, Skill
+from tekton.a2a.agent import Agent, Skill
 from tekton.a2a.agent_registry import AgentRegistry
+from tekton.clock import SYSTEM_CLOCK
+from tekton.service.edge.a2a.card_signer import CardSigner
 from tekton.service.edge.a2a.parts import INPUT_MODES, OUTPUT_MODES
 from tekton.service.edge.a2a.wanted import modes_of
 from tekton.service.edge.a2a.wire import PROTOCOL_VERSION, encode
@@ -60,14 +66,15 @@ def skills_of(agent: Agent) -> list[str]:
 
 
 class Cards:
-    """The cards of the agents in *registry*. *mutual_tls*: who calls has to have a certificate."""
+    """The cards of the agents in *registry*, signed by *signer*. *mutual_tls*: who calls has to have a certificate."""
 
-    def __init__(self, registry: AgentRegistry, *, mutual_tls: bool = False) -> None:
+    def __init__(self, registry: AgentRegistry, signer: CardSigner | None = None, *, mutual_tls: bool = False) -> None:
         self._registry = registry
+        self._signer = signer or CardSigner(None, SYSTEM_CLOCK)
         self._schemes = _schemes(mutual_tls)
         self._skills: tuple[int, list[Card]] = (-1, [])
         self._ids: tuple[str, ...] = ()
-        self._sent_for = -1
+        self._sent_for: tuple[int, tuple[str, ...]] = (-1, ())
         self._sent: dict[tuple[str, bool], Sent] = {}
 
     def of_system(self, origin: str, *, hidden: bool = False) -> Card:
@@ -76,18 +83,20 @@ class Cards:
         O(1), unless agents have changed; then O(agents).
         """
         skills = [] if hidden else self.skills()
-        return self._card(
+        card = self._card(
             "Tekton",
             "The agents of a system, reached through its control plane. A skill is a type of task.",
             f"{origin}{ROOT}",
             __version__,
             skills or [_HIDDEN],
         )
+        return self._signer.sign(card, origin)
 
     def root(self, origin: str, *, hidden: bool = False) -> Sent:
-        """`of_system` as it is sent; made once for as long as agents stay as they are."""
-        if self._sent_for != self._registry.version or len(self._sent) >= _KEPT:
-            self._sent_for = self._registry.version
+        """`of_system` as it is sent; made once for as long as agents and keys stay as they are."""
+        made_for = self._registry.version, self._signer.signed_by()
+        if self._sent_for != made_for or len(self._sent) >= _KEPT:
+            self._sent_for = made_for
             self._sent.clear()
         key = origin, hidden
         if key not in self._sent:
@@ -107,12 +116,12 @@ class Cards:
         )
         if extended:
             card["capabilities"] = _CAPABILITIES | {"extensions": [self._details(agent)]}
-        return card
+        return self._signer.sign(card, origin)
 
     def skills(self) -> list[Card]:
-        """The skills of all agents that are not unusable, by id."""
+        """The skills of all agents, usable or not, by id."""
         if self._skills[0] != self._registry.version:
-            self._skills = (self._registry.version, _union(self._usable()))
+            self._skills = (self._registry.version, _union(map(self._registry.get_agent, self._registry)))
             self._ids = tuple(skill["id"] for skill in self._skills[1])
         return self._skills[1]
 
@@ -120,11 +129,6 @@ class Cards:
         """The ids of `skills`."""
         self.skills()
         return self._ids
-
-    def _usable(self) -> Iterable[Agent]:
-        for agent_id in self._registry:
-            if self._registry.health(agent_id) is not AgentHealth.UNUSABLE:
-                yield self._registry.get_agent(agent_id)
 
     def _details(self, agent: Agent) -> Card:
         params = {

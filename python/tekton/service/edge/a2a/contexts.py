@@ -3,6 +3,7 @@
 * A message that names no context begins a conversation, whose id follows from who says it and the id of the message:
   said again, it is in the same one.
 * What a task asks is said in its conversation by the agent that does it, and so is its result, if that is not large.
+  An agent of a component takes part under the name of that, which is who reads what was said.
 * A task that a message has created knows that message (`Created.message_id`): its history begins there.
 * A conversation that a message has begun is forgotten with the last task of it.
 
@@ -10,12 +11,15 @@ The ids of messages are whatever clients make up; here they are UUIDs that follo
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from msgspec import UNSET
 
+from tekton.a2a.agent import Agent
+from tekton.a2a.agent_registry import AgentRegistry
 from tekton.a2a.conversation_store import ConversationStore, Entry
 from tekton.a2a.message import MOST_BYTES, AgentMessage
 from tekton.a2a.task import Task
@@ -25,11 +29,12 @@ from tekton.auth.principal import Principal
 from tekton.auth.subjects import sender_of
 from tekton.mcp.tool_result import GarbageError, as_json
 from tekton.service.conversations import Conversations
-from tekton.service.edge.a2a.errors import invalid
+from tekton.service.edge.a2a.errors import A2aError, invalid
 from tekton.service.edge.a2a.parts import parts_said, said
 from tekton.service.edge.a2a.views import RESULT, named_id, said_id
 from tekton.service.edge.a2a.wire import Message, Role
 from tekton.utils.tekton_errors import (
+    AgentNotFoundError,
     ConversationExistsError,
     ConversationNotFoundError,
     InvalidContentError,
@@ -38,7 +43,7 @@ from tekton.utils.tekton_errors import (
 )
 
 MOST_HISTORY: Final = 200
-"""So many messages of a conversation are looked at for the history of a task."""
+"""Messages in the history of a task: the newest ones."""
 LARGE: Final = 64 * 1024
 """Bytes of a result, as JSON, from which on it is no message."""
 
@@ -62,15 +67,22 @@ class Known(NamedTuple):
 
 
 class Contexts:
-    """The conversations of tasks, in *conversations*, whose store is *store*. *has_tasks*: whether one has some."""
+    """The conversations of tasks, in *conversations*, whose store is *store*, with the agents of *registry*.
+
+    *has_tasks*: whether a conversation has some.
+    """
 
     def __init__(
-        self, conversations: Conversations, store: ConversationStore, has_tasks: Callable[[str], bool]
+        self,
+        conversations: Conversations,
+        store: ConversationStore,
+        registry: AgentRegistry,
+        has_tasks: Callable[[str], bool],
     ) -> None:
         self._conversations = conversations
+        self._registry = registry
         self._has_tasks = has_tasks
         self._store = store
-        self._agents: dict[str, str] = {}
 
     # What clients say
 
@@ -100,23 +112,25 @@ class Contexts:
         metadata = None if message.metadata is UNSET else message.metadata
         same = before.content == said(message.parts) and before.context.get(_METADATA) == metadata
         if not same and before.content != _TOO_LARGE:
-            raise invalid("message.messageId", "another message of yours has it; give each one its own")
+            raise taken()
         found = before.context.get(_TASK)
         return found if isinstance(found, str) else None
 
-    async def open(self, caller: Principal, known: Known, agents: Iterable[str]) -> bool:
-        """Have the conversation to which the message belongs, in which *agents* take part if it is a new one.
+    async def open(self, caller: Principal, known: Known, agent: Agent | None) -> bool:
+        """Have the conversation to which the message belongs, in which *agent* takes part if it is a new one.
 
         True: it is. Durable with what is written next. Raises A2aError for one in which *caller* takes no part,
-        InvalidConversationError, and the storage errors.
+        InvalidConversationError, ConversationFullError, ConversationLimitError, and the storage errors.
         """
         try:
             if known.sender not in self._conversations.find(caller, known.context_id).participants:
                 raise _not_yours()
+            self._conversations.check_room(known.context_id)
         except ConversationNotFoundError:
             try:
+                others = [] if agent is None else [_name(agent)]
                 await self._conversations.begin(
-                    caller, agents, conversation_id=known.context_id, context=_MARK, at_once=False
+                    caller, others, conversation_id=known.context_id, context=_MARK, at_once=False
                 )
             except ConversationExistsError:
                 raise _not_yours() from None
@@ -127,6 +141,11 @@ class Contexts:
         """Forget the conversation that was begun for nothing, unless somebody else has begun to use it."""
         if not self._store.record(known.context_id).last and not self._has_tasks(known.context_id):
             self._conversations.drop(known.context_id)
+
+    def check_room(self, task: Task) -> None:
+        """Return if more can be said to *task*. Raises ConversationFullError."""
+        with suppress(ConversationNotFoundError):  # there is none, or somebody has deleted it
+            self._conversations.check_room(task.created.conversation_id)
 
     def check(self, message: Message) -> None:
         """Return if what *message* says can be kept. Raises A2aError."""
@@ -152,16 +171,18 @@ class Contexts:
     # What is told of it
 
     def history(self, task: Task, length: int | None = None) -> list[Message]:
-        """What was said of *task*, the last *length* messages of it, or all."""
+        """What was said of *task*, the last *length* messages of it, or as many as there may be."""
+        most = MOST_HISTORY if length is None else min(length, MOST_HISTORY)
         created = task.created
         first = None
-        if created.message_id and length != 0:
+        if created.message_id and most:
             first = self._sequence(created.conversation_id, created.message_id)
         if first is None:
             return []
         entries = self._store.read(created.conversation_id, first - 1, MOST_HISTORY)
-        messages = [_message(task, entry.message) for entry in entries if _belongs(task, entry.message)]
-        return messages if length is None else messages[-length:]
+        if entries and entries[-1].sequence < self._store.record(created.conversation_id).last:
+            entries = [*entries, *self._behind(task, entries[-1].sequence, most)]
+        return [_message(task, entry.message) for entry in entries if _belongs(task, entry.message)][-most:]
 
     # What agents say
 
@@ -171,13 +192,12 @@ class Contexts:
         if not task.created.message_id or not task.created.conversation_id:
             return
         if isinstance(event.change, Leased) and event.change.agent_id:
-            self._agents[task.task_id] = event.change.agent_id
+            with suppress(ConversationNotFoundError):  # somebody has deleted it
+                self._conversations.admit(task.created.conversation_id, self._agent(task), task.owner)
         elif isinstance(event.change, InputRequired):
             self._tell(task, event.change.step, event.change.question)
         elif isinstance(event.change, Completed) and event.change.result is not None:
             self._tell(task, RESULT, event.change.result)
-        if task.state.over:
-            self._agents.pop(task.task_id, None)
 
     def forgotten(self, task: Task) -> None:
         """*task* was forgotten: so is its conversation, if a message has begun that, and there is no other task."""
@@ -192,15 +212,16 @@ class Contexts:
 
     def catch_up(self, task: Task) -> None:
         """Have said what *task* asks, if that was not before: a crash may have come in between."""
-        if task.question is not None and task.created.message_id:
+        if task.question is None or not task.created.message_id:
+            return
+        if self._sequence(task.created.conversation_id, said_id(task.task_id, task.question.step)) is None:
             self._tell(task, task.question.step, task.question.question)
 
     def _tell(self, task: Task, what: str, content: Any) -> None:
         context = {_TASK: task.task_id, _KIND: RESULT if what == RESULT else "question"}
-        sender = self._agents.get(task.task_id) or task.created.agent_id or "agent"
         try:
             message = AgentMessage(
-                sender,
+                self._agent(task),
                 content,
                 context,
                 said_id(task.task_id, what),
@@ -214,6 +235,21 @@ class Contexts:
         except ConversationNotFoundError:
             _logger.debug("the conversation of task %s was deleted", task.task_id)
 
+    def _agent(self, task: Task) -> str:
+        """As who the agent that works on *task* takes part."""
+        agent_id = task.agent_id or task.created.agent_id
+        try:
+            return _name(self._registry.get_agent(agent_id))
+        except AgentNotFoundError:
+            return agent_id or "agent"
+
+    def _behind(self, task: Task, sequence: int, most: int) -> list[Entry]:
+        """What was said of *task* behind the message *sequence* of its conversation, where others say much, too."""
+        context_id = task.created.conversation_id
+        sequences = [self._sequence(context_id, id_) for id_ in islice(_ids(task), most)]
+        found = sorted(one for one in sequences if one is not None and one > sequence)
+        return [entry for one in found for entry in self._store.read(context_id, one - 1, 1)]
+
     def _entry(self, context_id: str, message_id: str) -> Entry | None:
         sequence = self._sequence(context_id, message_id)
         if sequence is None:
@@ -225,6 +261,24 @@ class Contexts:
             return self._store.sequence_of(context_id, message_id)
         except ConversationNotFoundError:
             return None
+
+
+def taken() -> A2aError:
+    """The error for another message with the id of one that was said before."""
+    return invalid("message.messageId", "another message of yours has it; give each one its own")
+
+
+def _name(agent: Agent) -> str:
+    return agent.component_id or agent.agent_id
+
+
+def _ids(task: Task) -> Iterator[str]:
+    """The ids of what was asked and answered in *task*, the newest first."""
+    if task.question is not None:
+        yield said_id(task.task_id, task.question.step)
+    for step in reversed(tuple(task.answers)):
+        yield task.answers[step]
+        yield said_id(task.task_id, step)
 
 
 def _check(field: str, value: Any) -> None:

@@ -1,11 +1,12 @@
 """Agent2Agent 1.0, served by the control plane: what it consists of, and its routes.
 
-    POST /a2a                                    JSON-RPC, to the whole system        (also with a slash behind it)
+    POST /a2a                                    JSON-RPC, to the whole system
          /a2a/rest/…                             HTTP+JSON
     POST /a2a/agents/{agent_id}                  the same, to one agent
-         /a2a/agents/{agent_id}/rest/…
+         /a2a/agents/{agent_id}/rest/…           (all of these also with a slash behind them)
     GET  /.well-known/agent-card.json            what there is to be asked, for everybody
     GET  /a2a/agents/{agent_id}/.well-known/agent-card.json
+    GET  /a2a/jwks.json                          the keys that have signed cards, for everybody
 
 These routes are not in the OpenAPI document: what they take and give is in that of the protocol.
 """
@@ -16,6 +17,7 @@ from typing import Final
 
 from tekton.a2a.task import TaskState
 from tekton.a2a.task_manager import TaskQuery
+from tekton.auth.keys import KeyRing
 from tekton.auth.principal import NOBODY, Principal
 from tekton.clock import SYSTEM_CLOCK, Clock
 from tekton.core.component_lifecycle import ComponentRegistry
@@ -27,6 +29,7 @@ from tekton.service.agents import Agents
 from tekton.service.callbacks import callback_policy
 from tekton.service.conversations import Conversations
 from tekton.service.edge.a2a.binding import MAX_BODY, AnyQuery
+from tekton.service.edge.a2a.card_signer import KEYS_PATH, CardSigner
 from tekton.service.edge.a2a.cards import MAX_AGE, ROOT, WELL_KNOWN, Cards, Sent, is_known
 from tekton.service.edge.a2a.contexts import Contexts
 from tekton.service.edge.a2a.errors import rest_answer, rpc_answer
@@ -35,6 +38,7 @@ from tekton.service.edge.a2a.push import Pushes
 from tekton.service.edge.a2a.push_delivery import AT_ONCE, PushDelivery
 from tekton.service.edge.a2a.rest import ENDPOINTS, HttpJson
 from tekton.service.edge.a2a.rpc import JsonRpc
+from tekton.service.edge.a2a.wire import encode
 from tekton.service.open_tasks import WHOLE
 from tekton.service.tasks import Tasks
 from tekton.service.work import Work
@@ -53,6 +57,7 @@ _PAGE: Final = 100
 class A2aEdge:
     """See the module. Where webhooks may be, *config* and *components* say (`service.callbacks`).
 
+    Its cards are signed by the keys of *card_ring*; without one they are not.
     It says what tasks say, and tells webhooks of them, from `start` to `stop`.
     """
 
@@ -69,6 +74,7 @@ class A2aEdge:
         *,
         components: ComponentRegistry,
         config: TektonConfig,
+        card_ring: KeyRing | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._tasks = tasks
@@ -77,8 +83,9 @@ class A2aEdge:
         self._access = access
         self._own_ports = {port for port in (config.ops_port, config.metrics_port) if port is not None}
         self._http = GuardedHttp(callback_policy(config, components, self._own_ports), at_once=AT_ONCE)
-        self._contexts = Contexts(conversations, work.conversations, self._has_tasks)
-        self._cards = Cards(agents.registry, mutual_tls=config.tls_client_ca is not None)
+        self._contexts = Contexts(conversations, work.conversations, agents.registry, self._has_tasks)
+        self._signer = CardSigner(card_ring, clock)
+        self._cards = Cards(agents.registry, self._signer, mutual_tls=config.tls_client_ca is not None)
         self.pushes: Final = PushDelivery(tasks, work, self._http.send, clock)
         pushes = Pushes(work, self._http.check, self.pushes.added)
         operations = Operations(tasks, agents, self._contexts, pushes, cards=self._cards, clock=clock)
@@ -115,6 +122,7 @@ class A2aEdge:
         return [
             Route("GET", WELL_KNOWN, self._root_card, "The agent card of the system", PUBLIC, query=AnyQuery),
             Route("GET", f"{_ONE}{WELL_KNOWN}", self._agent_card, "The card of an agent", SEE, query=AnyQuery),
+            Route("GET", KEYS_PATH, self._keys, "The keys that have signed cards", PUBLIC, query=AnyQuery),
             *self._spoken_to(ROOT, "all agents"),
             *self._spoken_to(_ONE, "one agent"),
         ]
@@ -141,6 +149,7 @@ class A2aEdge:
                 query=AnyQuery,
                 raw=_MEDIA_TYPES if endpoint.body else (),
                 max_body=MAX_BODY,
+                slash=True,
             )
 
     async def _root_card(self, request: Request) -> Response:
@@ -150,6 +159,9 @@ class A2aEdge:
     async def _agent_card(self, request: Request) -> Response:
         agent = self._agents.registry.get_agent(request.params["agent_id"])
         return _answer(request, Sent.of(self._cards.of_agent(agent, request.origin)), "private")
+
+    async def _keys(self, _: Request) -> Response:
+        return Response(200, encode(self._signer.jwks()), [("cache-control", f"public, max-age={MAX_AGE}")])
 
     def _has_tasks(self, conversation_id: str) -> bool:
         return bool(self._tasks.manager.find(TaskQuery(conversation_id=conversation_id, parent_id=WHOLE), limit=1))

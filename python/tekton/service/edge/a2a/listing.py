@@ -1,15 +1,17 @@
 """ListTasks: the tasks of a caller, by when they were last changed, in pages that a cursor continues.
 
-The log of tasks finds them by when they were created. So the newest ones are put in order here, as many as can be, in a
-thread; a cursor is the place of the last task of a page, which stays where it is when that changes or is forgotten.
+A cursor is the place of the last task of a page, which stays where it is when that changes or is forgotten: whoever
+follows it comes by every task that was not changed meanwhile, and by none twice. One that was changed is at the front
+from then on. How many there are is counted for the first page, and goes on with the cursor.
 """
 
 import asyncio
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from typing import Final
+from typing import Final, NamedTuple
 
 from tekton.a2a.agent import Agent
 from tekton.a2a.task import Task
+from tekton.a2a.task_log import Place, place_of
 from tekton.a2a.task_manager import TaskQuery
 from tekton.auth.principal import Principal
 from tekton.auth.subjects import sender_of
@@ -20,14 +22,18 @@ from tekton.service.edge.a2a.wire import ListTasksRequest, State, TaskList
 from tekton.service.open_tasks import WHOLE
 from tekton.service.tasks import Tasks
 
-MOST_LISTED: Final = 1000
-"""Tasks of one caller that are known here: the newest ones."""
 PAGE: Final = 50
 MOST_ON_PAGE: Final = 100
 
 _STATES: Final = {state: one for one, state in STATES.items()}
+_MOST_TOKEN: Final = 512
 
-_Place = tuple[int, str]
+
+class _Cursor(NamedTuple):
+    """Behind which task a page begins, and how many there are in all."""
+
+    place: Place
+    total: int
 
 
 class Listing:
@@ -44,28 +50,30 @@ class Listing:
             raise invalid("pageSize", f"expected 1 to {MOST_ON_PAGE}")
         length = length_of("historyLength", wanted.history_length) or 0
         cursor = _cursor(wanted.page_token)
-        await self._tasks.settle()
-        found = await asyncio.to_thread(self._found, caller, agent, wanted)
-        left = found if cursor is None else [task for task in found if _place(task) < cursor]
-        shown = [
-            task_view(task, self._contexts.history(task, length), artifacts=wanted.include_artifacts)
-            for task in left[:size]
-        ]
-        return TaskList(shown, _token(left[size - 1]) if len(left) > size else "", size, len(found))
-
-    def _found(self, caller: Principal, agent: Agent | None, wanted: ListTasksRequest) -> list[Task]:
-        """All tasks of which one page is to be shown, in order. Runs in a thread."""
         query = TaskQuery(
             sender_of(caller),
             wanted.context_id or None,
             None if wanted.status is State.UNSPECIFIED else frozenset({_STATES[wanted.status]}),
             parent_id=WHOLE,
             since=wanted.status_timestamp_after,
+            agent_id=None if agent is None else agent.agent_id,
         )
-        found = self._tasks.search(caller, query, limit=MOST_LISTED)
-        if agent is not None:
-            found = [task for task in found if task.created.agent_id == agent.agent_id]
-        return sorted(found, key=_place, reverse=True)
+        await self._tasks.settle()
+        found, total = await asyncio.to_thread(self._found, query, cursor, size + 1)
+        shown = [
+            task_view(task, self._contexts.history(task, length), artifacts=wanted.include_artifacts)
+            for task in found[:size]
+        ]
+        more = _token(found[size - 1], total) if len(found) > size else ""
+        return TaskList(shown, more, size, total)
+
+    def _found(self, query: TaskQuery, cursor: _Cursor | None, limit: int) -> tuple[list[Task], int]:
+        """The tasks behind *cursor*, and how many there are. Runs in a thread."""
+        manager = self._tasks.manager
+        if cursor is not None:
+            return manager.latest(query, cursor.place, limit), cursor.total
+        found = manager.latest(query, limit=limit)
+        return found, len(found) if len(found) < limit else manager.count_of(query)
 
 
 def length_of(field: str, length: int | None) -> int | None:
@@ -75,21 +83,21 @@ def length_of(field: str, length: int | None) -> int | None:
     return length
 
 
-def _place(task: Task) -> _Place:
-    return round(task.changed_at * 1_000_000), task.task_id
+def _token(task: Task, total: int) -> str:
+    changed, task_id = place_of(task)
+    return urlsafe_b64encode(f"{changed} {total} {task_id}".encode()).decode().rstrip("=")
 
 
-def _token(task: Task) -> str:
-    changed, task_id = _place(task)
-    return urlsafe_b64encode(f"{changed} {task_id}".encode()).decode().rstrip("=")
-
-
-def _cursor(token: str) -> _Place | None:
-    """The place behind which a page begins; None for the first one."""
+def _cursor(token: str) -> _Cursor | None:
+    """What a page token says; None for the first page. Raises A2aError."""
     if not token:
         return None
     try:
-        changed, _, task_id = urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode().partition(" ")
-        return int(changed), task_id
+        text = urlsafe_b64decode(token[:_MOST_TOKEN] + "=" * (-len(token) % 4)).decode()
+        changed, total, task_id = text.split(" ", 2)
+        cursor = _Cursor((int(changed), task_id), int(total))
     except ValueError:
-        raise invalid("pageToken", "it is not one that was given out here") from None
+        cursor = None
+    if cursor is None or not (0 <= cursor.place[0] < 2**63 and 0 <= cursor.total < 2**31):
+        raise invalid("pageToken", "it is not one that was given out here")
+    return cursor

@@ -1,13 +1,14 @@
 """The operations of Agent2Agent 1.0 (specification, 3.1), whatever the binding: what they do, and what they refuse.
 
 * A message without a task begins one; a message to a task that waits for an answer is the answer. One that was said
-  before, by the same caller with the same id, has no effect, and is answered with the task that it has begun.
+  before, by the same caller with the same id, has no effect, and is answered with the task that it has begun, or has
+  answered. That is in the log of the task, and so is known whatever a crash has taken.
 * A task of somebody else, or of another agent than the one that is spoken to, is not there.
 * What is answered is durable.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final
@@ -25,7 +26,7 @@ from tekton.gateway.errors import CredentialRequiredError
 from tekton.gateway.request import Request
 from tekton.service.agents import Agents
 from tekton.service.edge.a2a.cards import Card, Cards, skills_of
-from tekton.service.edge.a2a.contexts import Contexts, Known
+from tekton.service.edge.a2a.contexts import Contexts, Known, taken
 from tekton.service.edge.a2a.errors import A2aError, Kind, invalid, no_task
 from tekton.service.edge.a2a.keyed_lock import KeyedLock
 from tekton.service.edge.a2a.listing import Listing, length_of
@@ -50,7 +51,7 @@ from tekton.service.edge.a2a.wire import (
 )
 from tekton.service.open_tasks import WHOLE
 from tekton.service.task_streams import follow
-from tekton.service.tasks import Tasks
+from tekton.service.tasks import Note, Tasks
 from tekton.utils.tekton_errors import TaskNotFoundError, TaskStateError, TektonError
 
 _LATELY: Final = 10
@@ -145,7 +146,7 @@ class Operations:
         """CreateTaskPushNotificationConfig."""
         task = self._find(call, params.task_id)
         await self._pushes.check(params)
-        return await self._pushes.put(task, params)
+        return await self._pushes.create(task, params)
 
     async def get_config(self, call: Call, params: ConfigRequest) -> PushNotificationConfig:
         """GetTaskPushNotificationConfig."""
@@ -182,12 +183,11 @@ class Operations:
         known = self._contexts.known(call.caller, message)
         async with self._arriving.of(known.message_id):
             if message.task_id:
-                task = await self._answer(call, message, known)
-            else:
-                task = self._said_before(call, message, known) or await self._begin(call, params, message, known)
-        if config is not None:
-            await self._pushes.put(task, config)
-        return task
+                return await self._answer(call, message, known, config)
+            if (task := self._said_before(call, message, known)) is None:
+                return await self._begin(call, params, message, known)
+            self._restore(task, message, known, config)
+            return task
 
     def _said_before(self, call: Call, message: Message, known: Known) -> Task | None:
         """The task that *message* has begun when it was said before."""
@@ -199,21 +199,34 @@ class Operations:
         # A crash may have come between the task and the message.
         query = TaskQuery(known.sender, known.context_id, parent_id=WHOLE)
         found = self._tasks.search(call.caller, query, limit=_LATELY)
-        task = next((task for task in found if task.created.message_id == known.message_id), None)
-        if task is not None:
+        return next((task for task in found if task.created.message_id == known.message_id), None)
+
+    def _restore(self, task: Task, message: Message, known: Known, config: PushNotificationConfig | None) -> None:
+        """Write what belongs to *message*, which was said to *task*: a crash may have come in between."""
+        self._contexts.say(known, message, task)
+        if config is not None:
+            self._pushes.keep(task, config, known.message_id)
+
+    def _noting(self, message: Message, known: Known, config: PushNotificationConfig | None) -> Note:
+        """Writes what belongs to *message*, which is said to a task now."""
+
+        def note(task: Task) -> None:
             self._contexts.say(known, message, task)
-        return task
+            if config is not None:
+                self._pushes.put(task, config, known.message_id)
+
+        return note
 
     async def _begin(self, call: Call, params: SendMessageRequest, message: Message, known: Known) -> Task:
         skills = self._cards.skill_ids() if call.agent is None else skills_of(call.agent)
         what = wanted(message, params.metadata, skills, call.agent)
-        agents = self._agents.registry.find_agents_by_capability(what.task_type) if call.agent is None else [call.agent]
+        agents = self._able(what.task_type) if call.agent is None else [call.agent]
         check_modes(message.parts, agents)
         self._contexts.check(message)
         timeout = timeout_of(message.metadata, params.metadata)
-        new = await self._contexts.open(call.caller, known, [agent.agent_id for agent in agents[:1]])
+        new = await self._contexts.open(call.caller, known, next(iter(agents), None))
         try:
-            task = await self._tasks.create(
+            return await self._tasks.create(
                 call.caller,
                 what.task_type,
                 what.inputs,
@@ -221,28 +234,46 @@ class Operations:
                 conversation_id=known.context_id,
                 agent_id="" if call.agent is None else call.agent.agent_id,
                 message_id=known.message_id,
+                note=self._noting(message, known, params.configuration.task_push_notification_config),
             )
         except TektonError:
             if new:
                 self._contexts.close(known)
             raise
-        self._contexts.say(known, message, task)
-        return task
 
-    async def _answer(self, call: Call, message: Message, known: Known) -> Task:
+    def _able(self, task_type: str) -> Sequence[Agent]:
+        """The agents that do that; those that cannot be used at the moment if there are no others."""
+        registry = self._agents.registry
+        return registry.find_agents_by_capability(task_type) or registry.candidates((task_type,), ())
+
+    async def _answer(self, call: Call, message: Message, known: Known, config: PushNotificationConfig | None) -> Task:
         task = self._find(call, message.task_id)
         context_id = task.created.conversation_id
         if message.context_id and message.context_id != context_id:
             raise invalid("message.contextId", "it is not that of the task")
-        if self._contexts.task_of(known._replace(context_id=context_id), message) == task.task_id:
+        if self._answered_before(task, message, known._replace(context_id=context_id)):
+            self._restore(task, message, known, config)
+            await self._tasks.flush()
             return task
         if not task.state.waiting:
             why = f"the task is over: {task.state}" if task.state.over else "the task waits for no answer now"
             raise A2aError(Kind.UNSUPPORTED_OPERATION, why, metadata={"taskId": task.task_id})
         self._contexts.check(message)
-        answered = await self._tasks.answer(call.caller, task.task_id, answer_of(message.parts))
-        self._contexts.say(known, message, answered)
-        return answered
+        self._contexts.check_room(task)
+        if config is not None:
+            self._pushes.check_room(task, config.id or known.message_id)
+        note = self._noting(message, known, config)
+        answer = answer_of(message.parts)
+        return await self._tasks.answer(call.caller, task.task_id, answer, message_id=known.message_id, note=note)
+
+    def _answered_before(self, task: Task, message: Message, known: Known) -> bool:
+        """Whether *message* has answered something that *task* has asked."""
+        if self._contexts.task_of(known, message) == task.task_id:
+            return True
+        step = next((step for step, by in task.answers.items() if by == known.message_id), None)
+        if step is not None and task.steps.get(step) != answer_of(message.parts):
+            raise taken()
+        return step is not None
 
     def _find(self, call: Call, task_id: str) -> Task:
         try:

@@ -49,14 +49,14 @@ def parts_of(content: Any, accepted: Collection[str] = Everything) -> list[Part]
 def _of_modality(content: Any) -> Part | None:
     """*content* as the part that it is of a modality; None for JSON."""
     match parse_content(content):
-        case TextContent(text=text, media_type=media_type):
+        case _ as one if one.reference is not None:
+            return Part(url=one.reference.uri, media_type=one.reference.media_type)
+        case TextContent(text=str() as text, media_type=media_type):
             return Part(text=text, media_type=media_type)
-        case CodeContent(code=code, language=language):
+        case CodeContent(code=str() as code, language=language):
             return Part(text=code, media_type=f"text/x-{language}", metadata={"language": language})
         case ImageContent(data=bytes() as data, media_type=media_type):
             return Part(raw=data, media_type=media_type)
-        case ImageContent(reference=reference, media_type=media_type) if reference is not None:
-            return Part(url=reference.uri, media_type=media_type)
         case _:
             return None
 

@@ -63,27 +63,47 @@ class Pushes:
         except TransportError:
             return  # its name may have an address by the time it is called, when it is looked at again
 
-    async def put(self, task: Task, wanted: PushNotificationConfig) -> PushNotificationConfig:
-        """Have *wanted*, which was checked, for *task*; durable on return. It is told what happens from now on."""
+    def check_room(self, task: Task, config_id: str) -> None:
+        """Return if *task* can have a configuration of that id. Raises A2aError."""
         known = self._store.of_task(task.task_id)
-        if len(known) >= MOST and all(one.config_id != wanted.id for one in known):
+        if len(known) >= MOST and all(one.config_id != config_id for one in known):
             raise A2aError(Kind.UNSUPPORTED_OPERATION, f"a task has at most {MOST} push configurations")
+
+    async def create(self, task: Task, wanted: PushNotificationConfig) -> PushNotificationConfig:
+        """Have *wanted*, which was checked, for *task*; durable on return. Raises A2aError, and the storage errors."""
+        config_id = wanted.id or uuid7()
+        self.check_room(task, config_id)
+        await self._work.check()
+        config = self.put(task, wanted, config_id)
+        await self._work.flush()
+        return _view(config)
+
+    def put(self, task: Task, wanted: PushNotificationConfig, config_id: str) -> PushConfig:
+        """Have *wanted* for *task*, under its id or else under *config_id*; durable with the next flush.
+
+        It is told what happens from now on; one that is there already goes on where it is.
+        """
         shown = Authentication() if wanted.authentication is UNSET else wanted.authentication
+        before = self._store.get(task.task_id, wanted.id or config_id)
         config = PushConfig(
             task.task_id,
-            wanted.id or uuid7(),
+            wanted.id or config_id,
             wanted.url,
             wanted.token,
             shown.scheme,
             shown.credentials,
             task.owner,
-            task.number,
+            task.number if before is None else before.delivered,
         )
-        await self._work.check()
         self._store.put(config)
-        await self._work.flush()
         self._changed(config)
-        return _view(config)
+        return config
+
+    def keep(self, task: Task, wanted: PushNotificationConfig, config_id: str) -> None:
+        """As `put`, for what was wanted before: what is there stays as it is. Raises A2aError."""
+        if self._store.get(task.task_id, wanted.id or config_id) is None:
+            self.check_room(task, wanted.id or config_id)
+            self.put(task, wanted, config_id)
 
     def get(self, task: Task, config_id: str) -> PushNotificationConfig:
         """A configuration of *task*. Raises A2aError."""

@@ -2,9 +2,9 @@
 
 * What a webhook has got is on the disk (`PushStore`), so that a restart leaves nothing out.
 * One request at a time goes to each configuration. One that fails is tried again, later and later, up to every five
-  minutes; whoever cannot be told of an event for 24 hours is told nothing any more: his configuration is deleted.
+  minutes; whoever has not taken an event for 24 hours of trying is told nothing any more: his configuration is deleted.
   So is that of a webhook that answers 410.
-* Those that fail have half of the places, so that they never keep the others from being told.
+* Whoever does not answer keeps nobody else from being told (`push_places`).
 * A request may take ten seconds. Redirects are not followed, and what is answered is not read.
 """
 
@@ -12,9 +12,10 @@ import asyncio
 import heapq
 import logging
 import random
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from typing import Final
+from typing import Final, NamedTuple
+
+import msgspec
 
 from tekton._native import uuid7
 from tekton.a2a.push_store import PushConfig
@@ -24,10 +25,12 @@ from tekton.a2a.task_journal import TaskChange
 from tekton.background import BackgroundGroup, BackgroundTask
 from tekton.clock import Clock
 from tekton.service.edge.a2a.errors import MEDIA_TYPE
+from tekton.service.edge.a2a.push_places import Key, Lane, PushPlaces, Turn
 from tekton.service.edge.a2a.views import Follower
 from tekton.service.edge.a2a.wire import StreamResponse, encode
 from tekton.service.tasks import Tasks
 from tekton.service.work import Work
+from tekton.utils.strict_urls import InvalidUrlError, parse_url
 from tekton.utils.tekton_errors import StorageError, TaskNotFoundError, TransportError
 from tekton.utils.tekton_http import Answer
 
@@ -38,12 +41,12 @@ BACKOFF: Final = (1.0, 300.0)
 SCAN: Final = 0.5
 """Seconds between two looks for those who want to be told of tasks that were there before the start."""
 GIVE_UP: Final = 86_400.0
-"""Seconds after which an event that could not be delivered is not tried any more, nor anything behind it."""
+"""Seconds for which an event is tried from its first failure on; then it is not any more, nor is anything behind it.
+
+Those for which nobody has tried, because there was no control plane, do not count.
+"""
 _PAGE: Final = 100
 _GONE: Final = 410
-
-Key = tuple[str, str]
-"""The ids of a task, and of a configuration of it."""
 
 Send = Callable[[str, str, bytes, Mapping[str, str], float], Awaitable[Answer]]
 """Sends a request as `GuardedHttp.send` does: method, URL, body, headers, timeout."""
@@ -59,6 +62,13 @@ class _NotWantedError(Exception):
     """The webhook wants nothing any more."""
 
 
+class _Failing(NamedTuple):
+    """How often in a row something was not taken, and since when, by the clock that nobody sets."""
+
+    attempts: int
+    since: float
+
+
 class PushDelivery:
     """Delivers what *tasks* tell to the webhooks in *work*, from `start` to `stop`, by *send*."""
 
@@ -70,16 +80,16 @@ class PushDelivery:
         self._send = send
         self._clock = clock
         self._rng = rng or random.Random()
-        self._known: dict[str, set[str]] = {}
+        self._known: dict[str, dict[str, Lane]] = {}
         self._since = ""
         self._rescan = True
         self._next_scan = 0.0
-        self._ready: deque[Key] = deque()
+        self._places = PushPlaces(AT_ONCE)
         self._queued: set[Key] = set()
         self._again: set[Key] = set()
         self._later: list[tuple[float, Key]] = []
-        self._failing: dict[Key, int] = {}
-        self._running: dict[Key, bool] = {}
+        self._failing: dict[Key, _Failing] = {}
+        self._running: set[Key] = set()
         self._news = asyncio.Event()
         self._main = BackgroundTask("push notifications")
         self._group = BackgroundGroup("push")
@@ -107,7 +117,7 @@ class PushDelivery:
         self._learn(config)
 
     def _learn(self, config: PushConfig) -> None:
-        self._known.setdefault(config.task_id, set()).add(config.config_id)
+        self._known.setdefault(config.task_id, {})[config.config_id] = _lane(config)
         self._queue((config.task_id, config.config_id))
 
     @property
@@ -130,9 +140,14 @@ class PushDelivery:
         if key in self._running:
             self._again.add(key)
         elif key not in self._queued and key not in self._failing:
-            self._queued.add(key)
-            self._ready.append(key)
+            self._line_up(key)
             self._news.set()
+
+    def _line_up(self, key: Key) -> None:
+        lane = self._known.get(key[0], {}).get(key[1])
+        if lane is not None:
+            self._queued.add(key)
+            self._places.wait(key, lane, failing=key in self._failing)
 
     async def _run(self) -> None:
         while True:
@@ -168,25 +183,17 @@ class PushDelivery:
         while self._later and self._later[0][0] <= now:
             _, key = heapq.heappop(self._later)
             if key in self._failing and key not in self._queued and key not in self._running:
-                self._queued.add(key)
-                self._ready.append(key)
+                self._line_up(key)
 
     def _begin(self) -> None:
         """Begin with as many as may be under way."""
-        for _ in range(len(self._ready)):
-            if len(self._running) >= AT_ONCE:
-                return
-            key = self._ready.popleft()
-            failing = key in self._failing
-            if failing and sum(self._running.values()) >= AT_ONCE // 2:
-                self._ready.append(key)
-                continue
-            self._queued.discard(key)
-            self._running[key] = failing
-            self._group.spawn(self._work_on(key), key[0])
+        while (turn := self._places.take()) is not None:
+            self._queued.discard(turn.key)
+            self._running.add(turn.key)
+            self._group.spawn(self._work_on(turn), turn.key[0])
 
-    async def _work_on(self, key: Key) -> None:
-        done = True
+    async def _work_on(self, turn: Turn) -> None:
+        key, done = turn.key, True
         try:
             done = await self._deliver(key)
         except TaskNotFoundError:
@@ -196,7 +203,8 @@ class PushDelivery:
             _logger.warning("the webhook of task %s will be told later: %s", key[0], error)
             self._wait(key)
         finally:
-            del self._running[key]
+            self._running.discard(key)
+            self._places.leave(turn)
             self._news.set()
         if done:
             self._failing.pop(key, None)
@@ -210,14 +218,20 @@ class PushDelivery:
         if config is None:
             self._forget(key)
             return True
-        follower, number = self._follower(config), config.delivered
+        follower, number, lane = self._follower(config), config.delivered, _lane(config)
         while events := await self._tasks.read(config.task_id, number, _PAGE):
             for event in events:
-                if self._work.push.get(*key) is None:
+                now = self._work.push.get(*key)
+                if now is None:
                     self._forget(key)
                     return True
-                if not await self._tell(config, follower.follow(event), event):
+                if now != msgspec.structs.replace(config, delivered=number):
+                    self._again.add(key)  # it is another one by now
+                    return True
+                if not await self._tell(config, follower.follow(event)):
+                    self._places.note(lane, answers=False)
                     return self._work.push.get(*key) is None
+                self._places.note(lane, answers=True)
                 self._failing.pop(key, None)
                 self._work.push.note_delivered(*key, event.number)
                 number = event.number
@@ -225,8 +239,8 @@ class PushDelivery:
             self._forget(key)
         return True
 
-    async def _tell(self, config: PushConfig, updates: list[StreamResponse], event: TaskEvent) -> bool:
-        """Tell of *event*; False when the webhook has not taken it."""
+    async def _tell(self, config: PushConfig, updates: list[StreamResponse]) -> bool:
+        """Tell of what an event is in the protocol; False when the webhook has not taken it."""
         try:
             for update in updates:
                 await self._post(config, encode(update))
@@ -236,7 +250,7 @@ class PushDelivery:
             return False
         except _NotTakenError as error:
             self.failed += 1
-            self._put_off(config, event, str(error))
+            self._put_off(config, str(error))
             return False
         return True
 
@@ -255,9 +269,10 @@ class PushDelivery:
         if not 200 <= answer.status < 300:
             raise _NotTakenError(f"it answers {answer.status}")
 
-    def _put_off(self, config: PushConfig, event: TaskEvent, why: str) -> None:
+    def _put_off(self, config: PushConfig, why: str) -> None:
         key = config.task_id, config.config_id
-        if self._clock.time() - event.at >= GIVE_UP:
+        failing = self._failing.get(key)
+        if failing is not None and self._clock.monotonic() - failing.since >= GIVE_UP:
             self._drop(config, f"an event could not be delivered for {GIVE_UP / 3600:g} h: {why}")
             return
         delay = self._wait(key)
@@ -265,11 +280,12 @@ class PushDelivery:
 
     def _wait(self, key: Key) -> float:
         """Try *key* again later; returns in how many seconds."""
-        attempts = self._failing.get(key, 0)
-        self._failing[key] = attempts + 1
+        now = self._clock.monotonic()
+        attempts, since = self._failing.get(key, _Failing(0, now))
+        self._failing[key] = _Failing(attempts + 1, since)
         first, most = BACKOFF
         delay: float = min(first * 2 ** min(attempts, 30), most) * self._rng.uniform(0.5, 1.0)
-        heapq.heappush(self._later, (self._clock.monotonic() + delay, key))
+        heapq.heappush(self._later, (now + delay, key))
         return delay
 
     def _drop(self, config: PushConfig, why: str) -> None:
@@ -281,9 +297,9 @@ class PushDelivery:
     def _forget(self, key: Key) -> None:
         task_id, config_id = key
         self._failing.pop(key, None)
-        if (names := self._known.get(task_id)) is not None:
-            names.discard(config_id)
-            if not names:
+        if (lanes := self._known.get(task_id)) is not None:
+            lanes.pop(config_id, None)
+            if not lanes:
                 del self._known[task_id]
 
     def _follower(self, config: PushConfig) -> Follower:
@@ -298,3 +314,10 @@ class PushDelivery:
                 raise TaskNotFoundError(config.task_id)
             yield from events
             number = events[-1].number
+
+
+def _lane(config: PushConfig) -> Lane:
+    try:
+        return Lane(config.owner, parse_url(config.url).origin)
+    except InvalidUrlError:
+        return Lane(config.owner, config.url)

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from msgspec import UNSET, UnsetType
 
-from tekton.a2a.task import NEXT, Task, TaskState
+from tekton.a2a.task import Task, TaskState, state_after
 from tekton.a2a.task_event import (
     ArtifactAdded,
     Canceled,
@@ -104,7 +104,7 @@ class Follower:
         change = event.change
         if isinstance(change, Created):
             return []
-        before, self._state = self._state, NEXT[type(change)].get(self._state, self._state)
+        before, self._state = self._state, state_after(self._state, change) or self._state
         tell = _TELLERS.get(type(change))
         if tell is not None:
             return tell(self, change, event)
