@@ -38,6 +38,32 @@ def test_some_strategies_do_with_less_than_all() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("results", "open_parts", "settled"),
+    [
+        ([1, 1], 1, True),
+        ([1], 1, False),
+        ([1, 2], 0, False),
+        ([1, 2, 1], 1, False),
+        ([1, 2, 1], 0, True),
+        ([1, 2, 1, 3, 1], 1, True),
+        ([1, 1, 1], 4, False),
+    ],
+)
+def test_a_vote_is_settled_when_those_that_are_open_cannot_change_it(
+    results: list[int], open_parts: int, settled: bool
+) -> None:
+    strategy = Strategies().get("vote")
+
+    assert strategy.is_settled({str(place): result for place, result in enumerate(results)}, open_parts) is settled
+
+
+def test_nothing_but_a_vote_is_settled_before_all_have_ended() -> None:
+    strategies = Strategies()
+
+    assert not any(strategies.get(name).is_settled({"a": 1}, 0) for name in ("first", "last", "all", "merge"))
+
+
 def test_a_strategy_can_be_registered_and_an_unknown_one_is_refused() -> None:
     strategies = Strategies()
     strategies.register("longest", lambda results: max(results.values(), key=len))

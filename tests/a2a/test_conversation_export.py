@@ -73,6 +73,7 @@ def test_as_json_all_of_it_is_there_and_messages_come_back() -> None:
         "changed_at": 1_700_000_000.0,
         "context": {"a": 1},
         "last": 4,
+        "size_bytes": sum(message.size_bytes for message in again),
     }
 
 

@@ -116,6 +116,32 @@ def test_nothing_is_left_of_a_conversation_that_was_deleted(store: ConversationS
     assert (store.read("c", 0, 10), store.sequence_of("c", message.message_id)) == ([], None)
 
 
+def test_what_is_said_is_counted_in_bytes_and_conversations_by_who_has_begun_them(store: ConversationStore) -> None:
+    for name in ("c", "d"):
+        store.create(record(name, "bob"))
+    message = said(1)
+    for each in (message, message, said(2)):
+        store.append("c", each, 2.0)
+
+    assert (store.record("c").size_bytes, store.record("d").size_bytes) == (2 * message.size_bytes, 0)
+    assert (store.count_of("ada"), store.count_of("bob")) == (2, 0)
+    store.delete("c")
+    assert store.count_of("ada") == 1
+
+
+async def test_those_in_which_nothing_happens_are_named(store: ConversationStore) -> None:
+    for name in ("c", "d", "e"):
+        store.create(record(name))
+    await store.flush()
+    store.append("d", said(1), 5.0)
+    store.delete("e")
+
+    assert store.quiet(2.0) == (["c"], 5.0, None)
+    assert store.quiet(6.0) == (["c", "d"], float("inf"), None)
+    await store.flush()
+    assert store.quiet(2.0) == (["c"], 5.0, None)
+
+
 @pytest.mark.parametrize(
     "call",
     [

@@ -35,6 +35,28 @@ def test_a_declared_cycle_is_refused_at_once() -> None:
     assert "feature" not in planners
 
 
+def test_a_type_that_would_be_a_part_of_itself_by_others_is_refused_with_the_circle() -> None:
+    planners = Planners()
+    planners.declare("a", [Subtask("x", "b"), Subtask("y", "write")])
+    planners.declare("b", [Subtask("x", "c")])
+
+    with pytest.raises(TaskCycleError) as caught:
+        planners.declare("c", [Subtask("x", "write"), Subtask("y", "a", {}, ["x"])])
+    with pytest.raises(TaskCycleError, match="d -> d"):
+        planners.declare("d", [Subtask("x", "d")])
+
+    assert (sorted(caught.value.cycle), list(planners)) == (["a", "b", "c"], ["a", "b"])
+
+
+def test_a_part_that_one_agent_has_to_do_is_not_taken_apart_and_closes_no_circle() -> None:
+    planners = Planners()
+    planners.declare("a", [Subtask("x", "a", {}, (), "ada")])
+
+    assert "a" in planners
+    planners.forget("a")
+    assert "a" not in planners
+
+
 async def test_a_planner_may_be_async_or_plain_and_may_leave_a_task_whole() -> None:
     async def plan(task: Task) -> list[Subtask]:
         return [Subtask("a", "write", task.inputs)]

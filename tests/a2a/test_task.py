@@ -18,6 +18,7 @@ from tekton.a2a.task_event import (
     Failed,
     InputGiven,
     InputRequired,
+    InputWithdrawn,
     Leased,
     Planned,
     PlannedTask,
@@ -59,6 +60,7 @@ CHANGES: list[Change] = [
     ASKED,
     AuthRequired("ask", "may I?"),
     InputGiven("ask", "yes"),
+    InputWithdrawn("ask"),
     AttemptFailed("ada", "agent_failed", "it broke"),
     Completed({"fine": True}),
     Failed("task_timeout", "too late"),
@@ -131,6 +133,19 @@ def test_an_answer_is_the_result_of_the_step_that_asked() -> None:
     assert (answered.state, answered.question, answered.steps) == (TaskState.WORKING, None, {"ask": "yes"})
 
 
+def test_a_question_that_is_withdrawn_has_no_answer() -> None:
+    task = after(LEASED, ASKED, InputWithdrawn("ask"))
+
+    assert (task.state, task.question, task.steps) == (TaskState.WORKING, None, {})
+
+
+def test_a_plan_without_parts_says_that_it_was_asked_for() -> None:
+    assert [(task.planned, task.plan) for task in (after(LEASED), after(LEASED, Planned([])))] == [
+        (False, ()),
+        (True, ()),
+    ]
+
+
 def test_who_takes_a_task_that_waits_does_not_end_the_waiting() -> None:
     task = after(LEASED, AuthRequired("ask", "may I?"), Leased("other", "ada"))
 
@@ -150,6 +165,16 @@ def test_the_question_of_an_agent_that_was_lost_goes_on_waiting() -> None:
 
     assert (waiting.state, waiting.lease, waiting.question) == (TaskState.INPUT_REQUIRED, None, ASKED)
     assert (working.state, working.question) == (TaskState.WORKING, None)
+
+
+def test_the_messages_that_have_answered_are_known_by_step_and_none_of_logs_that_do_not_name_them() -> None:
+    again = InputRequired("again", "And?")
+    task = after(LEASED, ASKED, InputGiven(ASKED.step, "yes", "m-1"), again, InputGiven("again", "no"))
+    stored = b'{"task_id":"t","number":3,"at":1.5,"epoch":1,"change":{"event":"input_given","step":"ask","answer":1}}'
+
+    assert task.answers == {ASKED.step: "m-1"}
+    assert TaskEvent.from_json(stored).change == InputGiven("ask", 1)
+    assert TaskEvent.from_json(stored).to_json() == stored
 
 
 def test_a_lease_with_which_an_attempt_goes_on_counts_for_nothing() -> None:

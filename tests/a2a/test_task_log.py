@@ -2,12 +2,13 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from random import Random
 
 import pytest
 
-from tekton.a2a.task import TaskState, fold
+from tekton.a2a.task import Task, TaskState, fold
 from tekton.a2a.task_event import Budget, Canceled, Completed, Created, Leased, Progressed, StepCompleted
-from tekton.a2a.task_log import MemoryTaskLog, TaskLog, TaskQuery
+from tekton.a2a.task_log import MemoryTaskLog, TaskLog, TaskQuery, place_of
 from tekton.a2a.work.work_store import WorkStore
 from tekton.utils.tekton_errors import (
     StaleLeaseError,
@@ -152,6 +153,7 @@ def filled(log: TaskLog) -> None:
             owner="ann" if number < 3 else "bob",
             conversation_id="talk" if number > 3 else "",
             parent_id="a" if number == 4 else "",
+            agent_id="eve" if number in (0, 2) else "",
         )
         log.append(name, [one, Leased("w", "ada")], float(number))
     log.append("a", [Canceled()], 10.0)
@@ -173,6 +175,8 @@ def filled(log: TaskLog) -> None:
         (TaskQuery(parent_id="a"), "e"),
         (TaskQuery(parent_id=""), "fdcba"),
         (TaskQuery(since=4.0), "feda"),
+        (TaskQuery(agent_id="eve"), "ca"),
+        (TaskQuery(agent_id=""), "fedb"),
         (TaskQuery(owner="bob", task_type="review", parent_id="", since=5.0), "fd"),
     ],
 )
@@ -185,6 +189,8 @@ async def test_tasks_are_found_newest_first_by_what_is_known_of_them(
         await log.flush()
 
     assert "".join(task.task_id for task in log.find(query)) == found
+    assert "".join(task.task_id for task in log.latest(query)) == "".join(name for name in "dafecb" if name in found)
+    assert log.count_of(query) == len(found)
     assert [query.fits(task) for task in log.tasks()] == [task.task_id in found for task in log.tasks()]
 
 
@@ -198,6 +204,46 @@ async def test_what_is_found_comes_in_pages(log: TaskLog, durable: bool) -> None
         return "".join(task.task_id for task in log.find(TaskQuery(), before, limit))
 
     assert [page("", 2), page("e", 3), page("b", 3), page("a", 3), page("", 0)] == ["fe", "dcb", "a", "", ""]
+
+
+@pytest.mark.parametrize("kept", [0, 1 << 20])
+async def test_pages_of_those_that_were_changed_last_go_on_where_the_one_before_ends(
+    log: TaskLog, kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tekton.a2a.work.task_store.KEPT_BYTES", kept)
+    chance = Random(7)
+    names = [f"t{number:03}" for number in range(60)]
+    for name in chance.sample(names, 60):
+        log.append(name, [created(name)], 1.0)
+    for name in chance.sample(names, 40):
+        log.append(name, [Canceled()], float(chance.randrange(10)))
+        if chance.random() < 0.1:
+            await log.flush()
+    for name in names[::7]:
+        if log.task(name).state.over:
+            log.delete(name)
+
+    found, before = list[Task](), None
+    while page := log.latest(TaskQuery(), before, 7):
+        found += page
+        before = place_of(page[-1])
+
+    assert found == sorted(log.tasks(), key=place_of, reverse=True)
+    assert log.count_of(TaskQuery()) == len(found) == log.count()
+    assert log.latest(TaskQuery(), limit=0) == []
+
+
+async def test_one_that_is_changed_between_two_pages_is_not_on_the_second(log: TaskLog) -> None:
+    for number, name in enumerate("abcd"):
+        log.append(name, [created(name)], float(number))
+    first = log.latest(TaskQuery(), limit=2)
+    log.append("c", [Canceled()], 9.0)
+    log.append("a", [Canceled()], 10.0)
+    await log.flush()
+
+    second = log.latest(TaskQuery(), place_of(first[-1]), 2)
+
+    assert ["".join(task.task_id for task in page) for page in (first, second)] == ["dc", "b"]
 
 
 async def test_all_tasks_are_counted_open_or_over(log: TaskLog) -> None:
@@ -224,3 +270,21 @@ async def test_the_states_of_many_are_known_at_once(
 
     assert log.states(["d", "a", "gone", "none"]) == {task_id: log.task(task_id).state for task_id in "da"}
     assert log.states([]) == {}
+
+
+async def test_tasks_are_counted_by_owner_and_those_of_one_that_are_over_are_found(log: TaskLog) -> None:
+    for task_id, owner in (("a", "ann"), ("b", "bob"), ("c", "ann"), ("d", "ann")):
+        log.append(task_id, [Created("review", {}, 100.0, Budget(), task_id, owner=owner)], 1.0)
+    for task_id in ("a", "b"):
+        log.append(task_id, [Canceled()], 2.0)
+    await log.flush()
+    log.append("d", [Canceled()], 2.0)  # its end is not on the disk yet
+
+    assert log.owners() == {"ann": 3, "bob": 1}
+    assert [task.task_id for task in log.over_of("ann")] == ["a", "d"]
+    assert [task.task_id for task in log.over_of("ann", "a")] == ["d"]
+    assert [task.task_id for task in log.over_of("ann", limit=1)] == ["a"]
+    await log.flush()
+    for task_id in ("a", "b"):
+        log.delete(task_id)
+    assert log.owners() == {"ann": 2}

@@ -25,6 +25,7 @@ from tekton.utils.tekton_errors import (
     TaskNotFoundError,
     TaskStateError,
 )
+from tekton.utils.trace_context import CURRENT, TraceContext, new_trace
 
 
 class BusyLog(MemoryTaskLog):
@@ -52,6 +53,40 @@ async def has_state(manager: TaskManager, task_id: str, state: TaskState, number
     async with asyncio.timeout(5):
         while (now := manager.get_task_status(task_id)).state is not state or now.number < number:
             await manager.changed(manager.version)
+
+
+class TestTraces:
+    async def test_a_task_and_its_parts_say_in_which_trace_it_was_wanted(self) -> None:
+        registry = AgentRegistry()
+        registry.register_agent("ada", ["x"], handler=lambda: "done")
+        manager, here = TaskManager(registry), new_trace()
+        token = CURRENT.set(here)
+        task = manager.create_task("feature", subtasks=[Subtask("a", "x")])
+        CURRENT.reset(token)
+        await manager.execute_task(task)
+
+        (part,) = manager.get_task_status(task).plan
+        assert task.created.trace == here.traceparent()
+        assert manager.get_task_status(part.task_id).created.trace == here.traceparent()
+
+    async def test_trying_again_belongs_to_the_trace_of_who_wants_that(self) -> None:
+        manager = manager_with(asks)
+        token = CURRENT.set(new_trace())
+        task = manager.create_task("review", {})
+        manager.cancel_task(task)
+        CURRENT.set(here := new_trace())
+        again = manager.retry_task(task)
+        CURRENT.reset(token)
+
+        assert again.created.trace == here.traceparent()
+
+    @pytest.mark.parametrize("here", [None, new_trace(sampled=False)], ids=["no trace", "one that is not recorded"])
+    def test_without_a_trace_that_is_recorded_there_is_none(self, here: TraceContext | None) -> None:
+        token = CURRENT.set(here)
+        task = manager_with().create_task("review", {})
+        CURRENT.reset(token)
+
+        assert task.created.trace == ""
 
 
 class TestCreation:

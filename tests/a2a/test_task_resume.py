@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import pytest
 
 from tekton.a2a.agent_registry import AgentRegistry
-from tekton.a2a.task import TaskState
+from tekton.a2a.task import Task, TaskState
 from tekton.a2a.task_event import (
     Budget,
     Canceled,
@@ -280,3 +281,48 @@ async def test_soon_after_a_start_a_new_task_fails_with_its_only_agent_and_one_t
     registry.register_agent("bob", ["review"], handler=lambda: "done")
 
     assert await manager.execute_task("t") == "done"
+
+
+@virtual_time
+async def test_a_task_for_all_agents_that_is_taken_up_waits_for_them() -> None:
+    log = MemoryTaskLog()
+    log.append("t", [msgspec.structs.replace(created(), strategy="all")], 1.0)
+    registry = AgentRegistry()
+    manager = TaskManager(registry, log=log, clock=current_clock())
+    manager.resume()
+    await asyncio.sleep(20)
+    registry.register_agent("ada", ["review"], handler=lambda: "done")
+
+    assert await manager.execute_task("t") == {"ada": "done"}
+
+
+@virtual_time
+async def test_a_planner_that_has_left_a_task_whole_is_not_asked_again_after_a_restart() -> None:
+    log = MemoryTaskLog()
+    asked: list[str] = []
+
+    async def works(context: TaskContext) -> str:
+        await context.step("first", lambda: 1)
+        await asyncio.sleep(100)
+        return "whole"
+
+    def plan(task: Task) -> list[Subtask]:
+        asked.append(task.task_id)
+        return [] if len(asked) == 1 else [Subtask("p", "painting")]
+
+    def start() -> TaskManager:
+        registry = AgentRegistry()
+        registry.register_agent("ada", ["review"], handler=works)
+        manager = TaskManager(registry, log=log, clock=current_clock())
+        manager.planners.register("review", plan)
+        return manager
+
+    former = start()
+    task = former.create_task("review")
+    former.begin_task(task)
+    await asyncio.sleep(50)
+    await former.close()
+    manager = start()
+    manager.resume()
+
+    assert (await manager.execute_task(task), asked) == ("whole", [task.task_id])

@@ -206,3 +206,43 @@ async def test_where_all_have_failed_only_a_task_that_was_taken_up_waits_for_oth
 
     assert await routed.routes.reachable_soon(task(), {"a"}, taken_up=taken_up) == ()
     assert asyncio.get_running_loop().time() - began == pytest.approx(seconds)
+
+
+class TestAllSoon:
+    @virtual_time
+    async def test_at_other_times_it_is_who_is_there(self) -> None:
+        routed = Routed()
+        routed.registry.register_agent("a", ["review"], handler=list)
+        routed.registry.register_agent("b", ["review"], handler=list)
+        routed.registry.mark("b", AgentHealth.UNUSABLE)
+
+        for taken_up in (True, False):
+            assert [one.agent_id for one in await routed.routes.all_soon(task(), taken_up=taken_up)] == ["a"]
+        with pytest.raises(NoAgentAvailableError):
+            await routed.routes.all_soon(task("painting"), taken_up=True)
+
+    @virtual_time
+    async def test_after_a_start_all_that_are_known_are_waited_for(self) -> None:
+        routed = Routed()
+        routed.registry.register_agent("a", ["review"], handler=list)
+        routed.registry.register_agent("b", ["review"], handler=list)
+        routed.registry.mark("b", AgentHealth.UNUSABLE)
+        routed.routes.be_patient(30)
+        loop = asyncio.get_running_loop()
+        loop.call_later(5, routed.registry.mark, "b", AgentHealth.USABLE)
+        began = loop.time()
+
+        of_new = await routed.routes.all_soon(task(), taken_up=False)
+        of_taken_up = await routed.routes.all_soon(task(), taken_up=True)
+
+        assert (len(of_new), len(of_taken_up), loop.time() - began) == (1, 2, pytest.approx(5))
+
+    @virtual_time
+    async def test_who_does_not_come_back_is_not_waited_for_for_ever(self) -> None:
+        routed = Routed()
+        routed.registry.register_agent("a", ["review"], handler=list)
+        routed.registry.register_agent("b", ["review"], handler=list)
+        routed.registry.mark("b", AgentHealth.UNUSABLE)
+        routed.routes.be_patient(30)
+
+        assert [one.agent_id for one in await routed.routes.all_soon(task(), taken_up=True)] == ["a"]

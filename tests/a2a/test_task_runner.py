@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from tekton.utils.tekton_errors import (
     TaskFailedError,
     TaskRejectedError,
     TaskTimeoutError,
+    TektonError,
 )
 
 
@@ -165,6 +167,31 @@ class TestAgents:
         await stubborn.ended.wait()
         await asyncio.sleep(0)
         assert (manager.late_answers, manager.get_task_status(task).result) == (1, None)
+
+    @pytest.mark.parametrize("ends", ["it was called off", "another has it"])
+    @virtual_time
+    async def test_an_agent_that_ignores_its_end_does_no_more_steps(self, ends: str) -> None:
+        ran: list[str] = []
+        refused: list[TektonError] = []
+
+        async def stubborn(context: TaskContext) -> None:
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(1e6)
+            for name in ("one", "two"):
+                try:
+                    await context.step(name, ran.append, name)
+                except TektonError as error:
+                    refused.append(error)
+
+        manager = manager_of(stubborn, fine, attempt_timeout=5.0)
+        task = manager.create_task("review")
+        manager.begin_task(task)
+        await asyncio.sleep(1)
+        if ends == "it was called off":
+            manager.cancel_task(task)
+        await asyncio.sleep(10)
+
+        assert (len(refused), ran) == (2, [])
 
     @virtual_time
     async def test_only_the_first_of_two_answers_counts(self) -> None:

@@ -119,17 +119,47 @@ async def test_who_has_lost_the_lease_is_refused() -> None:
     tried = Tried()
     stale, current = tried.attempt(), tried.attempt()
 
-    with pytest.raises(StaleLeaseError):
-        await stale.step("parse", tried.work, "a")
+    for repeatable in (True, False):
+        with pytest.raises(StaleLeaseError):
+            await stale.step("parse", tried.work, "a", repeatable=repeatable)
     with pytest.raises(StaleLeaseError):
         stale.progress(1)
     current.progress(1, 3, "one")
     tried.journal.append("t", AttemptFailed("ada", "x", "y"), epoch=2)
     with pytest.raises(StaleLeaseError):
         current.artifact("patch", "…")
+    with pytest.raises(StaleLeaseError):
+        await current.step("parse", tried.work, "b")
     tried.journal.append("t", Canceled())
     with pytest.raises(TaskStateError):
         current.spend(1)
+    with pytest.raises(TaskStateError):
+        await current.step("parse", tried.work, "c")
+    assert tried.done == []
+
+
+async def test_a_step_begins_when_the_lease_is_confirmed_and_not_if_that_was_lost_meanwhile() -> None:
+    tried = Tried()
+
+    async def lose() -> None:
+        tried.attempt()
+
+    task = tried.attempt().task
+    with pytest.raises(StaleLeaseError):
+        await TaskContext(tried.journal, task, "ada", confirm=lose).step("parse", tried.work, "a")
+
+    assert tried.done == []
+
+
+async def test_who_is_not_waited_for_any_more_begins_no_step() -> None:
+    tried = Tried()
+    context = tried.attempt()
+    context.close()
+
+    with pytest.raises(StaleLeaseError):
+        await context.step("parse", tried.work, "a")
+
+    assert tried.done == []
 
 
 async def test_budgets_of_steps_and_units_end() -> None:

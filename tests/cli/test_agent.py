@@ -46,6 +46,9 @@ def test_what_is_wanted_is_asked_for(tekton: Any, agents: Any) -> None:
 
     assert result.stdout.split() == ["reviewer", "translator"]
     assert agents.requests == [("GET", "/api/agents?capability=code_review&tag=fast&health=usable&limit=500")]
+    assert tekton("agent", "ls", "--version", ">=1.2, <2", "--locality", "remote").exit_code == 0
+    assert agents.requests[1] == ("GET", "/api/agents?version=%3E%3D1.2%2C+%3C2&locality=remote&limit=500")
+    assert tekton("agent", "ls", "--locality", "moon").exit_code == 2
 
 
 @pytest.mark.usefixtures("agents")

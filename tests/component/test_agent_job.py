@@ -12,13 +12,14 @@ import pytest
 from tekton.a2a.agent import Agent
 from tekton.a2a.agent_registry import AgentRegistry
 from tekton.a2a.task import Task, TaskState
-from tekton.a2a.task_event import Budget, Leased, StepCompleted
+from tekton.a2a.task_event import Budget, Completed, Leased, StepCompleted
 from tekton.a2a.task_log import MemoryTaskLog
 from tekton.a2a.task_manager import TaskManager
 from tekton.a2a.task_reports import Heard, Report
 from tekton.a2a.task_steps import TaskContext, idempotency_key
 from tekton.component.agent_job import Job, Workplace, Workshop
 from tekton.component.report_client import LeaseOverError, ReportRefusedError
+from tekton.core.tracing import Span, Tracer
 from tekton.gateway.errors import UnavailableError
 from tekton.service.agent_attempts import Attempt
 from tekton.testing import virtual_time
@@ -33,6 +34,7 @@ from tekton.utils.tekton_errors import (
     TaskTimeoutError,
     TransportError,
 )
+from tekton.utils.trace_context import CURRENT, TraceContext, new_trace
 
 LEASE = 30.0
 
@@ -188,6 +190,77 @@ def two_steps(steps: Steps) -> Callable[..., Any]:
         return [code, first, second]
 
     return handler
+
+
+class TestTraces:
+    @simulated
+    async def test_the_work_is_in_the_trace_of_the_task_in_whatever_process_it_goes_on(self) -> None:
+        spans: list[Span] = []
+        steps, here = Steps(10.0), new_trace()
+        plane = Plane(two_steps(steps))
+        plane.workshop.tracer = Tracer("shop", spans.append, clock=current_clock())
+        token = CURRENT.set(here)
+        result = plane.begin()
+        CURRENT.reset(token)
+        await plane.until(lambda task: len(task.steps) == 1)
+        await plane.kill_worker()
+        plane.workshop.tracer = Tracer("shop", spans.append, clock=current_clock())
+        result.cancel()
+        await plane.restart()
+        await plane.until(lambda task: task.state.over)
+        await settled()
+
+        lost, work = (one for one in spans if one.name == "task review")
+        assert {one.trace_id for one in spans} == {here.trace_id}
+        assert lost.parent_id == work.parent_id == here.span_id
+        assert (lost.message, work.status) == ("cancelled", "unset")
+        assert [(one.name, one.parent_id) for one in spans if one.name.startswith("step ")] == [
+            ("step first", lost.span_id),
+            ("step second", lost.span_id),
+            ("step second", work.span_id),
+        ]
+
+    @simulated
+    async def test_what_is_reported_has_no_spans_and_what_the_work_itself_asks_others_has(self) -> None:
+        reported: list[TraceContext | None] = []
+        asked: list[TraceContext | None] = []
+
+        class Watched(Plane):
+            async def send(self, task_id: str, report: object) -> Heard:
+                reported.append(CURRENT.get())
+                return await super().send(task_id, report)
+
+        async def handler() -> None:
+            asked.append(CURRENT.get())
+
+        plane, here = Watched(handler), new_trace()
+        await plane.begin()
+        token = CURRENT.set(here)
+        traced = plane.begin()
+        CURRENT.reset(token)
+        await traced
+
+        assert [one is not None and one.sampled for one in reported] == [False] * len(reported)
+        assert asked == [None, here]
+
+    @simulated
+    async def test_work_that_has_failed_is_an_error(self) -> None:
+        spans: list[Span] = []
+
+        async def handler() -> None:
+            raise ValueError("no luck")
+
+        plane = Plane(handler)
+        plane.workshop.tracer = Tracer("shop", spans.append, clock=current_clock())
+        token = CURRENT.set(new_trace())
+        result = plane.begin()
+        CURRENT.reset(token)
+        with pytest.raises(TaskFailedError):
+            await result
+
+        assert [(one.name, one.status, one.message) for one in spans] == [
+            ("task review", "error", "ValueError: no luck")
+        ]
 
 
 class TestWorking:
@@ -552,6 +625,53 @@ class TestWhoHasNoSay:
         assert attempt is not other
         assert await result == ["x = 1", "by another", "second"]
         assert steps.done == ["first", "second"], "what was not reported is not known"
+
+    @simulated
+    async def test_who_has_stood_still_for_longer_than_his_lease_begins_no_step_that_another_has_done(self) -> None:
+        steps, goes_on = Steps(0.0), asyncio.Event()
+
+        async def handler(context: TaskContext) -> None:
+            await context.step("first", steps.named("first"))
+            await goes_on.wait()
+            await context.step("second", steps.named("second"))
+
+        plane = Plane(handler)
+        result = plane.begin()
+        await plane.until(lambda task: "first" in task.steps)
+        _, running = plane.jobs[plane.task.task_id]
+        plane.away = plane.deaf = True
+        await plane.until(lambda task: task.epoch == 2)
+        await settled()
+        other = plane.attempts[plane.task.task_id]
+        await other.report(Report(2, "another", begins=True))
+        await other.report(Report(2, "another", changes=[StepCompleted("second", "by another")]))
+        goes_on.set()
+        await settled()
+        plane.away = False
+        await asyncio.wait({running}, timeout=LEASE)
+        await other.report(Report(2, "another", first=1, changes=[Completed("done")]))
+
+        assert (running.done(), steps.done, await result) == (True, ["first"], "done")
+
+    @simulated
+    async def test_a_step_after_a_long_silence_is_begun_when_the_lease_is_confirmed(self) -> None:
+        steps, goes_on = Steps(), asyncio.Event()
+
+        async def handler(context: TaskContext) -> str:
+            await goes_on.wait()
+            return str(await context.step("first", steps.named("first")))
+
+        plane = Plane(handler)
+        result = plane.begin()
+        await asyncio.sleep(1)
+        plane.away = True
+        await asyncio.sleep(LEASE * 0.6)
+        goes_on.set()
+        await asyncio.sleep(2)
+        before = list(steps.done)
+        plane.away = False
+
+        assert (before, await result, plane.now().epoch) == ([], "first", 1)
 
     @simulated
     async def test_what_is_refused_ends_the_attempt(self) -> None:

@@ -17,11 +17,12 @@ import psutil
 import pytest
 
 from tekton.failpoints import POINTS
+from tekton.testing import free_port
 
 WORKER = {"command": ["sleep", "1000"]}
 STORE = [name for name in POINTS if name.startswith("store.")]
 ELSEWHERE = {name for name in POINTS if name.startswith("work.")}
-"""Those of the file with tasks and conversations: see `test_work_kill.py`."""
+"""Those of the file with tasks and conversations: see the last test here, and `test_work_kill.py`."""
 CHECKPOINT = [name for name in POINTS if name.startswith("checkpoint.")]
 
 KILLS = [
@@ -34,10 +35,34 @@ KILLS = [
     "lease.before_expire=kill",
     "drain.each_step=kill@2",
 ]
+TASK_KILLS = [f"{name}=kill@{10 + 7 * number}" for number, name in enumerate(sorted(ELSEWHERE))]
 ERRORS = [
     *(f"{name}=error:EIO@{7 + 3 * number}" for number, name in enumerate(STORE) if name != "store.before_ack"),
     *(f"{name}=error:EIO" for name in CHECKPOINT),
 ]
+
+AGENT = """
+import os
+import tekton
+from tekton.a2a.task_steps import TaskContext
+
+app = tekton.Component("worker")
+
+
+def note(line: str) -> None:
+    with open(os.environ["STEPS"], "a") as steps:
+        steps.write(line)
+
+
+@app.agent("worker", capabilities=["work"])
+async def work(context: TaskContext) -> str:
+    for name in ("one", "two", "three"):
+        await context.step(name, note, f"{context.task_id} {name}\\n")
+    return await context.step("last", lambda: "done")
+
+
+app.run()
+"""
 
 
 def up(tekton: Any, failpoints: Sequence[str], eventually: Callable[..., Any]) -> None:
@@ -92,6 +117,39 @@ def clients(tekton: Any) -> Iterator[dict[str, str]]:
         stop.set()
         for thread in threads:
             thread.join(30)
+
+
+@contextmanager
+def orders(tekton: Any) -> Iterator[list[str]]:
+    """Two that have one task after another done; the tasks that were acknowledged."""
+    acknowledged: list[str] = []
+    stop = threading.Event()
+
+    def order() -> None:
+        while not stop.wait(0.02):
+            with suppress(OSError, http.client.HTTPException, json.JSONDecodeError):
+                status, task = tekton.request("POST", "/api/tasks?wait=1", {"task_type": "work"})
+                if status == 201:
+                    acknowledged.append(task["task_id"])
+
+    threads = [threading.Thread(target=order) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield acknowledged
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(30)
+
+
+def all_tasks(tekton: Any) -> list[dict[str, Any]]:
+    tasks: list[dict[str, Any]] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        page = tekton.get(f"/api/tasks?limit=500{cursor and f'&cursor={cursor}'}")
+        tasks, cursor = tasks + page["items"], page["cursor"]
+    return tasks
 
 
 def log(tekton: Any) -> str:
@@ -161,3 +219,24 @@ def test_delays_at_all_failpoints_at_once_do_no_harm(tekton: Any, eventually: An
     assert tekton.lost(acknowledged) == []
     assert os.path.exists(f"/proc/{pid}")
     assert tekton.stop() == 0
+
+
+@pytest.mark.timeout(120)
+def test_killed_at_any_failpoint_of_a_task_no_step_is_repeated_and_no_task_lost(tekton: Any, eventually: Any) -> None:
+    steps, program = tekton.directory / "steps", tekton.directory / "worker.py"
+    program.write_text(AGENT)
+    worker = {"command": [sys.executable, str(program)], "port": free_port(), "env": {"STEPS": str(steps)}}
+    tekton.configure({"worker": worker | {"ready": {"http": "/api/ready", "interval": 0.1}}})
+
+    with orders(tekton) as acknowledged:
+        up(tekton, TASK_KILLS, eventually)
+        eventually(lambda: log(tekton).count("killed by signal 9 (SIGKILL)") == len(TASK_KILLS), "all are met")
+        goal = len(acknowledged) + 5
+        eventually(lambda: len(acknowledged) >= goal, "tasks are done")
+    eventually(lambda: not tekton.get("/api/tasks?state=open")["items"], "all tasks are over")
+
+    tasks = all_tasks(tekton)
+    done = steps.read_text().splitlines()
+    assert {task["state"] for task in tasks} == {"completed"}
+    assert {*acknowledged} <= {task["task_id"] for task in tasks}
+    assert sorted(done) == sorted(f"{task['task_id']} {name}" for task in tasks for name in ("one", "two", "three"))

@@ -14,6 +14,7 @@ from typing import Any
 import apsw
 from power_cuts import Life, campaign
 
+from tekton.a2a.conversation_store import ConversationRecord
 from tekton.a2a.push_store import PushConfig
 from tekton.a2a.task import Task, fold
 from tekton.a2a.task_event import Budget, Change, Completed, Created, Leased, StepCompleted, TaskEvent
@@ -53,7 +54,7 @@ class WorkLife(Life[WorkFile, WorkBatch, Contents]):
 
     def verify(self) -> Contents:
         found = super().verify()
-        self.talks = {number: last for number, _, _, _, last in found["conversations"]}
+        self.talks = {number: last for number, _, _, _, last, *_ in found["conversations"]}
         return found
 
     def make_batch(self) -> WorkBatch:
@@ -90,7 +91,8 @@ class WorkLife(Life[WorkFile, WorkBatch, Contents]):
         talk = self.rng.randrange(1, 4)
         last = self.talks[talk] = self.talks.get(talk, 0) + 1
         id_ = f"0190000{talk}-0000-7000-8000-{last:012}"
-        batch.put_conversation(talk, f"c{talk}", b'["ann",["ann"],1.0]', float(last), last)
+        record = ConversationRecord(f"c{talk}", "ann", ("ann",), 1.0, float(last), last=last)
+        batch.put_conversation(talk, b'["ann",["ann"],1.0]', record)
         batch.put_context(talk, b'{"n":"%s"}' % self.text().encode())
         batch.put_participant("ann", f"c{talk}", takes_part=last % 2 == 1)
         batch.put_message(talk, last, id_, b'"%s"' % self.text().encode())

@@ -1,7 +1,7 @@
 """Whatever whoever is there reports: what he may say happens once, everything else is refused, and the task ends."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from functools import wraps
 from typing import Any
 
@@ -14,6 +14,7 @@ from tekton.a2a.task_event import (
     ArtifactAdded,
     AttemptFailed,
     Budget,
+    Change,
     Completed,
     InputRequired,
     Progressed,
@@ -21,6 +22,7 @@ from tekton.a2a.task_event import (
     Spent,
     StepBegun,
     StepCompleted,
+    TaskEvent,
 )
 from tekton.a2a.task_log import MemoryTaskLog
 from tekton.a2a.task_manager import TaskManager
@@ -352,6 +354,24 @@ async def test_who_does_more_steps_than_allowed_ends_the_task(plane: Plane) -> N
 
     assert (await failed(running))[0] == "task_budget"
     assert plane.now().steps == {}
+
+
+@with_a_plane
+async def test_what_finds_no_room_in_memory_ends_the_task(plane: Plane) -> None:
+    running = await plane.begin()
+    await plane.take()
+    append = plane.log.append
+
+    def refuse(task_id: str, changes: Sequence[Change], at: float, **more: Any) -> list[TaskEvent]:
+        if any(isinstance(change, ArtifactAdded) for change in changes):
+            raise TaskBudgetError(task_id, "bytes", 1000)
+        return append(task_id, changes, at, **more)
+
+    plane.log.append = refuse  # type: ignore[method-assign]
+    with pytest.raises(TaskBudgetError):
+        await plane.say(ArtifactAdded("picture", "large"))
+
+    assert (await failed(running))[0] == "task_budget"
 
 
 @with_a_plane

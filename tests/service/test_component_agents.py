@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
+import msgspec
 import pytest
 
 from tekton.a2a.task import Task, TaskState
@@ -176,6 +177,36 @@ async def test_the_next_instance_goes_on_where_one_was_killed(plane: InMemoryCon
     assert (done.result, sorted(work.done)) == (["first", "second"], ["first", "second"])
     assert [failure.code for failure in done.failures] == ["agent_lost"]
     assert done.failures[0].reason == "its component shop has ended: it was killed"
+
+
+async def test_all_agents_of_a_component_that_has_ended_name_the_one_that_was_at_work(
+    plane: InMemoryControlPlane,
+) -> None:
+    async def idle() -> None:
+        """Never asked."""
+
+    work = Work()
+    address = plane.address_of(await plane.token("otto", "operator"))
+    app = await shop(plane, work.do)
+    app.agent("writer", capabilities=["writing"])(idle)
+    async with app, address.client(PATIENCE) as client:
+        await ready(plane, app)
+        task = await begin(plane)
+        async with asyncio.timeout(PATIENCE):
+            await work.begun.wait()
+            while plane.component_agents._attempts[task.task_id].instance is None:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.001)
+        instance = app.registration.instance_uuid
+        await app.crash()
+        await plane.registry.set_state("shop", instance, ComponentState.FAILED, "no heartbeat for 30 s")
+
+        view = msgspec.json.decode((await client.send("GET", "/api/agents/writer")).body)
+
+    reason = "its component shop is failed: no heartbeat for 30 s; at work then: reviewer"
+    assert (view["health"], view["reason"]) == ("unusable", reason)
+    async with await shop(plane, work.do) as again:
+        await ready(plane, again)
+        assert plane.component_agents.at_work("shop") == []
 
 
 async def test_an_instance_that_stops_gives_back_what_it_has(plane: InMemoryControlPlane) -> None:

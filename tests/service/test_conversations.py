@@ -9,10 +9,13 @@ from tekton.a2a.message import AgentMessage
 from tekton.auth.principal import Principal
 from tekton.auth.roles import RoleTable
 from tekton.gateway.errors import PermissionDeniedError
+from tekton.service.conversation_limits import ConversationLimits
 from tekton.service.conversations import Conversations
 from tekton.service.work import MemoryStore, Work
 from tekton.utils.tekton_errors import (
     ConversationExistsError,
+    ConversationFullError,
+    ConversationLimitError,
     ConversationNotFoundError,
     InvalidConversationError,
     NotParticipantError,
@@ -128,3 +131,53 @@ async def test_what_was_said_is_read_after_a_restart(tmp_path: Path) -> None:
     await work.stop()
 
     assert [(entry.sequence, entry.message.content) for entry in entries] == [(2, 1), (3, 2), (4, 3)]
+
+
+async def test_as_many_are_kept_of_one_owner_as_may_be_and_others_have_their_own(conversations: Conversations) -> None:
+    conversations.limits = ConversationLimits(per_owner=2)
+    for name in ("a", "b"):
+        await conversations.begin(ADA, ["bob"], conversation_id=name)
+
+    with pytest.raises(ConversationLimitError) as refused:
+        await conversations.begin(ADA, conversation_id="c")
+    with pytest.raises(ConversationExistsError):
+        await conversations.begin(ADA, conversation_id="a")
+    await conversations.begin(BOB, conversation_id="d")
+
+    assert (refused.value.owner, refused.value.limit) == ("ada", 2)
+    assert not conversations.exists("c")
+    await conversations.forget(ADA, "a")
+    await conversations.begin(ADA, conversation_id="c")
+
+
+@pytest.mark.parametrize(
+    ("limits", "what"),
+    [(ConversationLimits(messages=2), "messages"), (ConversationLimits(size_bytes=20), "bytes of messages")],
+)
+async def test_a_conversation_that_is_full_takes_no_message_but_knows_those_that_it_has(
+    conversations: Conversations, limits: ConversationLimits, what: str
+) -> None:
+    conversations.limits = limits
+    await conversations.begin(ADA, conversation_id="plans")
+    first = AgentMessage("ada", "hello")  # 9 bytes, with its context
+    for message in (first, AgentMessage("ada", "again")):
+        await conversations.say(ADA, "plans", message)
+
+    with pytest.raises(ConversationFullError) as refused:
+        await conversations.say(ADA, "plans", AgentMessage("ada", "more"))
+
+    assert refused.value.what == what
+    assert (await conversations.say(ADA, "plans", first)).duplicate
+    assert conversations.find(ADA, "plans").record.last == 2
+
+
+async def test_what_an_agent_has_to_say_of_a_task_is_said_in_a_full_conversation_too(
+    conversations: Conversations,
+) -> None:
+    conversations.limits = ConversationLimits(messages=1)
+    await conversations.begin(ADA, conversation_id="plans")
+    await conversations.say(ADA, "plans", AgentMessage("ada", "hello"))
+
+    conversations.note("plans", AgentMessage("reviewer", "done"), "ada")
+
+    assert conversations.find(ADA, "plans").record.last == 2

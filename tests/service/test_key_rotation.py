@@ -25,6 +25,7 @@ from tekton.core.component_lifecycle import ComponentRegistry
 from tekton.gateway.app import Gateway
 from tekton.gateway.server import GatewayServer
 from tekton.service.api import auth, signing_keys
+from tekton.service.card_keys import CardKeys
 from tekton.service.component_credentials import ComponentCredentials
 from tekton.service.security import Security
 from tekton.service.signing_keys import SigningKeys
@@ -65,7 +66,10 @@ class Plane:
             clock=self.clock,
             changed=self.security.keys_changed,
         )
-        system = cast(System, SimpleNamespace(registry=self.registry, security=self.security, signing_keys=self.keys))
+        self.system = SimpleNamespace(
+            registry=self.registry, security=self.security, signing_keys=self.keys, card_keys=CardKeys(None)
+        )
+        system = cast(System, self.system)
         routes = [*auth.routes(system), *signing_keys.routes(system)]
         self.server = GatewayServer(Gateway(routes, policy=self.security.policy), "127.0.0.1", 0, None)
 
@@ -179,6 +183,7 @@ async def test_what_is_told_of_keys_is_no_secret(plane: Plane, session: aiohttp.
     assert (status, second, told["life"]) == (200, made, None)
     assert {**first, "id": ""} == {
         "id": "",
+        "use": "tokens",
         "algorithm": "EdDSA",
         "state": "signs",
         "published_at": now,
@@ -190,6 +195,30 @@ async def test_what_is_told_of_keys_is_no_secret(plane: Plane, session: aiohttp.
         ("owner", "done", first["id"]),
         ("owner", "intent", first["id"]),
     ]
+
+
+async def test_the_keys_of_cards_are_rotated_apart_from_those_of_tokens(
+    plane: Plane, session: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    cards = plane.system.card_keys = await CardKeys.open(tmp_path / "data", plane.registry.audit, plane.clock)
+    tokens = plane.ring_kids()
+    (before,) = cards.listed()
+
+    status, made = await plane.owner(session, "POST", "/api/auth/signing-keys/rotate", json={"use": "cards"})
+    _, told = await plane.owner(session, "GET", "/api/auth/signing-keys")
+    _, void = await plane.owner(
+        session, "POST", "/api/auth/signing-keys/rotate", json={"use": "cards", "overlap": False}
+    )
+
+    assert (status, made["use"], made["state"]) == (201, "cards", "signs")
+    assert [(one["id"], one["use"], one["state"]) for one in told["items"]] == [
+        (tokens[0], "tokens", "signs"),
+        (before.kid, "cards", "verifies"),
+        (made["id"], "cards", "signs"),
+    ]
+    assert [key.kid for key in cards.listed()] == [void["id"]]
+    assert plane.ring_kids() == tokens
+    await cards.stop()
 
 
 async def test_who_does_not_manage_authentication_neither_sees_nor_rotates(

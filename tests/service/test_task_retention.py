@@ -2,13 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import msgspec
 import pytest
 
 from tekton.a2a.agent_registry import AgentRegistry
 from tekton.a2a.task import Task
+from tekton.a2a.task_event import Budget, Canceled, Created
+from tekton.a2a.task_log import TaskLog
 from tekton.a2a.task_manager import Subtask, TaskManager
+from tekton.a2a.work.work_store import WorkStore
 from tekton.service.open_tasks import OpenTasks
 from tekton.service.task_retention import Retention
 from tekton.testing.clock import ManualClock
@@ -17,12 +21,12 @@ from tekton.testing.clock import ManualClock
 class Place:
     """Tasks that are done at once, or fail, and what forgets them."""
 
-    def __init__(self) -> None:
+    def __init__(self, log: TaskLog | None = None) -> None:
         self.clock = ManualClock()
         agents = AgentRegistry()
         agents.register_agent("echo", ["echo"], handler=self._echo)
         agents.register_agent("failer", ["failing"], handler=self._fail)
-        self.manager = TaskManager(agents, clock=self.clock)
+        self.manager = TaskManager(agents, log=log, clock=self.clock)
         self.open = OpenTasks(1000, 1000)
         self.manager.listen(self.open.follow)
         self.retention = Retention(self.manager, self.open, self.clock)
@@ -34,8 +38,8 @@ class Place:
     async def _fail(self) -> None:
         raise ValueError("no")
 
-    async def done(self, task_type: str = "echo", *parts: str) -> Task:
-        task = self.manager.create_task(task_type, subtasks=[Subtask(name, "echo") for name in parts])
+    async def done(self, task_type: str = "echo", *parts: str, owner: str = "") -> Task:
+        task = self.manager.create_task(task_type, subtasks=[Subtask(name, "echo") for name in parts], owner=owner)
         self.manager.begin_task(task)
         while not (now := self.manager.get_task_status(task)).state.over:
             await self.manager.next_change(task)
@@ -43,6 +47,9 @@ class Place:
 
     def left(self) -> list[str]:
         return [task.task_id for task in self.manager.tasks(limit=1000)]
+
+    def shares(self) -> dict[str, int]:
+        return self.manager.owners()
 
 
 @pytest.fixture
@@ -129,3 +136,71 @@ async def test_many_go_in_one_sweep(place: Place) -> None:
 
     assert await place.retention.sweep() == 250
     assert place.left() == []
+
+
+async def test_of_too_many_those_go_of_whoever_has_most(place: Place) -> None:
+    old = await place.done(owner="bob")
+    for _ in range(30):
+        place.manager.cancel_task(place.manager.create_task("echo", owner="ada"))
+    place.retention.most = 10
+
+    assert await place.retention.sweep() == 21
+    assert place.shares() == {"ada": 9, "bob": 1}
+    assert old.task_id in place.left()
+
+
+async def test_who_has_as_many_as_others_loses_as_many(place: Place) -> None:
+    for owner, count in (("ada", 22), ("bob", 20), ("cora", 3)):
+        for _ in range(count):
+            place.manager.cancel_task(place.manager.create_task("echo", owner=owner))
+    place.retention.most = 15
+
+    assert await place.retention.sweep() == 30
+    assert place.shares() == {"ada": 6, "bob": 6, "cora": 3}
+
+
+async def test_open_tasks_count_for_nobody(place: Place) -> None:
+    for _ in range(5):
+        place.manager.create_task("echo", owner="ada")
+    for _ in range(3):
+        await place.done(owner="bob")
+    place.retention.most = 2
+
+    assert await place.retention.sweep() == 1
+    assert place.shares() == {"ada": 5, "bob": 2}
+
+
+async def test_whose_tasks_cannot_go_yet_keeps_nobody_from_going(place: Place) -> None:
+    failed = [await place.done("failing", owner="ada") for _ in range(3)]
+    for task in failed:
+        place.manager.retry_task(task)
+    for _ in range(2):
+        await place.done(owner="bob")
+    place.retention.most = 0
+
+    assert await place.retention.sweep() == 2
+    assert place.shares() == {"ada": 6}
+
+
+async def test_what_cannot_be_read_is_gone_round(tmp_path: Path) -> None:
+    store = await WorkStore.open(tmp_path / "work.db")
+    for number in range(100):
+        text = f"text of {number:03} " + "x" * 1000
+        created = Created("echo", {"text": text}, 100.0, Budget(), f"t{number:03}", owner="ada")
+        store.tasks.append(f"t{number:03}", [created, Canceled()], 1.0)
+    await store.close()
+    content = bytearray((tmp_path / "work.db").read_bytes())
+    content[content.index(b"text of 050")] ^= 1
+    (tmp_path / "work.db").write_bytes(content)
+    store = await WorkStore.open(tmp_path / "work.db")
+    place = Place(store.tasks)
+    place.clock.advance(1e6)
+
+    for most in (1000, 0):
+        place.retention.most = most
+        await place.retention.sweep()
+
+    assert place.left() == []
+    assert place.manager.count() == store.damaged > 0
+    await place.manager.close()
+    await store.close()

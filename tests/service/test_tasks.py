@@ -128,7 +128,9 @@ Config = Callable[..., TektonConfig]
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
     def load(**settings: Any) -> TektonConfig:
-        (tmp_path / "tekton.json").write_text(json.dumps({"tekton": {"tasks": settings}}))
+        of_talks = {name: settings.pop(name) for name in list(settings) if "conversation" in name}
+        content = {"tekton": {"tasks": settings, "conversations": of_talks}}
+        (tmp_path / "tekton.json").write_text(json.dumps(content))
         return TektonConfig.load(tmp_path / "tekton.json", environ={"HOME": str(tmp_path)})
 
     return load
@@ -234,6 +236,24 @@ async def test_as_many_are_open_as_may_be_and_those_that_are_over_do_not_count(c
         assert (len(place.tasks.open), place.tasks.open.of("ada")) == (3, 2)
 
 
+async def test_a_task_that_finds_no_room_in_memory_is_refused_before_its_key_is_kept(
+    tmp_path: Path, config: Config
+) -> None:
+    work = await Work.open(tmp_path)
+    async with placed(work, config(max_open_size="64K", max_open_size_per_owner="64K")) as place:
+        claim = await place.components.idempotency_keys.begin("ada", "key", b"request")
+        assert isinstance(claim, Claim)
+
+        with carrying(claim), pytest.raises(TooManyTasksError) as refused:
+            await place.tasks.create(ADA, "echo", {"text": "x" * 70_000})
+
+        assert (refused.value.what, refused.value.limit) == ("bytes", 65_536)
+        assert (claim.touched, place.tasks.manager.count()) == (False, 0)
+        claim.abandon()
+        assert (await place.done(ADA, "echo")).state is TaskState.COMPLETED
+    await work.stop()
+
+
 async def test_parts_do_not_count(place: Place) -> None:
     parts = [Subtask(name, "waiting") for name in ("one", "two")]
 
@@ -245,14 +265,31 @@ async def test_parts_do_not_count(place: Place) -> None:
     place.go_on.set()
 
 
+async def test_a_conversation_is_forgotten_by_its_age_unless_a_task_of_it_is_open(place: Place) -> None:
+    for name in ("plans", "talk"):
+        await place.conversations.begin(ADA, conversation_id=name)
+    task = await place.tasks.create(ADA, "waiting", conversation_id="plans")
+    place.tasks.talk_retention.age = -1.0  # all are too old
+
+    assert await place.tasks.talk_retention.sweep() == 1
+    assert [record.conversation_id for record in place.conversations.of_participant("ada")] == ["plans"]
+
+    await place.tasks.cancel(ADA, task.task_id)
+    place.tasks.talk_retention.age = -2.0
+    assert await place.tasks.talk_retention.sweep() == 1
+
+
 async def test_a_reload_changes_the_limits(place: Place, config: Config) -> None:
-    place.tasks.adopt(config(max_open_tasks_per_owner=1, task_age=5, task_limit=7))
+    place.tasks.adopt(
+        config(max_open_tasks_per_owner=1, task_age=5, task_limit=7, conversation_age=9, max_conversation_size="1M")
+    )
 
     await place.tasks.create(ADA, "waiting")
 
     with pytest.raises(TooManyTasksError):
         await place.tasks.create(ADA, "waiting")
     assert (place.tasks.retention.age, place.tasks.retention.most) == (5, 7)
+    assert (place.tasks.talk_retention.age, place.conversations.limits.size_bytes) == (9, 1 << 20)
 
 
 async def test_who_waits_gets_it_when_it_asks_something(place: Place) -> None:

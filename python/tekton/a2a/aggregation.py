@@ -4,7 +4,7 @@
     last      that of the last part of the plan; all have to be completed
     all       an object with the result of each part; all have to be completed
     merge     the results, which are objects, merged in the order of the plan (RFC 7396); all have to be completed
-    vote      the result that most of them have; of those with as many, the first
+    vote      the result that most of them have; of those with as many, the first. It ends when no part can change it
 
 A strategy is a pure function: after a crash it may be asked again, and has to say the same.
 """
@@ -19,7 +19,7 @@ import msgspec
 from tekton.a2a.merge_patch import merged
 from tekton.utils.tekton_errors import InvalidTaskError
 
-__all__ = ["Aggregate", "Strategies", "Strategy"]
+__all__ = ["Aggregate", "Settled", "Strategies", "Strategy"]
 
 Aggregate = Callable[[Mapping[str, Any]], Any]
 """Makes one result of those of the parts: by name, in the order of the plan, one at least. It must return at once."""
@@ -27,13 +27,26 @@ Aggregate = Callable[[Mapping[str, Any]], Any]
 _encode = msgspec.json.Encoder(order="sorted").encode
 
 
+Settled = Callable[[Mapping[str, Any], int], bool]
+"""Whether so many results more, whatever they are, would change nothing of what these are together."""
+
+
+def _never(_: Mapping[str, Any], __: int) -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Strategy:
-    """How results are put together. With *needs_all*, one part that fails makes the whole fail, at once."""
+    """How results are put together. With *needs_all*, one part that fails makes the whole fail, at once.
+
+    Without, the whole does with the parts that have ended shortly before its deadline, and with fewer when *is_settled*
+    says so.
+    """
 
     name: str
     aggregate: Aggregate
     needs_all: bool
+    is_settled: Settled = _never
 
 
 class Strategies:
@@ -45,11 +58,13 @@ class Strategies:
         self.register("last", _last)
         self.register("all", dict)
         self.register("merge", _merge)
-        self.register("vote", _vote, needs_all=False)
+        self.register("vote", _vote, needs_all=False, is_settled=_vote_is_settled)
 
-    def register(self, name: str, aggregate: Aggregate, *, needs_all: bool = True) -> None:
+    def register(
+        self, name: str, aggregate: Aggregate, *, needs_all: bool = True, is_settled: Settled = _never
+    ) -> None:
         """Offer a strategy, in place of the one of that name if there is one."""
-        self._strategies[name] = Strategy(name, aggregate, needs_all)
+        self._strategies[name] = Strategy(name, aggregate, needs_all, is_settled)
 
     def get(self, name: str) -> Strategy:
         """The strategy of that name. Raises InvalidTaskError, which names those that there are."""
@@ -82,3 +97,10 @@ def _vote(results: Mapping[str, Any]) -> Any:
     counted = Counter(text for text, _ in ballots)
     most = max(counted.values())
     return next(result for text, result in ballots if counted[text] == most)
+
+
+def _vote_is_settled(results: Mapping[str, Any], open_parts: int) -> bool:
+    if len(results) <= open_parts:
+        return False
+    most, second, *_ = *(count for _, count in Counter(map(_encode, results.values())).most_common(2)), 0
+    return most > second + open_parts

@@ -8,7 +8,9 @@ from tekton.a2a.agent import Agent
 from tekton.a2a.task import AGENT_LOST, Task
 from tekton.a2a.task_steps import TaskContext
 from tekton.core.calls import Outcome, UserCalls, UserFunction, call, describe
+from tekton.core.tracing.tracer import NOTHING, OpenSpan, Tracer, Unrecorded, why
 from tekton.utils.tekton_errors import StepUnknownError, TaskBudgetError, TaskFailedError, TektonError
+from tekton.utils.trace_context import CURRENT
 
 __all__ = ["AGENT_LOST", "GRACE", "attempt", "check_may_be_tried", "goes_on", "told"]
 
@@ -17,13 +19,19 @@ GRACE: Final = 0.25
 
 
 async def attempt(
-    calls: UserCalls, context: TaskContext, prepare: Callable[[], UserFunction], timeout: float | None = None
+    calls: UserCalls,
+    context: TaskContext,
+    prepare: Callable[[], UserFunction],
+    timeout: float | None = None,
+    tracer: Tracer | None = None,
 ) -> Outcome:
     """What comes of an attempt with *context*, within *timeout* seconds. *prepare* makes the function that does it.
 
+    It belongs to the trace in which the task was wanted; *tracer* makes a span of it.
+
     Raises the error of the log, if that has not kept something: then the agent is not to blame.
     """
-    work = calls.spawn(_work(context, prepare), "task", context.agent_id)
+    work = calls.spawn(_work(context, prepare, tracer), "task", context.agent_id)
     try:
         either: set[asyncio.Future[Any]] = {context.outcome, work}
         await asyncio.wait(either, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
@@ -60,10 +68,23 @@ def check_may_be_tried(task: Task) -> None:
         raise StepUnknownError(task.task_id, step)
 
 
-async def _work(context: TaskContext, prepare: Callable[[], UserFunction]) -> None:
-    try:
-        function = prepare()
-    except Exception as error:
-        context.settle(Outcome(None, error))
-    else:
-        context.settle(await call(function))
+async def _work(context: TaskContext, prepare: Callable[[], UserFunction], tracer: Tracer | None) -> None:
+    with _span(context, tracer) as made:
+        try:
+            outcome = await call(prepare())
+        except Exception as error:
+            outcome = Outcome(None, error)
+        if outcome.error is not None:
+            made.fail(why(outcome.error))
+        context.settle(outcome)
+
+
+def _span(context: TaskContext, tracer: Tracer | None) -> OpenSpan | Unrecorded:
+    if context.trace is None:
+        return NOTHING
+    if tracer is None:
+        CURRENT.set(context.trace)  # of a task of asyncio that does nothing else
+        return NOTHING
+    return tracer.begin(
+        f"task {context.task_type}", "consumer", context.trace, task=context.task_id, agent=context.agent_id
+    )

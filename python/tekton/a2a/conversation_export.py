@@ -46,12 +46,14 @@ def as_json_text(record: ConversationRecord, messages: Iterable[AgentMessage]) -
 def plain_text(message: AgentMessage) -> str:
     """What *message* says, as text."""
     match message.parsed():
-        case TextContent(text=text):
+        case TextContent(text=str() as text):
             return text
-        case CodeContent(code=code):
+        case CodeContent(code=str() as code):
             return code
         case ImageContent(media_type=media_type):
             return f"[{media_type}]"
+        case _ as one if one.reference is not None:
+            return f"[{one.reference.media_type}]"
         case _:
             return _encode(message.content).decode()
 
@@ -67,12 +69,14 @@ def transcript(messages: Iterable[AgentMessage], most: int) -> str:
 
 def _in_markdown(message: AgentMessage) -> str:
     match message.parsed():
-        case TextContent(text=text):
+        case TextContent(text=str() as text):
             return text
-        case CodeContent(code=code, language=language):
+        case CodeContent(code=str() as code, language=language):
             return _fenced(code, language)
-        case ImageContent(media_type=media_type, reference=reference):
-            return f"[{media_type}]" if reference is None else f"[{media_type}]({reference.uri})"
+        case _ as one if one.reference is not None:
+            return f"[{one.reference.media_type}]({one.reference.uri})"
+        case ImageContent(media_type=media_type):
+            return f"[{media_type}]"
         case _:
             return _fenced(_indented(message.content), "json")
 

@@ -16,7 +16,9 @@ Methods that only read block for one page at most, and may be called from a seco
 event loop.
 """
 
+import math
 from bisect import bisect_right, insort
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -25,7 +27,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from tekton.a2a.message import AgentMessage
 from tekton.utils.tekton_errors import ConversationExistsError, ConversationNotFoundError
 
-__all__ = ["Appended", "ConversationRecord", "ConversationStore", "Entry", "MemoryConversationStore"]
+__all__ = ["Appended", "ConversationRecord", "ConversationStore", "Entry", "MemoryConversationStore", "Quiet"]
 
 PAGE_BYTES: Final = 16 << 20
 """Bytes of content and context after which a page ends, however many messages it may have."""
@@ -47,7 +49,8 @@ class Appended(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ConversationRecord:
-    """A conversation without its messages. *last* is the number of the newest, 0 without any; *context* is JSON.
+    """A conversation without its messages. *last* is the number of the newest, 0 without any; *size_bytes* what all of
+    them take (`AgentMessage.size_bytes`); *context* is JSON.
 
     Times are in seconds since 1970; *changed_at* is that of the last message or change.
     """
@@ -59,6 +62,16 @@ class ConversationRecord:
     changed_at: float
     context: Mapping[str, Any] = field(default_factory=dict)
     last: int = 0
+    size_bytes: int = 0
+
+
+class Quiet(NamedTuple):
+    """The ids of conversations in which nothing has happened since a time; of the others that were looked at, *oldest*
+    is when the first was changed, infinite without any. The next ones are behind *after*, if it is not None."""
+
+    ids: list[str]
+    oldest: float
+    after: int | None
 
 
 class ConversationStore(Protocol):
@@ -104,6 +117,17 @@ class ConversationStore(Protocol):
         """Conversations in which *participant* takes part, by id, behind the id *after*."""
         ...
 
+    def count_of(self, initiator: str) -> int:
+        """How many conversations there are that *initiator* has begun. O(1)."""
+        ...
+
+    def quiet(self, since: float, after: int = 0, limit: int = 500) -> Quiet:
+        """Which of about *limit* conversations have not changed since *since*, in seconds since 1970.
+
+        *after* is 0 to begin with, and then what the answer before has said.
+        """
+        ...
+
     async def flush(self) -> None:
         """Wait until all that was called before is durable. Raises the storage errors; see the module."""
         ...
@@ -136,12 +160,14 @@ class MemoryConversationStore:
     def __init__(self) -> None:
         self._conversations: dict[str, _Conversation] = {}
         self._by_participant: dict[str, list[str]] = {}
+        self._initiated: Counter[str] = Counter()
 
     def create(self, record: ConversationRecord) -> None:
         """See ConversationStore."""
         if record.conversation_id in self._conversations:
             raise ConversationExistsError(record.conversation_id)
         self._conversations[record.conversation_id] = _Conversation(record)
+        self._initiated[record.initiator] += 1
         self._list(record)
 
     def append(
@@ -155,7 +181,8 @@ class MemoryConversationStore:
         one.entries.append(Entry(last, message))
         one.sequences[message.message_id] = last
         context = one.record.context if context is None else context
-        one.record = replace(one.record, last=last, changed_at=at, context=context)
+        size = one.record.size_bytes + message.size_bytes
+        one.record = replace(one.record, last=last, changed_at=at, context=context, size_bytes=size)
         return Appended(last, duplicate=False)
 
     def set_participants(self, conversation_id: str, participants: tuple[str, ...], at: float) -> None:
@@ -167,7 +194,9 @@ class MemoryConversationStore:
 
     def delete(self, conversation_id: str) -> None:
         """See ConversationStore."""
-        self._unlist(self._conversation(conversation_id).record)
+        record = self._conversation(conversation_id).record
+        self._unlist(record)
+        self._initiated[record.initiator] -= 1
         del self._conversations[conversation_id]
 
     def record(self, conversation_id: str) -> ConversationRecord:
@@ -187,6 +216,17 @@ class MemoryConversationStore:
         ids = self._by_participant.get(participant, [])
         found = islice(ids, bisect_right(ids, after), None)
         return [self._conversations[id_].record for id_ in islice(found, limit)]
+
+    def count_of(self, initiator: str) -> int:
+        """See ConversationStore."""
+        return self._initiated[initiator]
+
+    def quiet(self, since: float, after: int = 0, limit: int = 500) -> Quiet:
+        """See ConversationStore: all of them are looked at at once."""
+        del after, limit
+        changed = {id_: one.record.changed_at for id_, one in self._conversations.items()}
+        ids = [id_ for id_, at in changed.items() if at < since]
+        return Quiet(ids, min((at for at in changed.values() if at >= since), default=math.inf), None)
 
     async def flush(self) -> None:
         """See ConversationStore: there is nothing to wait for."""

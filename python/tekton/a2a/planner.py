@@ -9,11 +9,12 @@ life of a task: what it has answered stands in the log.
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 
+from tekton._native import DependencyGraph
 from tekton.a2a.task import Task
 from tekton.a2a.task_event import PlannedTask
 from tekton.a2a.task_graph import Subtask, checked_plan
 from tekton.core.calls import bound, call, describe
-from tekton.utils.tekton_errors import InvalidTaskError, TaskFailedError
+from tekton.utils.tekton_errors import InvalidTaskError, TaskCycleError, TaskFailedError
 from tekton.utils.tekton_ids import check_id
 
 __all__ = ["Planner", "Planners"]
@@ -32,10 +33,10 @@ class Planners:
     def declare(self, task_type: str, parts: Sequence[Subtask]) -> None:
         """Have tasks of a type be done in these parts. A part without inputs gets those of the task.
 
-        Raises TaskCycleError, InvalidTaskError, InvalidIdError; then nothing is declared.
+        Raises InvalidTaskError, InvalidIdError, and TaskCycleError, also where a type would be a part of itself by what
+        was declared for others; then nothing is declared.
         """
-        check_id(task_type, "/task_type", dots=True)
-        checked_plan(parts)
+        self.check(task_type, parts)
         self._declared[task_type] = tuple(parts)
         self._planners.pop(task_type, None)
 
@@ -44,6 +45,24 @@ class Planners:
         check_id(task_type, "/task_type", dots=True)
         self._planners[task_type] = planner
         self._declared.pop(task_type, None)
+
+    def check(self, task_type: str, parts: Sequence[Subtask]) -> None:
+        """Raise what `declare` would raise."""
+        check_id(task_type, "/task_type", dots=True)
+        checked_plan(parts)
+        self._check_types(task_type, parts)
+
+    def forget(self, task_type: str) -> None:
+        """Have tasks of a type not be taken apart any more, if they were."""
+        self._planners.pop(task_type, None)
+        self._declared.pop(task_type, None)
+
+    def _check_types(self, task_type: str, parts: Sequence[Subtask]) -> None:
+        declared = {**self._declared, task_type: parts}
+        within = {name: sorted(_types_of(parts) & declared.keys()) for name, parts in declared.items()}
+        _, cycles = DependencyGraph(within).resolve()
+        if cycles:
+            raise TaskCycleError(cycles[0])
 
     def __iter__(self) -> Iterator[str]:
         return iter((*self._planners, *self._declared))
@@ -72,6 +91,11 @@ class Planners:
         if not isinstance(outcome.value, (list, tuple)):
             raise InvalidTaskError("/plan", f"expected a list of parts, got {type(outcome.value).__name__}")
         return checked_plan(outcome.value)
+
+
+def _types_of(parts: Sequence[Subtask]) -> set[str]:
+    """The types by which parts may be taken apart again: not what one agent has to do."""
+    return {part.task_type for part in parts if not part.agent_id}
 
 
 def _with_inputs(part: Subtask, task: Task) -> Subtask:

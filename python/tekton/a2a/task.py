@@ -9,7 +9,7 @@ Rules:
 * Whoever works on a task has a lease. Each lease has a number, the epoch; all but the newest are stale, and so is the
   newest when its attempt has failed. What comes from a stale lease is refused.
 * A question is that of its attempt, and ends with it; unless the agent was only lost. Then it goes on waiting for its
-  answer, and nobody has to work meanwhile.
+  answer, and nobody has to work meanwhile. That of a part is one of the whole, too.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -30,6 +30,7 @@ from tekton.a2a.task_event import (
     Failed,
     InputGiven,
     InputRequired,
+    InputWithdrawn,
     Leased,
     Planned,
     PlannedTask,
@@ -42,7 +43,18 @@ from tekton.a2a.task_event import (
 )
 from tekton.utils.tekton_errors import StaleLeaseError, TaskExistsError, TaskNotFoundError, TaskStateError
 
-__all__ = ["AGENT_LOST", "Failure", "Lease", "Task", "TaskState", "apply", "fold", "sealed", "unshared"]
+__all__ = [
+    "AGENT_LOST",
+    "Failure",
+    "Lease",
+    "Task",
+    "TaskState",
+    "apply",
+    "fold",
+    "sealed",
+    "state_after",
+    "unshared",
+]
 
 
 class TaskState(StrEnum):
@@ -100,6 +112,7 @@ NEXT: Final[Mapping[type[Change], Mapping[TaskState, TaskState]]] = {
     InputRequired: {_WORKING: _INPUT},
     AuthRequired: {_WORKING: _AUTH},
     InputGiven: {_INPUT: _WORKING, _AUTH: _WORKING},
+    InputWithdrawn: {_INPUT: _WORKING, _AUTH: _WORKING},
     AttemptFailed: dict.fromkeys(_SAME, _WORKING),
     Completed: dict.fromkeys(_SAME, TaskState.COMPLETED),
     Failed: _from_all(TaskState.FAILED),
@@ -134,7 +147,8 @@ class Task(msgspec.Struct, frozen=True):
 
     *created* is what is wanted. *steps* are the results of what was done, by the label of the step; *begun* has the
     labels of those that must not be repeated, were begun, and are not done. *attempts* counts those since a step.
-    *agent_id* is who works on it, or has done so last; empty for nobody yet, and for a plan.
+    *agent_id* is who works on it, or has done so last; empty for nobody yet, and for a plan. *answers* are the ids of
+    the messages that have answered its questions, by step.
     """
 
     task_id: str
@@ -150,6 +164,7 @@ class Task(msgspec.Struct, frozen=True):
     steps: Mapping[str, Any] = msgspec.field(default_factory=dict)
     begun: frozenset[str] = frozenset()
     plan: tuple[PlannedTask, ...] = ()
+    planned: bool = False
     failures: tuple[Failure, ...] = ()
     question: InputRequired | None = None
     progress: Progressed | None = None
@@ -157,6 +172,7 @@ class Task(msgspec.Struct, frozen=True):
     spent: float = 0.0
     result: Any = None
     failure: Failure | None = None
+    answers: Mapping[str, str] = msgspec.field(default_factory=dict)
 
     @property
     def task_type(self) -> str:
@@ -200,7 +216,7 @@ class Task(msgspec.Struct, frozen=True):
 
 
 class _Own(dict[str, Any]):
-    """Steps or artifacts of a task of which nobody knows yet: they may grow where they are."""
+    """What a task has more and more of, while nobody knows of it yet: it may grow where it is."""
 
 
 def fold(events: Iterable[TaskEvent]) -> Task:
@@ -215,12 +231,16 @@ def fold(events: Iterable[TaskEvent]) -> Task:
 
 def unshared(task: Task) -> Task:
     """*task*, for the one who is to `apply` many events to it, and shows it to nobody before he has `sealed` it."""
-    return msgspec.structs.replace(task, steps=_Own(task.steps), artifacts=_Own(task.artifacts))
+    return msgspec.structs.replace(
+        task, steps=_Own(task.steps), artifacts=_Own(task.artifacts), answers=_Own(task.answers)
+    )
 
 
 def sealed(task: Task) -> Task:
     """*task*, for all to see."""
-    return msgspec.structs.replace(task, steps=dict(task.steps), artifacts=dict(task.artifacts))
+    return msgspec.structs.replace(
+        task, steps=dict(task.steps), artifacts=dict(task.artifacts), answers=dict(task.answers)
+    )
 
 
 def apply(task: Task | None, event: TaskEvent) -> Task:
@@ -237,13 +257,18 @@ def apply(task: Task | None, event: TaskEvent) -> Task:
         )
     if task is None:
         raise TaskNotFoundError(event.task_id)
-    state = NEXT[type(change)].get(task.state)
+    state = state_after(task.state, change)
     if state is None:
         raise TaskStateError(task.task_id, task.state, str(change.__struct_config__.tag))
     common: dict[str, Any] = {"number": event.number, "changed_at": event.at, "state": state}
     if state.over:
         common |= {"lease": None, "question": None}
     return msgspec.structs.replace(task, **(common | _FIELDS[type(change)](task, change, event.epoch)))
+
+
+def state_after(state: TaskState, change: Change) -> TaskState | None:
+    """The state that *change* leads to from *state*, if it is possible there."""
+    return state if _goes_on_waiting(state, change) else NEXT[type(change)].get(state)
 
 
 def check_lease(task: Task, change: Change, epoch: int | None) -> None:
@@ -270,12 +295,15 @@ def _leased(task: Task, change: Leased, epoch: int) -> dict[str, Any]:
     return {"epoch": epoch, "lease": lease, "agent_id": change.agent_id, "attempts": attempts}
 
 
+def _goes_on_waiting(state: TaskState, change: Change) -> bool:
+    """Whether *change* leaves the question of a task that waits as it is: whoever goes on will want the answer."""
+    return isinstance(change, AttemptFailed) and change.code == AGENT_LOST and state.waiting
+
+
 def _attempt_failed(task: Task, change: AttemptFailed, _: int) -> dict[str, Any]:
     failure = Failure(change.code, change.reason, change.agent_id)
-    failed: dict[str, Any] = {"failures": (*task.failures, failure), "lease": None, "question": None}
-    if change.code == AGENT_LOST and task.state.waiting:  # whoever goes on will want the answer
-        failed |= {"state": task.state, "question": task.question}
-    return failed
+    question = task.question if _goes_on_waiting(task.state, change) else None
+    return {"failures": (*task.failures, failure), "lease": None, "question": question}
 
 
 def _step_completed(task: Task, change: StepCompleted, _: int) -> dict[str, Any]:
@@ -284,7 +312,10 @@ def _step_completed(task: Task, change: StepCompleted, _: int) -> dict[str, Any]
 
 
 def _input_given(task: Task, change: InputGiven, _: int) -> dict[str, Any]:
-    return {"steps": _with(task.steps, change.step, change.answer), "attempts": 0, "question": None}
+    given = {"steps": _with(task.steps, change.step, change.answer), "attempts": 0, "question": None}
+    if change.message_id:
+        given["answers"] = _with(task.answers, change.step, change.message_id)
+    return given
 
 
 def _asked(_: Task, change: InputRequired, __: int) -> dict[str, Any]:
@@ -293,7 +324,7 @@ def _asked(_: Task, change: InputRequired, __: int) -> dict[str, Any]:
 
 _FIELDS: Final[Mapping[type[Change], Fold]] = {
     Leased: _leased,
-    Planned: lambda _, change, __: {"plan": tuple(change.plan)},
+    Planned: lambda _, change, __: {"plan": tuple(change.plan), "planned": True},
     StepBegun: lambda task, change, _: {"begun": task.begun | {change.step}},
     StepCompleted: _step_completed,
     Progressed: lambda _, change, __: {"progress": change},
@@ -302,6 +333,7 @@ _FIELDS: Final[Mapping[type[Change], Fold]] = {
     InputRequired: _asked,
     AuthRequired: _asked,
     InputGiven: _input_given,
+    InputWithdrawn: lambda _, __, ___: {"question": None},
     AttemptFailed: _attempt_failed,
     Completed: lambda _, change, __: {"result": change.result},
     Failed: lambda _, change, __: {"failure": Failure(change.code, change.reason)},

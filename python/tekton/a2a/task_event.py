@@ -22,6 +22,7 @@ __all__ = [
     "Failed",
     "InputGiven",
     "InputRequired",
+    "InputWithdrawn",
     "Leased",
     "Planned",
     "PlannedTask",
@@ -66,7 +67,8 @@ class Created(_Change, frozen=True, tag="created"):
 
     *results* are those of the parts of the plan on which it depends; *steps* what was done already by the task that it
     tries again (*retry_of*); *origin* the first of those, whose id is in the idempotency keys.
-    *message_id* is the message of its conversation that asked for it, if one did.
+    *message_id* is the message of its conversation that asked for it, if one did. *trace* is the place in a trace where
+    it was wanted, as a `traceparent` of W3C, if that trace is recorded.
     """
 
     task_type: str
@@ -87,6 +89,7 @@ class Created(_Change, frozen=True, tag="created"):
     steps: dict[str, Any] = {}
     plan: list[PlannedTask] = []
     message_id: str = ""
+    trace: str = ""
 
 
 class Leased(_Change, frozen=True, tag="leased"):
@@ -100,7 +103,7 @@ class Leased(_Change, frozen=True, tag="leased"):
 
 
 class Planned(_Change, frozen=True, tag="planned"):
-    """The task is done by its parts."""
+    """The task is done by its parts; in one piece if there are none."""
 
     plan: list[PlannedTask]
 
@@ -152,10 +155,17 @@ class AuthRequired(InputRequired, frozen=True, tag="auth_required"):
 
 
 class InputGiven(_Change, frozen=True, tag="input_given"):
-    """The question of *step* is answered."""
+    """The question of *step* is answered. *message_id* is the message of its conversation that does so, if one does."""
 
     step: str
     answer: Any
+    message_id: str = ""
+
+
+class InputWithdrawn(_Change, frozen=True, tag="input_withdrawn"):
+    """The question of *step* needs no answer any more: the part whose it was has ended, or does without."""
+
+    step: str
 
 
 class AttemptFailed(_Change, frozen=True, tag="attempt_failed"):
@@ -203,6 +213,7 @@ Change = (
     | InputRequired
     | AuthRequired
     | InputGiven
+    | InputWithdrawn
     | AttemptFailed
     | Completed
     | Failed

@@ -15,8 +15,10 @@ Methods that only read may be called from a second thread; all others are called
 """
 
 from bisect import bisect_left, bisect_right, insort
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from heapq import nlargest
 from itertools import islice
 from typing import Final, Protocol
 
@@ -24,7 +26,7 @@ from tekton.a2a.task import Task, TaskState, apply, check_lease, sealed, unshare
 from tekton.a2a.task_event import Change, Leased, TaskEvent
 from tekton.utils.tekton_errors import TaskConflictError, TaskNotFoundError, TaskStateError
 
-__all__ = ["MemoryTaskLog", "TaskLog", "TaskQuery"]
+__all__ = ["MemoryTaskLog", "Place", "TaskLog", "TaskQuery"]
 
 _FEW: Final = 4
 """So many changes may copy the steps of the task each."""
@@ -34,8 +36,8 @@ _FEW: Final = 4
 class TaskQuery:
     """Which tasks one looks for: those of which all that is given holds.
 
-    *parent_id* "" has only those that are no part of another one. *since* has those that were changed then or later,
-    in seconds since 1970.
+    *parent_id* "" has only those that are no part of another one; *agent_id* is who has to do them. *since* has those
+    that were changed then or later, in seconds since 1970.
     """
 
     owner: str | None = None
@@ -44,6 +46,7 @@ class TaskQuery:
     task_type: str | None = None
     parent_id: str | None = None
     since: float | None = None
+    agent_id: str | None = None
 
     def fits(self, task: Task) -> bool:
         """Is *task* one of them?"""
@@ -55,7 +58,26 @@ class TaskQuery:
             and (self.task_type is None or self.task_type == created.task_type)
             and (self.parent_id is None or self.parent_id == created.parent_id)
             and (self.since is None or self.since <= task.changed_at)
+            and (self.agent_id is None or self.agent_id == created.agent_id)
         )
+
+
+Place = tuple[int, str]
+"""Where a task is among those that are in order of when they were last changed: that, in microseconds, and its id."""
+
+
+def place_of(task: Task) -> Place:
+    """Where *task* is."""
+    return round(task.changed_at * 1e6), task.task_id
+
+
+def latest_of(tasks: Iterable[Task], before: Place | None, limit: int) -> list[Task]:
+    """The *limit* tasks that were changed last, in order, of those that are at a place before that of *before*.
+
+    Keeps no more of them. O(tasks).
+    """
+    wanted = (task for task in tasks if before is None or place_of(task) < before)
+    return nlargest(max(0, limit), wanted, key=place_of)
 
 
 class TaskLog(Protocol):
@@ -88,15 +110,34 @@ class TaskLog(Protocol):
         ...
 
     def tasks(self, after: str = "", limit: int = 100, *, open_only: bool = False) -> list[Task]:
-        """Tasks by id, which is the order in which they came, behind the id *after*; or only those not over."""
+        """Tasks by id, which is the order in which they came, behind the id *after*; or only those not over.
+
+        This, `find` and `over_of` leave out what cannot be read.
+        """
+        ...
+
+    def over_of(self, owner: str, after: str = "", limit: int = 100) -> list[Task]:
+        """Those of *owner* that are over, by id, behind the id *after*."""
+        ...
+
+    def owners(self) -> dict[str, int]:
+        """How many tasks each owner has, open or over, parts of others included."""
         ...
 
     def find(self, query: TaskQuery, before: str = "", limit: int = 100) -> list[Task]:
         """Tasks that *query* wants, the newest first, before the id *before*, or from the newest of all on."""
         ...
 
+    def latest(self, query: TaskQuery, before: Place | None = None, limit: int = 100) -> list[Task]:
+        """Tasks that *query* wants, those that were changed last first, behind the one at *before*, if one is."""
+        ...
+
+    def count_of(self, query: TaskQuery) -> int:
+        """How many tasks *query* wants."""
+        ...
+
     def states(self, task_ids: Iterable[str]) -> dict[str, TaskState]:
-        """The states of those of the tasks that there are, by id. O(task_ids)."""
+        """The states of those of the tasks that there are, and that can be read, by id. O(task_ids)."""
         ...
 
     def count(self, *, open_only: bool = False) -> int:
@@ -182,11 +223,28 @@ class MemoryTaskLog:
         ids = self._open if open_only else self._ids
         return [self._tasks[id_] for id_ in islice(ids, bisect_right(ids, after), bisect_right(ids, after) + limit)]
 
+    def over_of(self, owner: str, after: str = "", limit: int = 100) -> list[Task]:
+        """See TaskLog. O(tasks)."""
+        behind = (self._tasks[id_] for id_ in islice(self._ids, bisect_right(self._ids, after), None))
+        return list(islice((task for task in behind if task.owner == owner and task.state.over), limit))
+
+    def owners(self) -> dict[str, int]:
+        """See TaskLog. O(tasks)."""
+        return Counter(task.owner for task in self._tasks.values())
+
     def find(self, query: TaskQuery, before: str = "", limit: int = 100) -> list[Task]:
         """See TaskLog. O(tasks)."""
         end = bisect_left(self._ids, before) if before else len(self._ids)
         found = (self._tasks[self._ids[place]] for place in range(end - 1, -1, -1))
         return list(islice((task for task in found if query.fits(task)), limit))
+
+    def latest(self, query: TaskQuery, before: Place | None = None, limit: int = 100) -> list[Task]:
+        """See TaskLog. O(tasks)."""
+        return latest_of(filter(query.fits, list(self._tasks.values())), before, limit)
+
+    def count_of(self, query: TaskQuery) -> int:
+        """See TaskLog. O(tasks)."""
+        return sum(map(query.fits, list(self._tasks.values())))
 
     def states(self, task_ids: Iterable[str]) -> dict[str, TaskState]:
         """See TaskLog."""

@@ -30,7 +30,7 @@ from tekton.a2a.task_event import Budget, Canceled, Created, InputGiven, Planned
 from tekton.a2a.task_graph import MOST_INPUTS, Subtask, checked_inputs, checked_plan
 from tekton.a2a.task_journal import TaskChange, TaskJournal
 from tekton.a2a.task_line import TaskLine
-from tekton.a2a.task_log import MemoryTaskLog, TaskLog, TaskQuery
+from tekton.a2a.task_log import MemoryTaskLog, Place, TaskLog, TaskQuery
 from tekton.a2a.task_routes import RemoteAgents, TaskRoutes
 from tekton.a2a.task_runner import TaskRunner
 from tekton.a2a.task_types import ResultCheck, TaskType, TaskTypes
@@ -38,6 +38,7 @@ from tekton.clock import SYSTEM_CLOCK, Clock
 from tekton.mcp.tool_result import GarbageError, as_json
 from tekton.utils.tekton_errors import (
     InvalidTaskError,
+    StorageCorruptError,
     TaskCanceledError,
     TaskError,
     TaskFailedError,
@@ -47,6 +48,7 @@ from tekton.utils.tekton_errors import (
     TaskTimeoutError,
 )
 from tekton.utils.tekton_ids import check_id
+from tekton.utils.trace_context import recorded_here
 
 __all__ = ["Subtask", "TaskChange", "TaskManager", "TaskQuery"]
 
@@ -63,7 +65,8 @@ class TaskManager:
     """Tasks of *log*, done by the agents of *agent_registry*. Ends what runs at `close()`, or as a context manager.
 
     *remote* asks agents that are at an endpoint; without it only those with a handler are asked. *attempt_timeout* is
-    how long one agent may take, answers that it waits for included, before the next one is asked.
+    how long one agent may take, answers that it waits for included, before the next one is asked, unless that was said
+    of the type of the task.
     """
 
     def __init__(
@@ -105,10 +108,15 @@ class TaskManager:
         await self.close()
 
     def register_task_type(
-        self, task_type: str, capabilities: Sequence[str] = (), *, check: ResultCheck | None = None
+        self,
+        task_type: str,
+        capabilities: Sequence[str] = (),
+        *,
+        check: ResultCheck | None = None,
+        attempt_timeout: float | None = None,
     ) -> TaskType:
         """Declare which capabilities a type of task asks for; see `tekton.a2a.task_types`."""
-        return self.types.register_task_type(task_type, capabilities, check=check)
+        return self.types.register_task_type(task_type, capabilities, check=check, attempt_timeout=attempt_timeout)
 
     def create_task(
         self,
@@ -172,6 +180,7 @@ class TaskManager:
             conversation_id=conversation_id,
             strategy=strategy,
             plan=checked_plan(subtasks) if subtasks else [],
+            trace=recorded_here(),
         )
         return self._draft(task_id, created)
 
@@ -229,9 +238,25 @@ class TaskManager:
         """Tasks in the order in which they came, behind the id *after*."""
         return self._log.tasks(after, limit, open_only=open_only)
 
+    def over_of(self, owner: str, after: str = "", limit: int = 100) -> list[Task]:
+        """Tasks of *owner* that are over, in the order in which they came, behind the id *after*."""
+        return self._log.over_of(owner, after, limit)
+
+    def owners(self) -> dict[str, int]:
+        """How many tasks each owner has, open or over, parts of others included."""
+        return self._log.owners()
+
     def find(self, query: TaskQuery, before: str = "", limit: int = 100) -> list[Task]:
         """Tasks that *query* wants, the newest first, before the id *before*."""
         return self._log.find(query, before, limit)
+
+    def latest(self, query: TaskQuery, before: Place | None = None, limit: int = 100) -> list[Task]:
+        """Tasks that *query* wants, those that were changed last first; see `TaskLog.latest`."""
+        return self._log.latest(query, before, limit)
+
+    def count_of(self, query: TaskQuery) -> int:
+        """How many tasks *query* wants."""
+        return self._log.count_of(query)
 
     def states(self, task_ids: Iterable[str]) -> dict[str, TaskState]:
         """The states of those of the tasks that there are, by id."""
@@ -250,8 +275,8 @@ class TaskManager:
         self._runner.stop(canceled.task_id)
         return canceled
 
-    def answer(self, task: Task | str, answer: Any) -> Task:
-        """Give a task the answer that it waits for; returns it.
+    def answer(self, task: Task | str, answer: Any, *, message_id: str = "") -> Task:
+        """Give a task the answer that it waits for; returns it. *message_id* is the message that is the answer.
 
         Raises TaskNotFoundError, TaskStateError when it waits for none, InvalidTaskError for what is no JSON.
         """
@@ -262,7 +287,8 @@ class TaskManager:
             content = as_json(answer, MOST_INPUTS).content
         except GarbageError as error:
             raise InvalidTaskError("/answer", str(error)) from None
-        return self._journal.append(now.task_id, InputGiven(now.question.step, content), expected=now.number)
+        given = InputGiven(now.question.step, content, message_id)
+        return self._journal.append(now.task_id, given, expected=now.number)
 
     def retry_task(self, task: Task | str) -> Task:
         """Create a task that tries again one that was not done; steps and parts that were are not done again.
@@ -295,6 +321,7 @@ class TaskManager:
             steps=dict(former.steps),
             plan=[self._part_again(part) for part in former.plan],
             message_id=known.message_id,
+            trace=recorded_here(),
         )
         return self._draft(task_id, again)
 
@@ -329,7 +356,7 @@ class TaskManager:
             yield
             try:
                 yield from self.forgetting(part.task_id)
-            except TaskNotFoundError:
+            except (TaskNotFoundError, StorageCorruptError):  # what cannot be read stays
                 continue
         for listener in self._forgetters:
             listener(now)

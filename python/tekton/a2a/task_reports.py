@@ -133,6 +133,7 @@ class Assignment(msgspec.Struct, frozen=True, omit_defaults=True):
     parent_id: str = ""
     retry_of: str = ""
     taken: int | None = None
+    trace: str = ""
 
 
 class Heard(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -179,6 +180,7 @@ def assignment_of(task: Task, agent_id: str, *, time_left: float, lease: float, 
         parent_id=created.parent_id,
         retry_of=created.retry_of,
         taken=taken,
+        trace=created.trace,
     )
 
 
@@ -196,6 +198,7 @@ def task_of(assignment: Assignment, now: float) -> Task:
         results=assignment.results,
         agent_id=assignment.agent_id,
         retry_of=assignment.retry_of,
+        trace=assignment.trace,
     )
     asked = assignment.question
     waiting = TaskState.AUTH_REQUIRED if isinstance(asked, AuthRequired) else TaskState.INPUT_REQUIRED

@@ -6,6 +6,7 @@ What is known of the agents now decides; nobody is asked over a network.
 import asyncio
 from bisect import bisect_left
 from collections.abc import Container, Iterable
+from contextlib import suppress
 from typing import Any, Protocol
 
 from tekton.a2a.agent import Agent, Locality
@@ -107,6 +108,24 @@ class TaskRoutes:
                     await self._registry.changed(version)
             except TimeoutError:
                 continue
+
+    async def all_soon(self, task: Task, *, taken_up: bool) -> tuple[Agent, ...]:
+        """All agents that can be asked to do *task*; raises as `reachable`.
+
+        While it is to be patient it waits for somebody; for a task that was *taken_up*, for all that are known to be
+        able to do it, and are not usable yet.
+        """
+        now = asyncio.get_running_loop().time
+        while now() < self._patient_until:
+            version = self._registry.version
+            with suppress(NoAgentAvailableError, AgentUnreachableError):
+                found = self.reachable(task)
+                if not taken_up or not self._types.unusable(task.task_type, self._registry):
+                    return found
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(self._patient_until):
+                    await self._registry.changed(version)
+        return self.reachable(task)
 
     def is_planned(self, task: Task) -> bool:
         """True if its parts, or a planner, say who does it."""

@@ -19,22 +19,21 @@ from typing import Any, Final
 
 from tekton._native import uuid7
 from tekton.a2a.agent import Agent
-from tekton.a2a.aggregation import Strategies, Strategy
+from tekton.a2a.aggregation import Strategies
 from tekton.a2a.attempt import AGENT_LOST, attempt, check_may_be_tried, goes_on, told
+from tekton.a2a.plan_run import Plans
 from tekton.a2a.planner import Planners
-from tekton.a2a.task import Task, TaskState
+from tekton.a2a.task import Task
 from tekton.a2a.task_event import (
     AttemptFailed,
     Canceled,
     Completed,
-    Created,
     Failed,
     Leased,
     Planned,
-    PlannedTask,
     Rejected,
 )
-from tekton.a2a.task_graph import Subtask, checked_plan, graph_of
+from tekton.a2a.task_graph import Subtask, checked_plan
 from tekton.a2a.task_handlers import prepared
 from tekton.a2a.task_journal import TaskJournal
 from tekton.a2a.task_routes import RemoteAgents, TaskRoutes
@@ -62,8 +61,6 @@ __all__ = ["TaskRunner"]
 
 MOST_DEPTH: Final = 8
 """So many plans may be within each other."""
-_PARTS_AT_ONCE: Final = 32
-"""So many begin in one turn of the event loop."""
 PATIENCE: Final = 30.0
 """Seconds for which a task whose agent was lost waits for one that can do it: what has died is started again."""
 
@@ -97,7 +94,7 @@ class TaskRunner:
         self._routes = routes
         self._types = types
         self._planners = planners
-        self._strategies = strategies
+        self._plans = Plans(journal, strategies, lambda part, taken_up: self.start(part, taken_up=taken_up))
         self._remote = remote
         self._attempt_timeout = attempt_timeout
         self._calls = UserCalls("tasks")
@@ -197,7 +194,7 @@ class TaskRunner:
         self.end(task_id, Failed(code, reason))
 
     async def _carry_out(self, task: Task) -> None:
-        if self._strategy_plans(task) or self._routes.is_planned(task):
+        if self._is_in_parts(task):
             task = self._lease(task, "")
             if not task.plan:
                 task = await self._plan(task)
@@ -212,6 +209,11 @@ class TaskRunner:
             raise StaleLeaseError(task.task_id, task.epoch, now.epoch)
         return self._journal.append(task.task_id, Leased(self.worker, agent_id, goes_on), expected=now.number)
 
+    def _is_in_parts(self, task: Task) -> bool:
+        if task.planned and not task.plan:  # its planner was asked, and has left it whole
+            return False
+        return self._strategy_plans(task) or self._routes.is_planned(task)
+
     def _strategy_plans(self, task: Task) -> bool:
         return task.created.strategy not in ("", "first") and not task.created.agent_id
 
@@ -219,84 +221,16 @@ class TaskRunner:
         if task.created.depth >= MOST_DEPTH:
             raise InvalidTaskError("/plan", f"more than {MOST_DEPTH} plans are within each other")
         if task.task_type in self._planners:
-            epoch, plan = task.epoch, await self._planners.plan(task)
+            plan = await self._planners.plan(task)
         else:
-            agents = self._routes.reachable(task)
+            agents = await self._routes.all_soon(task, taken_up=task.task_id in self._taken_up)
             parts = [Subtask(one.agent_id, task.task_type, task.inputs, agent_id=one.agent_id) for one in agents]
-            epoch, plan = task.epoch, checked_plan(parts)
-        return self._journal.append(task.task_id, Planned(plan), epoch=epoch) if plan else task
+            plan = checked_plan(parts)
+        return self._journal.append(task.task_id, Planned(plan), epoch=task.epoch)
 
     async def _carry_out_plan(self, task: Task) -> None:
-        strategy = self._strategies.get(task.created.strategy or "all")
-        graph = graph_of(task.plan)
-        parts = {part.name: part for part in task.plan}
-        results: dict[str, Any] = {}
-        running: dict[asyncio.Task[None], str] = {}
-        failures: list[str] = []
-        taken_up = task.task_id in self._taken_up
-
-        async def begin(names: list[str]) -> None:
-            for place, name in enumerate(names, 1):
-                self._begin_part(task, parts[name], results)
-                running[self.start(parts[name].task_id, taken_up=taken_up)] = name
-                if place % _PARTS_AT_ONCE == 0:
-                    await asyncio.sleep(0)
-
-        await begin(graph.ready())
-        while running and not (failures and strategy.needs_all):
-            done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-            for driver in sorted(done, key=running.__getitem__):
-                name = running.pop(driver)
-                part = self._ended(driver, parts[name].task_id)
-                if part.state is TaskState.COMPLETED:
-                    results[name] = part.result
-                    await begin(graph.done(name))
-                else:
-                    failures.append(f"{name}: {part.failure.reason if part.failure else 'it is not over'}")
-                    graph.fail(name)
-        self._conclude(task, strategy, {name: results[name] for name in parts if name in results}, failures)
-
-    def _ended(self, driver: "asyncio.Task[None]", task_id: str) -> Task:
-        if not driver.cancelled() and (error := driver.exception()) is not None:
-            raise error
-        task = self._journal.log.task(task_id)
-        if not task.state.over:  # somebody else has it, and so will have the whole
-            raise StaleLeaseError(task_id, task.epoch, task.epoch)
-        return task
-
-    def _conclude(self, task: Task, strategy: Strategy, results: dict[str, Any], failures: list[str]) -> None:
-        if (failures and strategy.needs_all) or not results:
-            raise TaskFailedError(task.task_id, "part_failed", "; ".join(failures)[:500])
-        try:
-            whole = strategy.aggregate(results)
-        except Exception as error:
-            raise TaskFailedError(task.task_id, "garbage", f"{strategy.name}: {describe(error)}") from error
-        result = self._checked(task, whole)
-        self.end(task.task_id, Completed(result), task.epoch)
-
-    def _begin_part(self, task: Task, part: PlannedTask, results: dict[str, Any]) -> None:
-        if self._find(part.task_id) is not None:
-            return
-        former = self._find(part.retry_of) if part.retry_of else None
-        whole = task.created
-        created = Created(
-            part.task_type,
-            part.inputs,
-            whole.deadline,
-            whole.budget,
-            former.created.origin if former else part.task_id,
-            owner=whole.owner,
-            conversation_id=whole.conversation_id,
-            parent_id=task.task_id,
-            name=part.name,
-            depth=whole.depth + 1,
-            dependencies=part.dependencies,
-            results={name: results[name] for name in part.dependencies},
-            agent_id=part.agent_id,
-            retry_of=part.retry_of,
-            steps=dict(former.steps) if former else {},
-        )
-        self._journal.append(part.task_id, created, expected=0)
+        whole = await self._plans.carry_out(task, taken_up=task.task_id in self._taken_up)
+        self.end(task.task_id, Completed(self._checked(task, whole)), task.epoch)
 
     async def _have_agents_try(self, task: Task) -> None:
         while not task.state.over:
@@ -336,7 +270,8 @@ class TaskRunner:
 
     async def _attempt(self, task: Task, agent: Agent) -> Outcome:
         context = TaskContext(self._journal, task, agent.agent_id)
-        return await attempt(self._calls, context, partial(self._prepare, agent, context), self._attempt_timeout)
+        timeout = self._types.find(task.task_type).attempt_timeout or self._attempt_timeout
+        return await attempt(self._calls, context, partial(self._prepare, agent, context), timeout)
 
     def _prepare(self, agent: Agent, context: TaskContext) -> UserFunction:
         if agent.handler is not None:
@@ -347,6 +282,7 @@ class TaskRunner:
         """Write down what has come of an attempt; returns the task after it."""
         error = outcome.error
         if error is None:
+            self._check_spent(task)
             try:
                 return self.end(task.task_id, Completed(self._checked(task, outcome.value)), task.epoch)
             except TaskFailedError as garbage:
@@ -359,9 +295,19 @@ class TaskRunner:
         _logger.warning("agent %s has not done task %s: %s", agent.agent_id, task.task_id, reason)
         return self._journal.append(task.task_id, AttemptFailed(agent.agent_id, code, reason), epoch=task.epoch)
 
+    def _check_spent(self, task: Task) -> None:
+        """Raise TaskBudgetError if too much was spent: whoever did may not have heeded that he was told so."""
+        limit = task.budget.units
+        if limit is not None and self._journal.log.task(task.task_id).spent > limit:
+            raise TaskBudgetError(task.task_id, "units", limit)
+
     def _checked(self, task: Task, value: Any) -> Any:
-        """A result as JSON. Raises TaskFailedError for what is none, or not what such a task results in."""
-        check = self._types.find(task.task_type).check
+        """A result as JSON. Raises TaskFailedError for what is none, or not what such a task results in.
+
+        Of a task that several agents do it is looked at what each of them has returned, and not at all of it together.
+        """
+        by_several = task.plan and all(part.task_type == task.task_type for part in task.plan)
+        check = None if by_several else self._types.find(task.task_type).check
         try:
             result = as_json(value, MOST_RESULT).content
         except GarbageError as error:

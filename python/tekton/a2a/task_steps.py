@@ -14,12 +14,14 @@ Rules:
   same order every time. What it does outside of them, it does again after a crash.
 * A step that was begun and not completed runs again, unless *repeatable* is false: then the task fails, because nobody
   knows what came of it. `idempotency_key()` in a step is the same each time; systems that take one do nothing twice.
-* Whoever has lost the task (it is over, or another attempt has begun) is refused at the next step.
+* Whoever has lost the task (it is over, another attempt has begun, or nobody waits for this one) is refused at the next
+  step, before anything of that is done.
+* A step, and the wait for an answer, is a span of the trace in which the task was wanted, where that is recorded.
 """
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from typing import Any, Final
 
@@ -38,8 +40,17 @@ from tekton.a2a.task_event import (
 )
 from tekton.a2a.task_journal import TaskJournal
 from tekton.core.calls import Outcome, bound, call
+from tekton.core.tracing import span
 from tekton.mcp.tool_result import GarbageError, JsonValue, as_json
-from tekton.utils.tekton_errors import InvalidTaskError, StepUnknownError, StorageError, TaskBudgetError
+from tekton.utils.tekton_errors import (
+    InvalidTaskError,
+    StaleLeaseError,
+    StepUnknownError,
+    StorageError,
+    TaskBudgetError,
+    TaskStateError,
+)
+from tekton.utils.trace_context import parse
 
 __all__ = ["TaskContext", "idempotency_key"]
 
@@ -63,19 +74,32 @@ class TaskContext:
     """An attempt of an agent at a task. To be used on the event loop.
 
     What it says goes into *journal*, under the lease *epoch*; where the agent is in another process than the log, from
-    there to the log. *not_kept* is the error of the log, when that has not kept something: then the agent is not to
-    blame.
+    there to the log: then *confirm* returns when the lease is known to be good, and is awaited before each step.
+    *not_kept* is the error of the log, when that has not kept something: then the agent is not to blame.
     """
 
-    __slots__ = ("_asking", "_over", "_seen", "agent_id", "epoch", "journal", "not_kept", "outcome", "task_id")
+    __slots__ = (
+        "_asking", "_confirm", "_over", "_seen", "agent_id", "epoch", "journal", "not_kept", "outcome",
+        "task_id", "task_type", "trace",
+    )  # fmt: skip
 
-    def __init__(self, journal: TaskJournal, task: Task, agent_id: str) -> None:
+    def __init__(
+        self,
+        journal: TaskJournal,
+        task: Task,
+        agent_id: str,
+        *,
+        confirm: Callable[[], Awaitable[object]] | None = None,
+    ) -> None:
         self.journal = journal
         self.epoch = task.epoch
+        self._confirm = confirm
         self._seen: Counter[str] = Counter()
         self._asking = asyncio.Lock()
         self._over = False
         self.task_id = task.task_id
+        self.task_type = task.task_type
+        self.trace = parse(task.created.trace)
         self.agent_id = agent_id
         self.not_kept: StorageError | None = None
         self.outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
@@ -107,15 +131,19 @@ class TaskContext:
         that is no JSON, TaskBudgetError, StepUnknownError, StaleLeaseError and TaskStateError.
         """
         label = self._label(name)
-        task = self.task
+        task = self._mine()
         if label in task.steps:
             return _copy(task.steps[label])
         if len(task.steps) >= task.budget.steps:
             raise TaskBudgetError(self.task_id, "steps", task.budget.steps)
+        if self._confirm is not None:
+            await self._confirm()
         if not repeatable:
             await self._begin(task, label)
-        result = await self._run(f"{task.created.origin}/{label}", bound(function, *args), label)
-        await self._keep(StepCompleted(label, result.content))
+        self._mine()
+        with span(f"step {name}"):
+            result = await self._run(f"{task.created.origin}/{label}", bound(function, *args), label)
+            await self._keep(StepCompleted(label, result.content))
         return _copy(result.content)
 
     async def ask(
@@ -132,8 +160,9 @@ class TaskContext:
                 kind = AuthRequired if auth else InputRequired
                 change = kind(label, question, None if schema is None else dict(schema))
                 await self._keep(change)
-            while label not in self.task.steps:
-                await self.journal.next_change(self.task_id)
+            with span(f"ask {name}"):
+                while label not in self.task.steps:
+                    await self.journal.next_change(self.task_id)
         return _copy(self.task.steps[label])
 
     def progress(self, done: float, total: float | None = None, text: str = "") -> None:
@@ -168,6 +197,15 @@ class TaskContext:
         """Nobody waits for an outcome any more."""
         self._over = True
         self.outcome.cancel()
+
+    def _mine(self) -> Task:
+        """The task, for the one who works on it. Raises TaskStateError and StaleLeaseError for anybody else."""
+        task = self.task
+        if task.state.over:
+            raise TaskStateError(self.task_id, task.state, "step")
+        if self._over or task.lease is None or task.lease.epoch != self.epoch:
+            raise StaleLeaseError(self.task_id, self.epoch, task.epoch)
+        return task
 
     def _append(self, change: Change) -> Task:
         try:

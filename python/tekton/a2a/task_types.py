@@ -8,13 +8,14 @@ Rules:
 * Nothing else is tried. A type for which there is nobody is refused, and never guessed at.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tekton.a2a.agent import Agent
+from tekton.a2a.agent import Agent, AgentHealth
 from tekton.a2a.agent_registry import AgentRegistry
-from tekton.utils.tekton_errors import NoAgentAvailableError
+from tekton.utils.tekton_errors import InvalidTaskError, NoAgentAvailableError
 from tekton.utils.tekton_ids import check_id
 
 __all__ = ["ResultCheck", "TaskType", "TaskTypes"]
@@ -25,11 +26,16 @@ ResultCheck = Callable[[Any], object]
 
 @dataclass(frozen=True, slots=True)
 class TaskType:
-    """A type of task: the *capabilities* with which it can be done, and the *check* that its results have to pass."""
+    """A type of task: the *capabilities* with which it can be done, and the *check* that its results have to pass.
+
+    *attempt_timeout* is for how many seconds one agent may try, answers that it waits for included; None for as long as
+    the manager of tasks says.
+    """
 
     name: str
     capabilities: tuple[str, ...] = ()
     check: ResultCheck | None = None
+    attempt_timeout: float | None = None
 
 
 _BUILT_IN: Final[Mapping[str, Sequence[str]]] = {"code_optimization": ("code_generation", "code_review")}
@@ -44,16 +50,23 @@ class TaskTypes:
             self.register_task_type(name, capabilities)
 
     def register_task_type(
-        self, task_type: str, capabilities: Iterable[str] = (), *, check: ResultCheck | None = None
+        self,
+        task_type: str,
+        capabilities: Iterable[str] = (),
+        *,
+        check: ResultCheck | None = None,
+        attempt_timeout: float | None = None,
     ) -> TaskType:
-        """Declare, or declare anew, what a type of task asks for. Raises InvalidIdError."""
+        """Declare, or declare anew, what a type of task asks for. Raises InvalidIdError, and InvalidTaskError."""
+        if attempt_timeout is not None and not 0 < attempt_timeout < math.inf:
+            raise InvalidTaskError("/attempt_timeout", f"{attempt_timeout} seconds are none that an agent can have")
         if isinstance(capabilities, str):
             raise TypeError("capabilities are a list of names, not one text")
         check_id(task_type, "/task_type", dots=True)
         names = tuple(dict.fromkeys(capabilities))
         for name in names:
             check_id(name, "/capabilities", dots=True)
-        self._types[task_type] = TaskType(task_type, names, check)
+        self._types[task_type] = TaskType(task_type, names, check, attempt_timeout)
         return self._types[task_type]
 
     def forget_task_type(self, task_type: str) -> None:
@@ -88,3 +101,9 @@ class TaskTypes:
             known = [agent.agent_id for name in names for agent in registry.candidates((name,), ())]
             raise NoAgentAvailableError(" or ".join(names), list(dict.fromkeys(known)))
         return tuple(sorted(found.values(), key=lambda agent: -len(set(wanted).intersection(agent.capabilities))))
+
+    def unusable(self, task_type: str, registry: AgentRegistry) -> list[str]:
+        """The agents that could do it, if they were usable. O(those that have the capabilities)."""
+        names = (task_type, *self.find(task_type).capabilities)
+        known = dict.fromkeys(agent.agent_id for name in names for agent in registry.candidates((name,), ()))
+        return [agent_id for agent_id in known if registry.health(agent_id) is AgentHealth.UNUSABLE]

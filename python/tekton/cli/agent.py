@@ -18,6 +18,7 @@ from tekton.cli.template import Template
 Json = dict[str, Any]
 
 HEALTHS = ("usable", "impaired", "unusable")
+LOCALITIES = ("local", "remote", "nowhere")
 
 _COLUMNS = (
     Column("AGENT"),
@@ -58,6 +59,8 @@ def agent(context: click.Context, target: Target) -> None:
 @agent.command("ls")
 @click.option("--capability", metavar="CAPABILITY", help="Only agents with this capability.")
 @click.option("--tag", metavar="TAG", help="Only agents with this tag.")
+@click.option("--version", metavar="RANGE", help="Only agents of such a version, as in '>=1.2, <2'.")
+@click.option("--locality", type=click.Choice(LOCALITIES), help="Only agents that are there.")
 @click.option("--health", type=click.Choice(HEALTHS), help="Only agents that are so.")
 @click.option("--query", metavar="TEXT", help="Only agents with this in their id or description.")
 @output_options("table", "json", "jsonl", "name", fields=lambda: _FIELDS)
@@ -66,13 +69,22 @@ def list_(
     *,
     capability: str | None,
     tag: str | None,
+    version: str | None,
+    locality: str | None,
     health: str | None,
     query: str | None,
     output: str | Template,
     target: Target,
 ) -> None:
     """List the agents."""
-    wanted = {"capability": capability, "tag": tag, "health": health, "query": query}
+    wanted = {
+        "capability": capability,
+        "tag": tag,
+        "version": version,
+        "locality": locality,
+        "health": health,
+        "query": query,
+    }
     found = list(items(connect(target), "/api/agents", wanted))
     if output != "table":
         print_items(output, {"items": found}, "items", name="agent_id")

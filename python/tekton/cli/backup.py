@@ -108,6 +108,7 @@ def _facts(restoration: "Restoration") -> dict[str, Any]:
         "present_revision": present.revision,
         "lost_changes": present.lost,
         "also": [one.file for one in restoration.companions],
+        "also_lost": restoration.lost,
     }
 
 
@@ -117,7 +118,9 @@ def _tell(restoration: "Restoration") -> None:
     made = "" if restoration.last_change is None else f", last changed {_time(restoration.last_change)}"
     say(f"the backup is sound: revision {restoration.backup_revision}{made}")
     for one in restoration.companions:
-        say(f"{one.file} will be as it was then, too: what came into it since will be lost")
+        count = restoration.lost[one.file]
+        lost = "nobody can tell how much" if count is None else plural(count, one.unit)
+        say(f"{one.file} will be as it was then, too: {lost} will be lost")
     if present.problem is not None:
         say(f"the database that is there cannot be used: {present.problem}")
     if present.revision is None:

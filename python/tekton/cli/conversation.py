@@ -42,7 +42,9 @@ _COLUMNS = (
     Column("INITIATOR", spare=1),
     Column("PARTICIPANTS"),
 )
-_FIELDS = ("conversation_id", "initiator", "participants", "created_at", "changed_at", "context", "messages")
+_FIELDS = (
+    "conversation_id", "initiator", "participants", "created_at", "changed_at", "context", "messages", "size_bytes"
+)  # fmt: skip
 _MESSAGE_FIELDS = ("sequence", "message_id", "timestamp", "sender", "content", "context", "parent_id")
 _SHOWN = 20
 _FILE = click.Path(dir_okay=False, path_type=Path)

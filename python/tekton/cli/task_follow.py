@@ -1,7 +1,8 @@
 """Following a task until it is over: what happens to it in lines, and what it asks, answered on the terminal.
 
-Events come from the stream of the task, which is taken up again where it was when the connection ends. What happens to
-the parts of a task is in logs of their own: while there are any, they are looked at once a second.
+Events come from the stream of the task, which is taken up again where it was when the connection ends. What its parts
+ask is in it, too; what else happens to these is in logs of their own: while there are any, they are looked at once a
+second.
 """
 
 import json
@@ -98,7 +99,7 @@ class Follower:
             say(line)
 
     def _look(self, view: Json, path: str = "") -> None:
-        """Tell which parts have become what, and ask what they ask."""
+        """Tell which parts have become what."""
         for part in view["parts"]:
             name, task_id, state = f"{path}{part['name']}", part["task_id"], part["state"]
             before, self._parts[task_id] = self._parts.get(task_id, "submitted"), state
@@ -112,7 +113,6 @@ class Follower:
             view = self._view(task_id)
         except TaskNotFoundError:
             return  # planned, and not begun
-        self._question(view)
         self._look(view, path)
 
     def _question(self, view: Json) -> None:

@@ -194,12 +194,17 @@ def _leased(event: Mapping[str, Any]) -> str | None:
     return f"{event['agent_id']} works on it" if event.get("agent_id") else None
 
 
+def _planned(event: Mapping[str, Any]) -> str | None:
+    return f"parts: {', '.join(part['name'] for part in event['plan'])}" if event["plan"] else None
+
+
 _EVENTS: Mapping[str, Callable[[Mapping[str, Any]], str | None]] = {
     "leased": _leased,
-    "planned": lambda event: f"parts: {', '.join(part['name'] for part in event['plan'])}",
+    "planned": _planned,
     "step_completed": lambda event: f"step {clean(event['step'])} is done",
     "progressed": how_far,
     "artifact_added": lambda event: f"made {clean(event['name'])}",
     "input_given": lambda _: "answered",
+    "input_withdrawn": lambda _: "needs no answer any more",
     "attempt_failed": lambda event: f"{event['agent_id']} has not done it: {clean(event['reason'])}",
 }

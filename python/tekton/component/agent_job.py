@@ -2,9 +2,11 @@
 
 * Nothing is done before the control plane has said, asked by us, that it is ours to do.
 * While the control plane is away the work goes on to the end of its step, and is reported when it is back. A step
-  begins only when the one before is durable.
+  begins only when the one before is durable, and when the control plane was heard less than half a lease ago: this
+  process may have stood still meanwhile, and somebody else have the task.
 * When the control plane has given the task another lease, and nobody else has worked on it, the work goes on under
   that. When the lease is over, it is cancelled.
+* The work is part of the trace in which the task was wanted: the assignment says where. What is said about it is not.
 """
 
 import asyncio
@@ -28,8 +30,10 @@ from tekton.component.report_client import LeaseOverError, ReportRefusedError, R
 from tekton.component.reported_log import ReportedLog
 from tekton.core.calls import Outcome, UserCalls
 from tekton.core.degradation.deadline import within
+from tekton.core.tracing import Tracer
 from tekton.mcp.tool_result import GarbageError, as_json
 from tekton.utils.tekton_errors import StorageError, TaskRejectedError, TektonError
+from tekton.utils.trace_context import CURRENT, new_trace
 
 __all__ = ["Job", "Workplace", "Workshop"]
 
@@ -43,13 +47,24 @@ _logger = logging.getLogger("tekton.component")
 
 
 class Workshop:
-    """What the jobs of a component share: *worker* is its name, and *reports* the way to the control plane."""
+    """What the jobs of a component share: *worker* is its name, and *reports* the way to the control plane.
 
-    def __init__(self, worker: str, reports: Reports, clock: Clock, rng: random.Random | None = None) -> None:
+    *tracer* makes the spans of what they do.
+    """
+
+    def __init__(
+        self,
+        worker: str,
+        reports: Reports,
+        clock: Clock,
+        rng: random.Random | None = None,
+        tracer: Tracer | None = None,
+    ) -> None:
         self.worker = worker
         self.reports = reports
         self.clock = clock
         self.random = rng or random.Random()
+        self.tracer = tracer
         self.calls = UserCalls("agents")
         self.group = BackgroundGroup("agents")
 
@@ -76,6 +91,8 @@ class Job:
         self._epoch = 0
         self._base = 0
         self._lease = 1.0
+        self._sure_until = 0.0
+        self._sure = asyncio.Event()
         self._failures = 0
         self._log: ReportedLog | None = None
         self._journal: TaskJournal | None = None
@@ -104,6 +121,8 @@ class Job:
 
     async def run(self) -> None:
         """Do it. Returns when there is nothing more to do and to say."""
+        # Of many reports about a long work there would be many spans, and nothing to see.
+        CURRENT.set((CURRENT.get() or new_trace())._replace(sampled=False))
         try:
             while await self._goes_on():
                 pass
@@ -138,6 +157,7 @@ class Job:
     async def _begin(self, epoch: int) -> bool:
         """Take the task under another lease."""
         report = {"epoch": epoch, "worker": self._workshop.worker, "begins": True, "worked": self._epoch}
+        sent = self._now()
         assignment = (await self._workshop.reports.send(self.task_id, report)).assignment
         if assignment is None or assignment.agent_id != self._agent_id:
             raise ReportRefusedError("it was told nothing to do")
@@ -150,6 +170,7 @@ class Job:
             self._adopt(self._log, assignment)
         assert self._log is not None
         self._base, self._epoch, self._lease = self._log.taken, epoch, assignment.lease
+        self._was_ours(sent)  # not before: what is done under a lease that is over ends first
         return True
 
     async def _start(self, assignment: Assignment) -> None:
@@ -170,13 +191,14 @@ class Job:
             self._answered(question.step, assignment.steps[question.step])
 
     async def _do(self, task: Task, log: ReportedLog, journal: TaskJournal) -> None:
+        CURRENT.set(None)
         async with self._place.slots:
             self._works = True
-            context = TaskContext(journal, task, self._agent_id)
+            context = TaskContext(journal, task, self._agent_id, confirm=self._be_sure)
             try:
                 with within(max(context.time_left, 0.0), ends=True):
                     prepare = partial(prepared, self._place.handler, context)
-                    outcome = await attempt(self._workshop.calls, context, prepare)
+                    outcome = await attempt(self._workshop.calls, context, prepare, tracer=self._workshop.tracer)
             except StorageError as error:
                 outcome = Outcome(None, error)
             finally:
@@ -198,6 +220,22 @@ class Job:
         _logger.warning("%s has not done task %s: %s", self._agent_id, self.task_id, reason, exc_info=trace)
         return AttemptFailed(self._agent_id, code, reason)
 
+    def _was_ours(self, at: float) -> None:
+        """The control plane has answered a report that was sent *at* that time."""
+        self._sure_until = at + self._lease / 2
+        self._sure.set()
+
+    def _now(self) -> float:
+        clock = self._workshop.clock
+        return clock.monotonic() + clock.asleep()
+
+    async def _be_sure(self) -> None:
+        """Return when the lease is ours; ask, if that was not said lately."""
+        while self._now() >= self._sure_until:
+            self._sure.clear()
+            self._wake.set()
+            await self._sure.wait()
+
     async def _report(self) -> bool:
         log = self._log
         assert log is not None
@@ -208,7 +246,9 @@ class Job:
             "first": first - self._base,
             "changes": changes,
         }
+        sent = self._now()
         heard = await self._workshop.reports.send(self.task_id, report)
+        self._was_ours(sent)
         gone = log.take(self._base + heard.taken)
         if ends:
             return False

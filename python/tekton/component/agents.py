@@ -24,6 +24,7 @@ from tekton.clock import Clock
 from tekton.component.agent_job import Job, Workplace, Workshop
 from tekton.component.report_client import ReportClient
 from tekton.core.offered_agents import OfferedAgent
+from tekton.core.tracing import Tracer
 from tekton.gateway.errors import RouteNotFoundError, UnavailableError
 from tekton.gateway.request import Request
 from tekton.gateway.router import CALLERS, Route
@@ -115,11 +116,12 @@ class AgentList(msgspec.Struct, frozen=True):
 
 
 class AgentWork:
-    """What the agents of *table* have to do, from `open` to `close`, and again."""
+    """What the agents of *table* have to do, from `open` to `close`, and again; *tracer* makes spans of that."""
 
-    def __init__(self, table: AgentTable, clock: Clock) -> None:
+    def __init__(self, table: AgentTable, clock: Clock, tracer: Tracer | None = None) -> None:
         self._table = table
         self._clock = clock
+        self._tracer = tracer
         self._places: dict[str, Workplace] = {}
         self._client: ReportClient | None = None
         self._workshop: Workshop | None = None
@@ -139,7 +141,7 @@ class AgentWork:
         """From now on there is work. *worker* is the name of this process in reports to *plane*."""
         if self._table.agents:
             self._client = ReportClient(plane)
-            self._workshop = Workshop(worker, self._client, self._clock)
+            self._workshop = Workshop(worker, self._client, self._clock, tracer=self._tracer)
             self._places = {
                 name: Workplace(name, agent.handler, asyncio.Semaphore(agent.concurrency))
                 for name, agent in self._table.agents.items()

@@ -178,6 +178,8 @@ class Attempt:
     def _append(self, changes: Sequence[Change]) -> None:
         try:
             task = self._journal.append(self.task_id, *changes, epoch=self.epoch)
+        except TaskBudgetError as error:
+            raise self._end(error) from None
         except TaskStateError as error:
             if self.task.state.over:
                 raise

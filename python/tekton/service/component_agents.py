@@ -35,7 +35,7 @@ from tekton.auth.roles import NO_GRANTS
 from tekton.background import BackgroundGroup
 from tekton.clock import SYSTEM_CLOCK, Clock
 from tekton.core.component_lifecycle import ComponentRegistry
-from tekton.core.lifecycle import ENDED, Change, ComponentRecord
+from tekton.core.lifecycle import ENDED, USABLE, Change, ComponentRecord
 from tekton.gateway.errors import UnavailableError
 from tekton.service.agent_attempts import Attempt
 from tekton.service.agent_offers import AgentOffers
@@ -51,11 +51,10 @@ from tekton.utils.tekton_errors import (
     TaskNotFoundError,
     TransportError,
 )
+from tekton.utils.trace_context import CURRENT, TRACEPARENT
 
-__all__ = ["LEASE", "ComponentAgents"]
+__all__ = ["ComponentAgents"]
 
-LEASE: Final = 30.0
-"""Seconds after which an agent is lost of which nothing was heard."""
 BACKOFF: Final = (0.1, 3.0)
 """Seconds, the first and the longest, after which notice is given again to instances that could not be reached."""
 NOTICE_TIMEOUT: Final = 5.0
@@ -97,10 +96,10 @@ class ComponentAgents:
         config: TektonConfig,
         log: TaskLog,
         *,
-        lease: float = LEASE,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        self.lease = lease
+        self.lease: float = config.agent_lease
+        """Seconds after which an agent is lost of which nothing was heard; of work that begins from now on."""
         self.refused = 0
         """How many reports came from somebody who had no say: too late, or a second time."""
         self._components = components
@@ -117,6 +116,7 @@ class ComponentAgents:
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._group = BackgroundGroup("agents of components")
         self._loads: Counter[str] = Counter()
+        self._at_work: dict[str, list[str]] = {}
         self._ports: frozenset[int] | None = None
         self._unlisten: Callable[[], None] | None = None
 
@@ -139,6 +139,10 @@ class ComponentAgents:
         """*ports* of this machine are our own: no notice goes there."""
         self._own_ports.update(ports)
         self._ports = None
+
+    def at_work(self, component_id: str) -> list[str]:
+        """The agents of a component that were at work when it ended, until it is there again: one may be why."""
+        return self._at_work.get(component_id, [])
 
     @property
     def working(self) -> int:
@@ -262,7 +266,9 @@ class ComponentAgents:
         return None if 200 <= status < 300 else f"the answer is {status}"
 
     async def _post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
-        answer = await self._http.send("POST", url, body, {**_JSON, **headers}, NOTICE_TIMEOUT)
+        here = CURRENT.get()
+        traced = {} if here is None else {TRACEPARENT: here.traceparent()}
+        answer = await self._http.send("POST", url, body, {**_JSON, **traced, **headers}, NOTICE_TIMEOUT)
         return answer.status
 
     def _candidates(self, attempt: Attempt) -> list[ComponentRecord]:
@@ -281,13 +287,17 @@ class ComponentAgents:
     def _on_change(self, change: Change) -> None:
         self._ports = None
         gone = change.kind == "deregistered" or change.state in ENDED
+        if gone or change.state in USABLE:
+            self._at_work.pop(change.component_id, None)
         if not gone or not self._attempts:
             return
-        for attempt in tuple(self._attempts.values()):
-            if attempt.instance == change.instance_uuid and attempt.component_id == change.component_id:
-                attempt.lose(
-                    f"its component {change.component_id} has ended" + (f": {change.reason}" * bool(change.reason))
-                )
+        lost = [one for one in self._attempts.values() if _is_in(one, change)]
+        for attempt in lost:
+            attempt.lose(
+                f"its component {change.component_id} has ended" + (f": {change.reason}" * bool(change.reason))
+            )
+        if lost and change.kind != "deregistered":
+            self._at_work[change.component_id] = sorted({one.agent_id for one in lost})
 
     def _local_ports(self) -> frozenset[int]:
         if self._ports is None:
@@ -325,6 +335,10 @@ class ComponentAgents:
         while len(self._known) > _REMEMBERED:
             self._known.popitem(last=False)
         return known
+
+
+def _is_in(attempt: Attempt, change: Change) -> bool:
+    return attempt.instance == change.instance_uuid and attempt.component_id == change.component_id
 
 
 def _may_take(record: ComponentRecord, worker: str) -> bool:

@@ -8,7 +8,8 @@ from tekton.a2a.conversation_store import ConversationRecord, Entry
 
 
 class ConversationView(msgspec.Struct, frozen=True, kw_only=True):
-    """A conversation without what was said in it. `messages` is how many were; times are in seconds since 1970."""
+    """A conversation without what was said in it: `messages` is how many were, `size_bytes` what they take. Times
+    are in seconds since 1970."""
 
     conversation_id: str
     initiator: str
@@ -17,6 +18,7 @@ class ConversationView(msgspec.Struct, frozen=True, kw_only=True):
     created_at: float
     changed_at: float
     messages: int
+    size_bytes: int
 
     @classmethod
     def of(cls, record: ConversationRecord) -> Self:
@@ -29,6 +31,7 @@ class ConversationView(msgspec.Struct, frozen=True, kw_only=True):
             created_at=record.created_at,
             changed_at=record.changed_at,
             messages=record.last,
+            size_bytes=record.size_bytes,
         )
 
 

@@ -5,6 +5,8 @@
 * What changes something is answered when it is durable; what is read is told when it is durable.
 * A request with an `Idempotency-Key` begins one conversation, and says one thing, however often it comes, also when the
   answer was lost in a crash: the id of what it makes follows from the key.
+* What would be too much is refused (`conversation_limits`). What agents have to say of their tasks never is: there is
+  no more of that than of what callers have said to them.
 """
 
 import asyncio
@@ -14,15 +16,16 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from tekton.a2a.conversation import Conversation
-from tekton.a2a.conversation_store import ConversationRecord, Entry
+from tekton.a2a.conversation_store import ConversationRecord, Entry, Quiet
 from tekton.a2a.message import AgentMessage
 from tekton.auth.principal import Principal
 from tekton.auth.subjects import sender_of
 from tekton.clock import SYSTEM_CLOCK, Clock
 from tekton.core.idempotency import current_claim
 from tekton.gateway.errors import PermissionDeniedError
+from tekton.service.conversation_limits import ConversationLimits
 from tekton.service.work import Work
-from tekton.utils.tekton_errors import ConversationNotFoundError
+from tekton.utils.tekton_errors import ConversationFullError, ConversationLimitError, ConversationNotFoundError
 
 USE: Final = "conversations:use"
 MANAGE: Final = "conversations:manage"
@@ -49,6 +52,7 @@ class Conversations:
     def __init__(self, work: Work, clock: Clock = SYSTEM_CLOCK) -> None:
         self.begun = self.said = 0
         """How many were begun, and how many messages said, since the start."""
+        self.limits = ConversationLimits()
         self._work = work
         self._clock = clock
         self._waiting: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
@@ -84,11 +88,12 @@ class Conversations:
         """Begin a conversation of *caller* with *participants*; durable on return, or not *at_once*, with what is
         written next.
 
-        Raises as `Conversation`, and the storage errors.
+        Raises as `Conversation`, ConversationLimitError, and the storage errors.
         """
         await self._work.check()
         if conversation_id is None and (conversation_id := id_of_request()) and self.exists(conversation_id):
             return self.find(caller, conversation_id)
+        self._check_number(sender_of(caller), conversation_id)
         conversation = Conversation(
             conversation_id,
             sender_of(caller),
@@ -110,12 +115,22 @@ class Conversations:
         conversation = self.find(caller, conversation_id)
         await self._work.check()
         known = self._work.conversations.sequence_of(conversation_id, message.message_id)
+        if known is None:
+            self.check_room(conversation_id, message.size_bytes)
         sequence = conversation.add_message(message)
         await self._work.flush()
         if known is None:
             self.said += 1
             self._turn(conversation_id)
         return Said(sequence, message.message_id, known is not None)
+
+    def check_room(self, conversation_id: str, size: int = 1) -> None:
+        """Return if a message of *size* bytes may be said. Raises ConversationNotFoundError, ConversationFullError."""
+        record = self._work.conversations.record(conversation_id)
+        if record.last >= self.limits.messages:
+            raise ConversationFullError(conversation_id, "messages", self.limits.messages)
+        if record.size_bytes + size > self.limits.size_bytes:
+            raise ConversationFullError(conversation_id, "bytes of messages", self.limits.size_bytes)
 
     def note(self, conversation_id: str, message: AgentMessage, owner: str) -> None:
         """Add what was said elsewhere, to a task of *owner*; who says it takes part from then on. Durable with the next
@@ -125,20 +140,36 @@ class Conversations:
         which *owner* takes no part (that of the task was deleted, and somebody else has begun another one of the same
         id), and what the store raises.
         """
-        store, now = self._work.conversations, self._clock.time()
-        participants = store.record(conversation_id).participants
+        self.admit(conversation_id, message.sender, owner)
+        if not self._work.conversations.append(conversation_id, message, self._clock.time()).duplicate:
+            self.said += 1
+            self._turn(conversation_id)
+
+    def admit(self, conversation_id: str, participant: str, owner: str) -> None:
+        """Have *participant*, who works for *owner*, take part. Durable with the next flush. Raises as `note`."""
+        participants = self._work.conversations.record(conversation_id).participants
         if owner not in participants:
             raise ConversationNotFoundError(conversation_id)
-        if message.sender not in participants:
-            store.set_participants(conversation_id, (*participants, message.sender), now)
-        if not store.append(conversation_id, message, now).duplicate:
-            self.said += 1
+        if participant not in participants:
+            everybody = (*participants, participant)
+            self._work.conversations.set_participants(conversation_id, everybody, self._clock.time())
             self._turn(conversation_id)
 
     def drop(self, conversation_id: str) -> None:
         """Forget a conversation that nobody needs. Durable with the next flush. Raises as the store does."""
         self._work.conversations.delete(conversation_id)
         self._turn(conversation_id)
+
+    def drop_quiet(self, conversation_id: str, since: float) -> bool:
+        """As `drop`, unless something has happened in it since a time; then it stays, and False is returned."""
+        if self._work.conversations.record(conversation_id).changed_at >= since:
+            return False
+        self.drop(conversation_id)
+        return True
+
+    def quiet(self, since: float, after: int, limit: int) -> Quiet:
+        """See `ConversationStore.quiet`."""
+        return self._work.conversations.quiet(since, after, limit)
 
     def now(self) -> float:
         """The time, in seconds since 1970."""
@@ -190,6 +221,16 @@ class Conversations:
     async def settle(self) -> None:
         """Before something is told of conversations: see `Work.settle`."""
         await self._work.settle()
+
+    async def flush(self) -> None:
+        """Wait until all that was called before is durable. Raises the storage errors."""
+        await self._work.flush()
+
+    def _check_number(self, owner: str, conversation_id: str | None) -> None:
+        most = self.limits.per_owner
+        is_there = conversation_id is not None and self.exists(conversation_id)
+        if not is_there and self._work.conversations.count_of(owner) >= most:
+            raise ConversationLimitError(conversation_id or "", owner, most)
 
     def _governed(self, caller: Principal, conversation_id: str) -> Conversation:
         conversation = self.find(caller, conversation_id)

@@ -44,7 +44,7 @@ class TaskMeter:
         """Something has happened to a task."""
         event, task = change.event, change.task
         match event.change:
-            case StepCompleted() | InputGiven():
+            case StepCompleted() | InputGiven() if not task.plan:  # the answer to a part is that of the whole, too
                 self._steps += 1
             case AttemptFailed(code=code):
                 self._attempts[code if code in CODES or code in catalogue() else OTHER] += 1

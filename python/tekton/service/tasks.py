@@ -10,7 +10,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -27,12 +27,15 @@ from tekton.core.component_lifecycle import ComponentRegistry
 from tekton.core.idempotency import current_claim
 from tekton.gateway.errors import PermissionDeniedError, UnavailableError
 from tekton.service.agents import Agents
+from tekton.service.conversation_limits import ConversationLimits
+from tekton.service.conversation_retention import ConversationRetention
 from tekton.service.conversations import Conversations
 from tekton.service.open_tasks import OpenTasks
 from tekton.service.task_meter import TaskMeter
 from tekton.service.task_retention import Retention, forget
 from tekton.service.task_types import DeclaredTypes
 from tekton.service.work import Work
+from tekton.utils.config_rules import parse_size
 from tekton.utils.tekton_config import TektonConfig
 from tekton.utils.tekton_errors import StorageError, TaskNotFoundError, TaskStateError
 
@@ -43,7 +46,14 @@ UPKEEP: Final = 10.0
 _PAGE: Final = 500
 _NO_INPUTS: Mapping[str, Any] = {}
 
+Note = Callable[[Task], object]
+"""Is given a task that has changed, before that is durable. Raises nothing but the storage errors."""
+
 _logger = logging.getLogger("tekton.tasks")
+
+
+def _nothing(_: Task) -> None:
+    """There is nothing more to write."""
 
 
 class Tasks:
@@ -61,10 +71,11 @@ class Tasks:
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.manager: Final = TaskManager(agents.registry, log=work.tasks, remote=remote, clock=clock)
-        self.types: Final = DeclaredTypes(components.documents, self.manager.types)
+        self.types: Final = DeclaredTypes(components.documents, self.manager.types, self.manager.planners)
         self.open: Final = OpenTasks(config.max_open_tasks, config.max_open_tasks_per_owner)
         self.meter: Final = TaskMeter()
         self.retention: Final = Retention(self.manager, self.open, clock)
+        self.talk_retention: Final = ConversationRetention(conversations, self._talks, clock)
         self._work = work
         self._conversations = conversations
         self._keys = components.idempotency_keys
@@ -78,11 +89,14 @@ class Tasks:
         self.manager.listen(self.meter.follow)
 
     def adopt(self, config: TektonConfig) -> None:
-        """From now on the limits are those of *config*."""
+        """From now on the limits are those of *config*, those of conversations too."""
         self.open.most = config.max_open_tasks
         self.open.most_of_one = config.max_open_tasks_per_owner
         self.retention.age = config.task_age
         self.retention.most = config.task_limit
+        self._work.bound_open_tasks(parse_size(config.max_open_size), parse_size(config.max_open_size_per_owner))
+        self._conversations.limits = ConversationLimits.of(config)
+        self.talk_retention.age = config.conversation_age
 
     def resume(self, patience: float) -> None:
         """Take up what is open, and look after it from now on.
@@ -148,10 +162,12 @@ class Tasks:
         conversation_id: str = "",
         agent_id: str = "",
         message_id: str = "",
+        note: Note = _nothing,
     ) -> Task:
         """Create a task of *caller*, and begin it; durable on return. The arguments are those of `TaskManager`.
 
-        With *agent_id* that one has to do it. *message_id* is the message of its conversation that asks for it.
+        With *agent_id* that one has to do it. *message_id* is the message of its conversation that asks for it. What
+        *note* writes becomes durable with the task.
 
         Raises as `TaskManager.create_task`; NoAgentAvailableError and AgentUnreachableError where nobody can be asked;
         TooManyTasksError; ConversationNotFoundError for a conversation in which *caller* takes no part; the storage
@@ -172,7 +188,7 @@ class Tasks:
         if agent_id or message_id:
             created = msgspec.structs.replace(draft.created, agent_id=agent_id, message_id=message_id)
             draft = msgspec.structs.replace(draft, created=created)
-        return await self._begin(draft)
+        return await self._begin(draft, note)
 
     async def retry(self, caller: Principal, task_id: str) -> Task:
         """Try again one that was not done, as a new task; durable on return. Raises as `create`, and TaskStateError."""
@@ -187,11 +203,17 @@ class Tasks:
         await self._work.flush()
         return canceled
 
-    async def answer(self, caller: Principal, task_id: str, answer: Any) -> Task:
-        """Answer what a task asks; durable on return. Raises as `TaskManager.answer`, and the storage errors."""
+    async def answer(
+        self, caller: Principal, task_id: str, answer: Any, *, message_id: str = "", note: Note = _nothing
+    ) -> Task:
+        """Answer what a task asks; durable on return. *message_id* and *note* are as in `create`.
+
+        Raises as `TaskManager.answer`, and the storage errors.
+        """
         self.find(caller, task_id)
         await self._work.check()
-        answered = self.manager.answer(task_id, answer)
+        answered = self.manager.answer(task_id, answer, message_id=message_id)
+        note(answered)
         await self._work.flush()
         return answered
 
@@ -233,16 +255,22 @@ class Tasks:
         """Before something is told of tasks: see `Work.settle`."""
         await self._work.settle()
 
-    async def _begin(self, draft: Task) -> Task:
+    async def flush(self) -> None:
+        """Wait until all that was called before is durable. Raises the storage errors."""
+        await self._work.flush()
+
+    async def _begin(self, draft: Task, note: Note = _nothing) -> Task:
         if self._stopped:
             raise UnavailableError("the control plane is stopping")
         self.manager.check_reachable(draft)
         with self.open.room(draft.owner):
+            self._work.check_open_bytes(draft)
             await self._work.check()
             if (claim := current_claim()) is not None:
                 await self._keys.writer.keep_key(claim)
             task = self.manager.add_task(draft)
         try:
+            note(task)
             await self._work.flush()
         except StorageError:
             self._take_back(task)
@@ -256,6 +284,15 @@ class Tasks:
             self.manager.cancel_task(task, "it could not be kept")
         except StorageError as error:
             _logger.warning("the task %s was not kept: %s", task.task_id, error)
+
+    def _talks(self) -> set[str]:
+        """The conversations to which tasks belong that are open. O(open tasks)."""
+        found: set[str] = set()
+        after = ""
+        while page := self.manager.tasks(after, _PAGE, open_only=True):
+            found.update(task.created.conversation_id for task in page)
+            after = page[-1].task_id
+        return found
 
     def _is_known(self, task_id: str) -> bool:
         return bool(self.manager.states((task_id,)))
@@ -272,10 +309,13 @@ class Tasks:
             await asyncio.sleep(UPKEEP)
             if not self._work.usable:
                 return
-            try:
-                if self.manager.has_given_up:
-                    await self._work.flush()
-                    self.manager.resume(patience=0.0)
-                await self.retention.sweep()
-            except StorageError as error:
-                _logger.debug("tasks are not looked after: %s", error)  # `Work.problems` says so
+            for duty in (self._take_up_again, self.retention.sweep, self.talk_retention.sweep):
+                try:
+                    await duty()
+                except StorageError as error:
+                    _logger.debug("tasks are not looked after: %s", error)  # `Work.problems` says so
+
+    async def _take_up_again(self) -> None:
+        if self.manager.has_given_up:
+            await self._work.flush()
+            self.manager.resume(patience=0.0)

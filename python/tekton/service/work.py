@@ -6,6 +6,7 @@
   a task or a conversation is refused.
 * A commit fails with an unknown outcome: nothing is taken any more until the control plane is started anew.
 * The disk is full: what would change something is refused until there is room. What is known can be read.
+* A page is damaged that nobody needs for a start: what is on it is gone round, and all else goes on.
 
 What is refused is refused with a storage error (503), readiness and the log say why, and everything else goes on.
 """
@@ -15,12 +16,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol, cast
 
+import msgspec
+
 from tekton.a2a.conversation_store import ConversationStore, MemoryConversationStore
 from tekton.a2a.push_store import MemoryPushStore, PushStore
+from tekton.a2a.task import Task
 from tekton.a2a.task_log import MemoryTaskLog, TaskLog
+from tekton.a2a.work.open_bytes import OpenBytes
 from tekton.a2a.work.work_store import FILE_NAME, WorkStore
 from tekton.core.metrics.tally import Tally
 from tekton.utils.tekton_errors import StorageError
+
+_FRAME: Final = 64
+"""More than an event takes beside the change that it is."""
 
 _logger = logging.getLogger("tekton.tasks")
 
@@ -59,6 +67,16 @@ class Store(Protocol):
         ...
 
     @property
+    def open_bytes(self) -> OpenBytes:
+        """What open tasks take in memory, and the bounds of that."""
+        ...
+
+    @property
+    def damaged(self) -> int:
+        """How many tasks, conversations and other things were found that cannot be read."""
+        ...
+
+    @property
     def commit_seconds(self) -> Tally | None:
         """How long it took to have a batch on the disk, where there is one."""
         ...
@@ -77,11 +95,12 @@ class Store(Protocol):
 
 
 class MemoryStore:
-    """Work that is kept as long as the process lives: for tests."""
+    """Work that is kept as long as the process lives, without bounds: for tests."""
 
     failure: StorageError | None = None
     full = False
     waiting = 0
+    damaged = 0
     commit_seconds: Tally | None = None
 
     def __init__(self) -> None:
@@ -89,6 +108,7 @@ class MemoryStore:
         self.tasks: TaskLog = log
         self.conversations: ConversationStore = MemoryConversationStore()
         self.push: PushStore = MemoryPushStore(log)
+        self.open_bytes = OpenBytes()
 
     def add_failure_listener(self, listener: Callable[[StorageError], object]) -> None:
         """See Store: it does not fail."""
@@ -142,6 +162,11 @@ class Work:
         return 0 if self._store is None else self._store.waiting
 
     @property
+    def damaged(self) -> int:
+        """How many tasks, conversations and other things were found since the start that cannot be read."""
+        return 0 if self._store is None else self._store.damaged
+
+    @property
     def commit_seconds(self) -> Tally | None:
         """How long it took to have a batch on the disk, where there is one."""
         return None if self._store is None else self._store.commit_seconds
@@ -153,7 +178,23 @@ class Work:
             return ["tasks: unreadable"]
         if self._store.failure is not None:
             return ["tasks: stopped"]
-        return ["tasks: full"] if self._store.full else []
+        return ["tasks: full"] * self._store.full + ["tasks: damaged"] * bool(self._store.damaged)
+
+    def bound_open_tasks(self, most: int, most_of_one: int) -> None:
+        """Let open tasks take *most* bytes in memory, those of one owner *most_of_one*."""
+        if self._store is not None:
+            self._store.open_bytes.most, self._store.open_bytes.most_of_one = most, most_of_one
+
+    def check_open_bytes(self, draft: Task) -> None:
+        """Return if there is room in memory for the task that *draft* is. Raises TooManyTasksError. O(its inputs)."""
+        if self._store is not None:
+            size = len(msgspec.json.encode(draft.created)) + _FRAME
+            self._store.open_bytes.check(draft, (draft.created,), size)
+
+    @property
+    def open_bytes(self) -> int:
+        """What open tasks take in memory (`tekton.a2a.work.open_bytes`)."""
+        return 0 if self._store is None else self._store.open_bytes.total
 
     async def check(self) -> None:
         """Return if a change can be taken now; one that cannot be kept is not made. Raises the storage errors."""

@@ -102,7 +102,7 @@ class InMemoryControlPlane:
         self.tools = _tools(self.registry, self.security)
         self.work = Work(MemoryStore()) if work is None else work
         self.agents = Agents(self.registry)
-        self.agent_calls = AgentCalls()
+        self.agent_calls = AgentCalls(tracer=self.tracing.tracer)
         self.component_agents = _component_agents(self)
         self.agent_calls.components = self.component_agents
         self.conversations = Conversations(self.work)
@@ -270,7 +270,13 @@ def _component_agents(plane: InMemoryControlPlane) -> ComponentAgents:
 def _on_this_machine() -> TektonConfig:
     # Those who call components and webhooks ask of a configuration no more than what is here.
     config = SimpleNamespace(
-        host="127.0.0.1", port=0, ops_port=None, metrics_port=None, callback_networks=(), tls_client_ca=None
+        host="127.0.0.1",
+        port=0,
+        ops_port=None,
+        metrics_port=None,
+        callback_networks=(),
+        tls_client_ca=None,
+        agent_lease=30.0,
     )
     return cast(TektonConfig, config)
 
@@ -278,7 +284,16 @@ def _on_this_machine() -> TektonConfig:
 def _tasks(plane: InMemoryControlPlane) -> Tasks:
     # It asks of a configuration no more than what is here.
     config = SimpleNamespace(
-        max_open_tasks=10_000, max_open_tasks_per_owner=1_000, task_age=604_800.0, task_limit=100_000
+        max_open_tasks=10_000,
+        max_open_tasks_per_owner=1_000,
+        max_open_size="1G",
+        max_open_size_per_owner="256M",
+        task_age=604_800.0,
+        task_limit=100_000,
+        conversation_age=None,
+        max_conversations_per_owner=200_000,
+        max_messages_per_conversation=1_000_000,
+        max_conversation_size="256M",
     )
     return Tasks(
         plane.work,
@@ -299,6 +314,7 @@ def _a2a(plane: InMemoryControlPlane) -> A2aEdge:
         plane.security.policy,
         components=plane.registry,
         config=_on_this_machine(),
+        card_ring=KeyRing.generate(SYSTEM_CLOCK.time()),
     )
 
 

@@ -13,6 +13,7 @@ from tekton.a2a.conversation_store import ConversationRecord
 from tekton.a2a.message import AgentMessage
 from tekton.a2a.task import TaskState, fold
 from tekton.a2a.task_event import Budget, Canceled, Created, TaskEvent
+from tekton.a2a.work import work_sql
 from tekton.a2a.work.work_batch import WorkBatch
 from tekton.a2a.work.work_file import WorkFile, body_of
 from tekton.a2a.work.work_sql import APPLICATION_ID, MIGRATIONS
@@ -27,7 +28,7 @@ from tekton.utils.tekton_errors import (
     StorageUnknownError,
 )
 
-FIXTURE = Path(__file__).parents[2] / "fixtures" / "work-1" / "work.db"
+FIXTURES = [Path(__file__).parents[2] / "fixtures" / f"work-{number + 1}" / "work.db" for number in range(2)]
 
 
 def created(task_id: str, text: str = "") -> Created:
@@ -115,8 +116,9 @@ def test_a_newer_file_is_refused_and_not_touched(path: Path) -> None:
     assert path.read_bytes() == before
 
 
-async def test_a_file_of_the_first_schema_is_read(path: Path) -> None:
-    shutil.copy(FIXTURE, path)
+@pytest.mark.parametrize("fixture", FIXTURES, ids=lambda fixture: fixture.parent.name)
+async def test_a_file_of_each_schema_is_read(path: Path, fixture: Path) -> None:
+    shutil.copy(fixture, path)
 
     store = await WorkStore.open(path)
 
@@ -130,12 +132,37 @@ async def test_a_file_of_the_first_schema_is_read(path: Path) -> None:
     [record] = store.conversations.of_participant("bob")
     assert (record.conversation_id, record.initiator, record.context) == ("talk", "ann", {"language": "python"})
     assert [entry.message.content for entry in store.conversations.read("talk", 0, 10)] == ["Can you help me?", "Yes."]
+    assert (store.conversations.count_of("ann"), store.tasks.owners()) == (1, {"ann": 2})
+    # What was said before it was counted is not.
+    assert record.size_bytes == (0 if fixture is FIXTURES[0] else 28)
     await store.close()
+
+
+def version_of(path: Path) -> int:
+    with database.reading(path) as connection:
+        return int(str(connection.pragma("user_version")))
+
+
+def test_a_migration_that_fails_half_way_leaves_the_file_as_it_was_and_the_next_start_begins_again(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(FIXTURES[0], path)
+    with monkeypatch.context() as patch:
+        patch.setattr(work_sql, "MIGRATIONS", (*MIGRATIONS[:1], f"{MIGRATIONS[1]} SELECT * FROM nowhere;"))
+        with pytest.raises(StorageCorruptError, match="nowhere"):
+            WorkFile(path, 0).open()
+    assert version_of(path) == 1
+
+    file = WorkFile(path, 0)
+    assert len(file.open().tasks) == 1
+    file.close()
+
+    assert (version_of(path), version_of(path.with_name(f"{path.name}.v1"))) == (len(MIGRATIONS), 1)
 
 
 def test_the_file_that_is_written_today_has_the_schema_of_the_newest_fixture(path: Path, tmp_path: Path) -> None:
     make(path)
-    shutil.copy(FIXTURE, tmp_path / "fixture.db")
+    shutil.copy(FIXTURES[-1], tmp_path / "fixture.db")
 
     def schema(file: Path) -> list[object]:
         with database.reading(file) as connection:
@@ -179,7 +206,7 @@ async def test_a_damaged_page_is_an_error_and_never_an_answer(path: Path) -> Non
         store.conversations.read("c", 0, 100)
     assert len(store.tasks.tasks(open_only=True)) == 3
     with pytest.raises(StorageCorruptError):
-        store.tasks.tasks()
+        store.tasks.task("t40")
     await store.close()
 
 

@@ -13,7 +13,7 @@ from tekton.a2a.conversation import Conversation
 from tekton.a2a.conversation_store import ConversationRecord
 from tekton.a2a.message import AgentMessage
 from tekton.a2a.push_store import PushConfig
-from tekton.a2a.task import TaskState
+from tekton.a2a.task import Task, TaskState
 from tekton.a2a.task_event import Budget, Canceled, Completed, Created, Leased, StepCompleted
 from tekton.a2a.task_log import TaskQuery
 from tekton.a2a.work import conversations
@@ -298,3 +298,23 @@ async def test_who_looks_through_all_tasks_in_another_thread_holds_up_nobody(sto
         open_ones = store.tasks.find(TaskQuery(states=frozenset({TaskState.SUBMITTED})))
 
     assert (open_ones, [task.task_id for task in await searching]) == ([], ["old"])
+
+
+async def test_a_task_that_ends_while_tasks_are_counted_in_another_thread_counts_once(store: WorkStore) -> None:
+    store.tasks.append("a", [created("a")], 1.0)
+    await store.flush()
+    loop = asyncio.get_running_loop()
+
+    async def end() -> None:
+        store.tasks.append("a", [Canceled()], 2.0)
+        await store.flush()
+
+    class Meanwhile(TaskQuery):
+        """Wants all; the first that it looks at ends then."""
+
+        def fits(self, task: Task) -> bool:
+            if not task.state.over:
+                asyncio.run_coroutine_threadsafe(end(), loop).result()
+            return True
+
+    assert await asyncio.to_thread(store.tasks.count_of, Meanwhile()) == 1

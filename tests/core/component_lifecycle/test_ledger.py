@@ -5,10 +5,11 @@ import gc
 from collections.abc import Sequence
 
 import pytest
+from registering import record_changes, registered, registration
 
 from tekton.core.component_lifecycle import ComponentRegistry
 from tekton.core.component_lifecycle.store import MemoryStore, Mutation
-from tekton.core.lifecycle import Change, ComponentRegistration, ComponentState
+from tekton.core.lifecycle import ComponentState
 from tekton.testing import ManualClock
 from tekton.utils.tekton_errors import (
     ComponentNotFoundError,
@@ -35,22 +36,6 @@ class FailingStore(MemoryStore):
         if self.error is not None:
             raise self.error
         super().commit(batch)
-
-
-def registration(component_id: str = "x", **fields: object) -> ComponentRegistration:
-    return ComponentRegistration(component_id=component_id, **fields)  # type: ignore[arg-type]
-
-
-async def registered(registry: ComponentRegistry, component_id: str = "x", **fields: object) -> ComponentRegistration:
-    one = registration(component_id, **fields)
-    await registry.register(one)
-    return one
-
-
-def record_changes(registry: ComponentRegistry) -> list[Change]:
-    changes: list[Change] = []
-    registry.feed.add_listener(changes.append)
-    return changes
 
 
 # Times.

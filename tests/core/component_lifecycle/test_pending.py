@@ -1,34 +1,20 @@
 """What waits for the store: the bounds of batches and of the whole."""
 
 import pytest
+from component_records import component_record
 
 from tekton.core.component_lifecycle import pending
 from tekton.core.component_lifecycle.pending import Entry, Pending
 from tekton.core.component_lifecycle.steps import Step
-from tekton.core.lifecycle import ComponentRecord, ComponentState
 
 KEY = ("x", "i")
 
 
 def entry(padding: int = 0, steps: int = 1, names: int = 0, reason: str | None = None) -> Entry:
-    record = ComponentRecord(
-        component_id="x",
-        instance_uuid="i",
-        component_name="x",
-        component_type="service",
-        version="1",
+    record = component_record(
         capabilities=tuple(f"{number:0255d}" for number in range(names)),
-        dependencies=(),
-        endpoint=None,
         metadata={"padding": "x" * padding} if padding else {},
-        max_instances=1,
-        supervised=False,
-        state=ComponentState.READY,
         reason=reason,
-        generation=1,
-        revision=1,
-        registered_at=0.0,
-        changed_at=0.0,
     )
     return Entry(KEY, [Step("state", None, record)] * steps, ())
 

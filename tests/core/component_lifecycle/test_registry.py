@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from registering import ready, record_changes, registered, registration
 
 from tekton.core.component_lifecycle import ComponentRegistry
 from tekton.core.component_lifecycle.store import Loaded, MemoryStore, Mutation
@@ -18,7 +19,6 @@ from tekton.core.lifecycle import (
     PATH_TO_READY,
     STATES,
     VALID_TRANSITIONS,
-    Change,
     ComponentRegistration,
     ComponentState,
 )
@@ -38,22 +38,6 @@ READY = ComponentState.READY
 FAILED = ComponentState.FAILED
 
 
-def registration(component_id: str = "x", **fields: object) -> ComponentRegistration:
-    return ComponentRegistration(component_id=component_id, **fields)  # type: ignore[arg-type]
-
-
-async def registered(registry: ComponentRegistry, component_id: str = "x", **fields: object) -> ComponentRegistration:
-    one = registration(component_id, **fields)
-    await registry.register(one)
-    return one
-
-
-async def ready(registry: ComponentRegistry, component_id: str = "x", **fields: object) -> ComponentRegistration:
-    one = await registered(registry, component_id, **fields)
-    await registry.make_ready(component_id, one.instance_uuid)
-    return one
-
-
 def nested(levels: int) -> dict[str, object]:
     value: dict[str, object] = {}
     for _ in range(levels - 1):
@@ -64,12 +48,6 @@ def nested(levels: int) -> dict[str, object]:
 def state_of(registry: ComponentRegistry) -> ComponentState | None:
     record = registry.find("x")
     return None if record is None else record.state
-
-
-def record_changes(registry: ComponentRegistry) -> list[Change]:
-    changes: list[Change] = []
-    registry.feed.add_listener(changes.append)
-    return changes
 
 
 def what_is_left(owner: object) -> dict[str, object]:

@@ -1,16 +1,13 @@
 """The registry's calls with the specification's names: they answer in sentences, or with what the others return."""
 
 import pytest
+from registering import registration
 
 from tekton.core.component_lifecycle import ComponentRegistry, Result
-from tekton.core.lifecycle import ComponentRegistration, ComponentState
+from tekton.core.lifecycle import ComponentState
 from tekton.utils.tekton_errors import InvalidIdError
 
 FAILED = ComponentState.FAILED
-
-
-def registration(component_id: str = "x", **fields: object) -> ComponentRegistration:
-    return ComponentRegistration(component_id=component_id, **fields)  # type: ignore[arg-type]
 
 
 async def test_commands_that_succeed_say_what_was_done(registry: ComponentRegistry) -> None:

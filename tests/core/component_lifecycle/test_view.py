@@ -3,6 +3,7 @@
 import random
 
 import pytest
+from component_records import component_record
 
 from tekton.core.component_lifecycle.view import CommittedView, Filter
 from tekton.core.lifecycle import ComponentRecord, ComponentState
@@ -19,24 +20,14 @@ def record(
     *,
     serving: bool = True,
 ) -> ComponentRecord:
-    return ComponentRecord(
-        component_id=component_id,
-        instance_uuid=instance,
-        component_name=component_id,
-        component_type=component_type,
-        version="1",
-        capabilities=capabilities,
-        dependencies=(),
-        endpoint=None,
-        metadata={},
-        max_instances=9,
-        supervised=False,
+    return component_record(
+        component_id,
+        instance,
         state=state,
-        reason=None,
         generation=generation,
-        revision=1,
-        registered_at=0.0,
-        changed_at=0.0,
+        capabilities=capabilities,
+        component_type=component_type,
+        max_instances=9,
         serving=serving,
     )
 

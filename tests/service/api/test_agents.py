@@ -88,6 +88,25 @@ async def test_the_list_is_narrowed_and_turned_over(site: Site) -> None:
     assert offered["reason"] == "its component shop is not registered"
 
 
+async def test_agents_are_found_by_their_version_and_by_where_they_are(site: Site) -> None:
+    registry = site.plane.agents.registry
+    registry.register_agent("old", ["review"], version="1.1.9", handler=list)
+    registry.register_agent("new", ["review"], version="1.2.0", endpoint=URL)
+    registry.register_agent("next", ["review"], version="2.0.0")
+    registry.register_agent("other", ["explain"], version="1.3.0", handler=list)
+
+    assert await site.ids(version=">=1.2, <2") == ["new", "other"]
+    assert await site.ids(version=">=1.2", capability="review") == ["new", "next"]
+    assert [await site.ids(locality=place) for place in ("local", "remote", "nowhere")] == [
+        ["old", "other"],
+        ["new"],
+        ["next"],
+    ]
+    for query in ({"version": ">=one"}, {"locality": "moon"}):
+        status, refused = await site.send("GET", "/api/agents", **query)
+        assert (status, refused["code"]) == (422, "invalid_parameter")
+
+
 async def test_what_is_no_agent_is_refused(site: Site) -> None:
     site.plane.agents.registry.register_agent("offered", ["review"], component_id="shop")
     refused = [

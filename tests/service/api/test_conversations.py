@@ -9,6 +9,7 @@ import aiohttp
 import msgspec
 import pytest
 
+from tekton.service.conversation_limits import ConversationLimits
 from tekton.testing.control_plane import InMemoryControlPlane
 from tekton.utils.server_sent_events import EventStreamParser
 from tekton.utils.tekton_http import HttpClient
@@ -239,3 +240,22 @@ async def test_what_has_a_key_is_begun_and_said_once_even_if_the_answer_was_lost
 
     assert (begun, said[1]["sequence"], said[1]["duplicate"]) == (again, 1, False)
     assert twice == (201, {**said[1], "duplicate": True})
+
+
+async def test_what_would_be_too_much_is_refused_and_says_so(site: Site) -> None:
+    site.plane.conversations.limits = ConversationLimits(per_owner=1, messages=1)
+    await site.send("ada", "POST", "", {"conversation_id": "plans"})
+    said = await site.send("ada", "POST", "/plans/messages", {"content": "hello"})
+
+    full = await site.send("ada", "POST", "/plans/messages", {"content": "again"})
+    many = await site.send("ada", "POST", "", {"conversation_id": "more"})
+
+    assert (said[0], full[0], full[1]["code"], full[1]["what"], full[1]["limit"]) == (
+        201,
+        409,
+        "conversation_full",
+        "messages",
+        1,
+    )
+    assert (many[0], many[1]["code"], many[1]["owner"], many[1]["limit"]) == (409, "conversation_limit", "ada", 1)
+    assert (await site.send("ada", "GET", "/plans"))[1]["size_bytes"] == 9

@@ -1,11 +1,13 @@
 """Remote agents over the HTTP interface: registered by their URL, asked to do tasks, and seen as their card is."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
+import pytest
 from a2a.server.agent_execution import RequestContext
 from a2a.server.tasks import TaskUpdater
 from a2a.types import Part
@@ -13,9 +15,10 @@ from calling_agents import HERE
 from sdk_agent import sdk_agent
 from wire_agent import wire_agent
 
+from tekton.a2a.agent import AgentHealth
 from tekton.service.agent_credentials import AgentCredentials
 from tekton.testing.control_plane import InMemoryControlPlane
-from tekton.utils.remote_agents import RemoteAgents
+from tekton.utils.remote_agents import RemoteAgents, cards
 from tekton.utils.tekton_http import HttpClient
 
 
@@ -75,6 +78,25 @@ async def test_an_agent_whose_card_turns_bad_is_shown_with_the_reason() -> None:
     assert view["health"] == "unusable"
     assert "points where requests may not go" in view["reason"]
     assert (refused, problem["code"]) == (503, "no_agent_available")
+
+
+async def test_an_agent_of_which_all_was_said_is_looked_at_soon_and_is_as_usable_as_its_card_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cards, "SOON", (0.0, 0.0))
+    async with wire_agent({}) as there, site() as here:
+        registry = here.remote.cards._registry
+        seen = registry.version
+        order = {"url": there.url, "capabilities": ["review"]}
+        there.url = "http://10.0.0.1"  # where its card says that it is
+        created, _ = await here.send("PUT", "/api/agents/reviewer", order)
+        async with asyncio.timeout(20):
+            while registry.health("reviewer") is AgentHealth.USABLE:
+                seen = await registry.changed(seen)
+        _, view = await here.send("GET", "/api/agents/reviewer")
+
+    assert (created, view["health"]) == (201, "unusable")
+    assert "points where requests may not go" in view["reason"]
 
 
 async def test_what_cannot_be_called_is_not_registered() -> None:

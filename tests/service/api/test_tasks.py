@@ -2,13 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import msgspec
 import pytest
 
+from tekton.a2a.task_event import Budget, Canceled, Created
 from tekton.a2a.task_steps import TaskContext
+from tekton.a2a.work.work_store import FILE_NAME
+from tekton.service.work import Work
 from tekton.testing.control_plane import InMemoryControlPlane
 from tekton.utils.control_plane import ControlPlane
 from tekton.utils.server_sent_events import EventStreamParser
@@ -284,11 +288,71 @@ async def test_types_are_declared_and_lead_to_agents(site: Site) -> None:
     _, forgotten = await site.send("DELETE", "/api/task-types/shouting")
 
     assert (first, second, task["state"]) == (201, 200, "completed")
-    assert declared == {"task_type": "shouting", "capabilities": ["echo"]}
+    assert declared == {
+        "task_type": "shouting",
+        "capabilities": ["echo"],
+        "subtasks": [],
+        "result_schema": None,
+        "attempt_timeout": None,
+    }
     assert [one["task_type"] for one in listed["items"]] == ["code_optimization", "shouting"]
     assert forgotten["capabilities"] == ["echo", "waiting"]
     again = await site.client.send("DELETE", "/api/task-types/shouting")
     assert problem(again) == (404, "task_type_not_found")
+
+
+async def test_who_lies_or_hangs_is_found_out_by_what_is_declared_of_the_type(site: Site) -> None:
+    async def lies() -> str:
+        return "done!"
+
+    async def works() -> dict[str, str]:
+        return {"verdict": "fine"}
+
+    for name, handler in (("a-liar", lies), ("a-waiter", site.wait), ("b-worker", works)):
+        site.plane.agents.registry.register_agent(name, ["audit"], handler=handler)
+    order = {"result_schema": {"type": "object", "required": ["verdict"]}, "attempt_timeout": 0.05}
+
+    status, declared = await site.send("PUT", "/api/task-types/audit", order)
+    task = await site.create("audit")
+
+    assert (status, declared["attempt_timeout"], declared["result_schema"]) == (201, 0.05, order["result_schema"])
+    assert (task["state"], task["result"]) == ("completed", {"verdict": "fine"})
+    assert [(one["agent_id"], one["code"]) for one in task["failures"]] == [
+        ("a-liar", "garbage"),
+        ("a-waiter", "agent_failed"),
+    ]
+
+
+async def test_a_type_is_done_by_its_parts_and_by_several_agents_each_as_is_wanted(site: Site) -> None:
+    parts = [{"name": "say", "task_type": "echo"}, {"name": "again", "task_type": "echo", "dependencies": ["say"]}]
+
+    _, declared = await site.send("PUT", "/api/task-types/twice", {"subtasks": parts})
+    twice = await site.create("twice", {"text": "hello"})
+    await site.send("PUT", "/api/task-types/echo", {"result_schema": {"type": "string"}})
+    by_all = await site.create("echo", {"text": "hello"}, strategy="all")
+    circle = await site.client.send("PUT", "/api/task-types/echo", {"subtasks": [{"name": "x", "task_type": "twice"}]})
+    nothing = await site.client.send("PUT", "/api/task-types/echo", {})
+
+    assert [(part["name"], part["dependencies"]) for part in declared["subtasks"]] == [("say", []), ("again", ["say"])]
+    assert twice["result"] == {"say": "hello", "again": "hello"}
+    assert by_all["result"] == {"echo": "hello"}
+    assert (problem(circle), problem(nothing)) == ((422, "task_cycle"), (422, "invalid_task"))
+
+
+async def test_what_a_part_asks_the_whole_asks(site: Site) -> None:
+    parts = [{"name": "check", "task_type": "asking"}, {"name": "say", "task_type": "echo"}]
+
+    asking = await site.create("whole", subtasks=parts)
+    _, listed = await site.send("GET", "/api/tasks", state="input_required")
+    answered, _ = await site.send("POST", f"/api/tasks/{asking['task_id']}/answer", {"answer": "yes"})
+    done = await site.plane.tasks.wait(asking["task_id"], 20)
+
+    assert (asking["state"], asking["question"]) == (
+        "input_required",
+        {"step": "check/ask", "question": "Really?", "schema": {"type": "string"}, "kind": "input"},
+    )
+    assert [one["task_id"] for one in listed["items"]] == [asking["task_id"]]
+    assert (answered, done.result) == (200, {"check": "yes", "say": ""})
 
 
 async def test_what_is_no_task_is_refused_and_says_why(site: Site) -> None:
@@ -351,3 +415,41 @@ async def test_what_is_shown_was_durable_before(site: Site, monkeypatch: pytest.
         shown.append(view.get("state") or view["items"][0]["state"])
 
     assert shown == ["input_required"] * 3
+
+
+async def test_a_damaged_page_takes_no_other_task_out_of_a_list(tmp_path: Path) -> None:
+    work = await Work.open(tmp_path)
+    for number in range(50):
+        text = f"text of {number:03} " + "x" * 2000
+        made = Created("echo", {"text": text}, 100.0, Budget(), f"t{number:03}", owner="ada")
+        work.tasks.append(f"t{number:03}", [made, Canceled()], 1.0)
+    await work.stop()
+    damaged(tmp_path / FILE_NAME, b"text of 020")
+    work = await Work.open(tmp_path)
+
+    async with InMemoryControlPlane(work=work) as plane:
+        address = plane.address_of(await plane.token("ada", "operator"))
+        async with address.client(20) as client:
+            site = Site(plane, address, client)
+            found: list[str] = []
+            cursor = ""
+            while cursor is not None:
+                status, page = await site.send("GET", "/api/tasks", limit=10, **({"cursor": cursor} if cursor else {}))
+                assert status == 200
+                found += [task["task_id"] for task in page["items"]]
+                cursor = page["cursor"]
+
+            assert (await site.send("GET", "/api/tasks/t020"))[1]["code"] == "storage_corrupt"
+    assert found == [f"t{number:03}" for number in range(49, -1, -1) if f"t{number:03}" in found]
+    assert "t020" not in found
+    assert len(found) == 50 - work.damaged
+    assert work.damaged <= 3  # those on the page
+    assert work.problems == ["tasks: damaged"]
+    await work.stop()
+
+
+def damaged(path: Path, text: bytes) -> None:
+    """Change one bit where *text* stands first."""
+    content = bytearray(path.read_bytes())
+    content[content.index(text)] ^= 1
+    path.write_bytes(content)

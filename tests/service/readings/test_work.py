@@ -68,7 +68,9 @@ async def test_what_is_said_in_conversations_is_counted(plane: InMemoryControlPl
         await plane.conversations.say(OWNER, begun.conversation_id, message)
 
     reader = partial(conversations, plane.conversations)
+    plane.tasks.talk_retention.forgotten = 3
 
+    assert read(partial(tasks, plane.tasks, ManualClock()), "tekton_conversations_forgotten") == 3
     assert read(reader, "tekton_conversations_begun") == 1
     assert read(reader, "tekton_conversation_messages") == 2
 
@@ -86,6 +88,10 @@ async def test_the_file_is_read_with_the_time_of_its_commits(tmp_path: Path, rea
     assert read(reader, "tekton_work_commit_duration").count == 1
     assert read(reader, "tekton_work_available") == 1
     assert read(reader, "tekton_work_full") == 0
+    assert read(reader, "tekton_tasks_open_size") > 50
+    assert read(reader, "tekton_work_damaged") == 0
+    store._file.damage.note("the task a", ValueError("no"))
+    assert (read(reader, "tekton_work_damaged"), kept.problems) == (1, ["tasks: damaged"])
     await kept.stop()
 
 

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tekton.a2a.work.work_sql import APPLICATION_ID, FILE_NAME, MIGRATIONS
+from tekton.a2a.work.work_sql import APPLICATION_ID, CHANGES, FILE_NAME, MIGRATIONS
 from tekton.core.component_lifecycle.companion import Companion
 
-WORK: Final = Companion(FILE_NAME, "work", APPLICATION_ID, MIGRATIONS)
+WORK: Final = Companion(FILE_NAME, "work", APPLICATION_ID, MIGRATIONS, "change", CHANGES)

@@ -3,8 +3,11 @@
 * In memory are those of which something is not on the disk yet, with what has been said of it, and, as far as they take
   little room, the records of some that were changed before. All else is read when it is asked for.
 * Whoever reads looks at memory first and then at the disk, because what leaves memory is on the disk by then.
+* A list leaves out what cannot be read; who asks for that is told.
 """
 
+import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from heapq import merge
@@ -15,10 +18,11 @@ from uuid import UUID
 
 import msgspec
 
-from tekton.a2a.conversation_store import PAGE_BYTES, Appended, ConversationRecord, Entry, page_of
+from tekton.a2a.conversation_store import PAGE_BYTES, Appended, ConversationRecord, Entry, Quiet, page_of
 from tekton.a2a.message import AgentMessage
 from tekton.a2a.work import work_sql as sql
 from tekton.a2a.work.bounded import Bounded
+from tekton.a2a.work.damage import Damage
 from tekton.a2a.work.work_batch import WorkBatch
 from tekton.a2a.work.writer import WorkWriter
 from tekton.core.component_lifecycle.database_reader import DatabaseReader
@@ -66,12 +70,19 @@ class _Live:
 
 
 class SqliteConversationStore:
-    """A ConversationStore that writes by *writer* and reads by *reader*; *last* is the highest number in the file."""
+    """A ConversationStore that writes by *writer* and reads by *reader*; *last* is the highest number in the file.
 
-    def __init__(self, writer: WorkWriter, reader: DatabaseReader, last: int) -> None:
+    *initiated* is how many there are by who has begun them; what cannot be read is *damage*.
+    """
+
+    def __init__(
+        self, writer: WorkWriter, reader: DatabaseReader, last: int, initiated: Counter[str], damage: Damage
+    ) -> None:
         self._writer = writer
         self._reader = reader
         self._last = last
+        self._initiated = initiated
+        self._damage = damage
         self._live: dict[str, _Live] = {}
         self._still: Bounded[str, _Live] = Bounded(KEPT_BYTES)
         self._gone: set[int] = set()
@@ -86,6 +97,7 @@ class SqliteConversationStore:
         context = _encode(record.context)
         batch = self._put(live, record, len(context))
         self._last += 1
+        self._initiated[record.initiator] += 1
         batch.put_context(live.number, context)
         live.size = len(context)
         for participant in record.participants:
@@ -103,7 +115,13 @@ class SqliteConversationStore:
         encoded = None if context is None else _encode(context)
         size = len(body) + len(encoded or b"")
         known_context = live.record.context if context is None else context
-        record = replace(live.record, last=entry.sequence, changed_at=at, context=known_context)
+        record = replace(
+            live.record,
+            last=entry.sequence,
+            changed_at=at,
+            context=known_context,
+            size_bytes=live.record.size_bytes + message.size_bytes,
+        )
         batch = self._put(live, record, size, entry)
         batch.put_message(live.number, entry.sequence, message.message_id, body)
         if encoded is not None:
@@ -123,11 +141,12 @@ class SqliteConversationStore:
         """See ConversationStore. What was said goes from the disk by and by."""
         live = self._conversation(conversation_id)
         batch = self._writer.admit(0)
-        batch.delete_conversation(live.number)
-        batch.when_durable(self._gone.discard, live.number)
-        for one in live.record.participants:
-            batch.put_participant(one, conversation_id, takes_part=False)
+        batch.delete_conversation(live.number, live.record)
+        batch.when_removed(self._gone.discard, live.number)
         self._gone.add(live.number)
+        self._initiated[live.record.initiator] -= 1
+        if not self._initiated[live.record.initiator]:
+            del self._initiated[live.record.initiator]
         self._live.pop(conversation_id, None)
         self._still.take(conversation_id)
 
@@ -169,6 +188,19 @@ class SqliteConversationStore:
         found = merge(((id_, live[id_]) for id_ in here), there, key=itemgetter(0))
         return [record for _, record in islice(found, max(0, limit))]
 
+    def count_of(self, initiator: str) -> int:
+        """See ConversationStore."""
+        return self._initiated[initiator]
+
+    def quiet(self, since: float, after: int = 0, limit: int = 500) -> Quiet:
+        """See ConversationStore. Reads that many rows in a row."""
+        last = min(after + limit, self._last)
+        changed = dict(self._changed(after, last))
+        changed |= {id_: one.record.changed_at for id_ in changed if (one := self._live.get(id_)) is not None}
+        ids = [id_ for id_, at in changed.items() if at < since]
+        oldest = min((at for at in changed.values() if at >= since), default=math.inf)
+        return Quiet(ids, oldest, last if last < self._last else None)
+
     def _put(self, live: _Live, record: ConversationRecord, size: int, entry: Entry | None = None) -> WorkBatch:
         """Have *record* be the conversation, and *entry* be said in it. The batch for what else belongs to it."""
         batch = self._writer.admit(size + 256)
@@ -179,7 +211,7 @@ class SqliteConversationStore:
             live.entries[entry.message.message_id] = entry
         self._live[id_] = live
         self._still.take(id_)
-        batch.put_conversation(live.number, id_, live.head(), record.changed_at, record.last)
+        batch.put_conversation(live.number, live.head(), record)
         batch.when_durable(self._settle, live, entry)
         return batch
 
@@ -208,12 +240,13 @@ class SqliteConversationStore:
                 return self._loaded(conversation_id, columns)
         return None
 
-    def _loaded(self, id_: str, columns: tuple[int, str, str, int, str]) -> _Live:
-        number, head, changed, last, context = columns
+    def _loaded(self, id_: str, columns: tuple[int, str, str, int, int, str]) -> _Live:
+        number, head, changed, last, size, context = columns
         try:
             initiator, participants, created_at = _decode_head(head)
             known = _decode_context(context)
-            record = ConversationRecord(id_, initiator, participants, created_at, _decode_time(changed), known, last)
+            at = _decode_time(changed)
+            record = ConversationRecord(id_, initiator, participants, created_at, at, known, last, size)
         except msgspec.MsgspecError as error:
             raise self._corrupt(f"the conversation {id_}", error) from error
         return _Live(number, record, len(context))
@@ -238,9 +271,39 @@ class SqliteConversationStore:
 
     def _rows(self, participant: str, after: str, at_once: int) -> Iterator[tuple[str, _Live]]:
         """The conversations of *participant* on the disk behind the id *after*, some *at_once*."""
-        while rows := self._reader.rows(sql.OF_PARTICIPANT, (participant, after, at_once)):
-            yield from ((id_, self._loaded(id_, columns)) for id_, *columns in rows if columns[0] not in self._gone)
+        while True:
+            try:
+                rows = self._reader.rows(sql.OF_PARTICIPANT, (participant, after, at_once))
+                found = [(id_, self._loaded(id_, columns)) for id_, *columns in rows if columns[0] not in self._gone]
+            except StorageCorruptError:
+                rows = self._reader.rows(sql.IDS_OF_PARTICIPANT, (participant, after, at_once))
+                found = list(self._readable([id_ for (id_,) in rows]))
+            if not rows:
+                return
+            yield from found
             after = rows[-1][0]
+
+    def _readable(self, ids: list[str]) -> Iterator[tuple[str, _Live]]:
+        """Those of some conversations that can be read."""
+        for id_ in ids:
+            try:
+                live = self._find(id_)
+            except StorageCorruptError as error:
+                self._damage.note(f"the conversation {id_}", error)
+            else:
+                if live is not None:
+                    yield id_, live
+
+    def _changed(self, first: int, last: int) -> list[tuple[str, float]]:
+        """When the conversations behind number *first*, up to *last*, were changed, but for those that are no more."""
+        try:
+            rows = self._reader.rows(sql.CHANGED, (first, last))
+            return [(id_, _decode_time(changed)) for number, id_, changed in rows if number not in self._gone]
+        except (StorageCorruptError, msgspec.MsgspecError) as error:
+            if last - first > 1:
+                return [one for number in range(first, last) for one in self._changed(number, number + 1)]
+            self._damage.note(f"the conversation number {last}", error)
+            return []
 
     def _corrupt(self, what: str, error: Exception) -> StorageCorruptError:
         return StorageCorruptError(str(self._reader.path), f"{what} cannot be read: {error}")

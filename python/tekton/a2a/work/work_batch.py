@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
+from tekton.a2a.conversation_store import ConversationRecord
 from tekton.a2a.push_store import PushConfig
 from tekton.a2a.task import Task
 from tekton.a2a.task_event import TaskEvent
@@ -21,6 +22,8 @@ MOST_BYTES: Final = 1024 * 1024
 """A batch ends before the change with which it would have more; one change always fits."""
 
 _encode = msgspec.json.Encoder().encode
+
+_Call = tuple[Callable[..., object], tuple[Any, ...]]
 
 
 class WorkBatch:
@@ -39,9 +42,11 @@ class WorkBatch:
         self._conversations: dict[int, list[Any]] = {}
         self._contexts: dict[int, str] = {}
         self._participants: dict[tuple[str, str], int] = {}
+        self._dead_participants: dict[tuple[str, str], int] = {}
         self._messages: list[tuple[int, int, int, str]] = []
         self._dead_conversations: list[int] = []
-        self._settle: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
+        self._settle: list[_Call] = []
+        self._removed: list[_Call] = []
 
     def has_room(self, size: int) -> bool:
         """May a change with *size* bytes still come?"""
@@ -56,9 +61,13 @@ class WorkBatch:
         """Call *call*, on the event loop, when all of this is on the disk."""
         self._settle.append((call, args))
 
-    def settle(self) -> None:
-        """All of this is on the disk."""
-        for call, args in self._settle:
+    def when_removed(self, call: Callable[..., object], *args: Any) -> None:
+        """The same, but not when what was deleted had to stay."""
+        self._removed.append((call, args))
+
+    def settle(self, *, removed: bool = True) -> None:
+        """All of this is on the disk; if not *removed*, what was deleted is still there."""
+        for call, args in [*self._settle, *(self._removed if removed else ())]:
             call(*args)
 
     # Tasks
@@ -93,9 +102,12 @@ class WorkBatch:
 
     # Conversations
 
-    def put_conversation(self, number: int, id_: str, head: bytes, changed: float, last: int) -> None:
-        """A conversation has come, or has become another."""
-        self._conversations[number] = [number, id_, head.decode(), _encode(changed).decode(), last]
+    def put_conversation(self, number: int, head: bytes, record: ConversationRecord) -> None:
+        """A conversation has come, or has become another. *head* is what seldom does."""
+        changed = _encode(record.changed_at).decode()
+        self._conversations[number] = [
+            number, record.conversation_id, head.decode(), changed, record.last, record.size_bytes
+        ]  # fmt: skip
 
     def put_context(self, conversation: int, context: bytes) -> None:
         """The context of a conversation is another."""
@@ -103,15 +115,19 @@ class WorkBatch:
 
     def put_participant(self, participant: str, id_: str, *, takes_part: bool) -> None:
         """Somebody takes part in the conversation *id_*, or no longer."""
+        self._dead_participants.pop((participant, id_), None)
         self._participants[participant, id_] = int(takes_part)
 
     def put_message(self, conversation: int, sequence: int, id_: str, body: bytes) -> None:
         """Something was said."""
         self._messages.append((place(conversation, sequence), *self._put_body(body), id_))
 
-    def delete_conversation(self, number: int) -> None:
+    def delete_conversation(self, number: int, record: ConversationRecord) -> None:
         """A conversation is forgotten, with all that was said in it."""
         _forget(number, self._conversations, self._dead_conversations)
+        for one in record.participants:
+            self._participants.pop((one, record.conversation_id), None)
+            self._dead_participants[one, record.conversation_id] = 0
 
     # Writing
 
@@ -121,15 +137,22 @@ class WorkBatch:
         few = len(self._events) // 16 + len(self._messages) // 16
         return few + len(self._tasks) + len(self._ended) + len(self._conversations) + len(self._pushes)
 
-    def values(self) -> tuple[object, ...]:
-        """The values for `work_sql.WRITE`."""
+    @property
+    def removes(self) -> bool:
+        """Whether it deletes tasks or conversations that are on the disk."""
+        return bool(self._dead_tasks or self._dead_conversations)
+
+    def values(self, *, removing: bool = True) -> tuple[object, ...]:
+        """The values for `work_sql.WRITE`; if not *removing*, what is deleted stays."""
         contexts = [*self._contexts.items()]
-        participants = [(*key, takes_part) for key, takes_part in self._participants.items()]
+        dead = (self._dead_tasks, self._dead_conversations, self._dead_participants) if removing else ([], [], {})
+        dead_tasks, dead_conversations, dead_participants = dead
+        participants = [(*key, takes_part) for key, takes_part in (dead_participants | self._participants).items()]
         arrays = (
-            [*self._tasks.values()], self._events, self._ended, self._dead_tasks, [*self._pushes.values()],
-            [*self._conversations.values()], contexts, participants, self._messages, self._dead_conversations,
+            [*self._tasks.values()], self._events, self._ended, dead_tasks, [*self._pushes.values()],
+            [*self._conversations.values()], contexts, participants, self._messages, dead_conversations,
         )  # fmt: skip
-        return b"".join(self._bodies), *(_encode(rows).decode() if rows else None for rows in arrays)
+        return b"".join(self._bodies), *(_encode(rows).decode() if rows else None for rows in arrays), self.changes
 
     def _put_body(self, body: bytes) -> tuple[int, int]:
         """Where it is, counted from 1, and how long."""

@@ -7,6 +7,7 @@ read. Some of the disk is left to those who need it more, the registry first of 
 """
 
 import logging
+from collections import Counter
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
@@ -19,6 +20,8 @@ from tekton.a2a.push_store import PushConfig
 from tekton.a2a.task import Task, fold
 from tekton.a2a.task_event import Change, TaskEvent
 from tekton.a2a.work import work_sql as sql
+from tekton.a2a.work.damage import Damage
+from tekton.a2a.work.open_bytes import is_held
 from tekton.a2a.work.work_batch import WorkBatch
 from tekton.core.component_lifecycle import database
 from tekton.core.component_lifecycle.database_file import DatabaseFile
@@ -49,22 +52,25 @@ _decode_config = msgspec.json.Decoder(PushConfig).decode
 
 
 class OpenTask(NamedTuple):
-    """A task that is not over, under its number in the file; *size* are the bytes of its events."""
+    """A task that is not over, under its number in the file; *size* are the bytes of its events, *held* those of them
+    that stay in memory (`open_bytes`)."""
 
     number: int
     task: Task
     size: int
+    held: int
 
 
 class StoredWork(NamedTuple):
-    """What is in memory from the start. The numbers are the highest that tasks and conversations have; there
-    are *known* tasks, open or over."""
+    """What is in memory from the start. The numbers are the highest that tasks and conversations have. There
+    are so many tasks, open or over, of each of *owners*, and conversations that each of *initiators* has begun."""
 
     tasks: list[OpenTask]
     pushes: list[PushConfig]
     last_task: int
     last_conversation: int
-    known: int
+    owners: Counter[str]
+    initiators: Counter[str]
 
 
 class WorkFile(DatabaseFile):
@@ -84,6 +90,8 @@ class WorkFile(DatabaseFile):
     ) -> None:
         super().__init__(path, _logger, vfs=vfs, exclusive=exclusive)
         self._reserve = reserve_bytes
+        self._stuck: dict[str, set[int]] = {"task": set(), "conversation": set()}
+        self.damage: Final = Damage()
 
     def open(self) -> StoredWork:
         """Open it, and create it if it is missing. Reads the events of all open tasks.
@@ -97,16 +105,20 @@ class WorkFile(DatabaseFile):
                 self.close()
                 raise
 
-    def write(self, batch: WorkBatch) -> None:
-        """Write *batch*: on the disk when this returns. The log is moved into the file before, when it is long."""
+    def write(self, batch: WorkBatch) -> StorageCorruptError | None:
+        """Write *batch*: on the disk when this returns. The log is moved into the file before, when it is long.
+
+        Returned is why what it deletes is still there, if it is: a page is damaged that this needs.
+        """
         self.move_log(idle=False)
         if batch.size:
             self.check_room(batch.size, self._reserve)
         with self.guarded() as connection:
             reach("work.before_begin")
-            connection.execute(sql.WRITE, batch.values())
+            left = self._write(connection, batch)
         reach("work.after_commit")
         self.wrote(batch.rows, batch.size)
+        return left
 
     def tidy(self) -> bool:
         """Take away some rows of what was deleted, and move the log when it is rather long; True when there is more."""
@@ -115,15 +127,51 @@ class WorkFile(DatabaseFile):
         self.check_files()
         return more
 
+    def _write(self, connection: apsw.Connection, batch: WorkBatch) -> StorageCorruptError | None:
+        try:
+            connection.execute(sql.WRITE, batch.values())
+        except apsw.Error as error:
+            damage = self._damage_of(error, connection)
+            if damage is None or not batch.removes:
+                raise
+            connection.execute(sql.WRITE, batch.values(removing=False))
+            self.damage.note("what leads to something that was to be deleted", damage)
+            return damage
+        return None
+
+    def _damage_of(self, error: apsw.Error, connection: apsw.Connection) -> StorageCorruptError | None:
+        """The damage that *error* is, if it is one and nothing was done."""
+        damage = database.translated(error, self.path)
+        return damage if isinstance(damage, StorageCorruptError) and not connection.in_transaction else None
+
     def _bury(self) -> bool:
+        tasks = self._bury_some("task", sql.DEAD_TASKS, sql.BURY_TASKS)
+        return self._bury_some("conversation", sql.DEAD_CONVERSATIONS, sql.BURY_CONVERSATIONS) or tasks
+
+    def _bury_some(self, kind: str, dead: str, bury: str) -> bool:
+        """Take away some rows of what was deleted, but of what lies on a damaged page; False: there was nothing."""
+        stuck = self._stuck[kind]
         with self.guarded() as connection:
-            graves: Any = connection.execute(sql.GRAVES).fetchall()[0]
-        for is_one, bury in zip(graves, (sql.BURY_TASKS, sql.BURY_CONVERSATIONS)):
-            if is_one:
-                with self.guarded() as connection, connection:
-                    connection.execute(bury, {"most": _BURIED})
-                self.wrote(_BURIED // 4, 0)
-        return any(graves)
+            numbers = [number for (number,) in connection.execute(dead, (_json(sorted(stuck)),))]
+        if numbers and not self._bury_these(bury, numbers):
+            for number in numbers:
+                if not self._bury_these(bury, [number]):
+                    stuck.add(number)
+        return bool(numbers)
+
+    def _bury_these(self, bury: str, numbers: list[int]) -> bool:
+        """False, and nothing is done, when a page that this needs is damaged: nobody needs to have it done."""
+        with self.guarded() as connection:
+            try:
+                with connection:
+                    connection.execute(bury, {"numbers": _json(numbers), "most": _BURIED})
+            except apsw.Error as error:
+                if (damage := self._damage_of(error, connection)) is None:
+                    raise
+                self.damage.note("some of what was deleted", damage)
+                return False
+        self.wrote(_BURIED // 4, 0)
+        return True
 
     def _prepare(self, connection: apsw.Connection) -> StoredWork:
         path = self.path
@@ -145,11 +193,22 @@ class WorkFile(DatabaseFile):
         except (msgspec.MsgspecError, UnicodeError, TaskError, _GapError) as error:
             raise StorageCorruptError(str(self.path), f"what it says of a task makes no sense: {error}") from error
         numbers: Any = connection.execute(sql.NUMBERS).fetchall()[0]
-        return StoredWork(tasks, pushes, *numbers)
+        last_task, last_conversation = numbers
+        owners, initiators = (_counted(connection, one) for one in (sql.TASKS_BY_OWNER, sql.TALKS_BY_INITIATOR))
+        return StoredWork(tasks, pushes, last_task, last_conversation, owners, initiators)
 
 
 class _GapError(Exception):
     """Events of a task are missing."""
+
+
+def _counted(connection: apsw.Connection, question: str) -> Counter[str]:
+    rows: Any = connection.execute(question).fetchall()
+    return Counter(dict(rows))
+
+
+def _json(numbers: list[int]) -> str:
+    return _encode(numbers).decode()
 
 
 def body_of(event: TaskEvent) -> bytes:
@@ -168,13 +227,15 @@ def _open_tasks(connection: apsw.Connection) -> Iterator[OpenTask]:
     ids: dict[int, str] = dict(opened)
     for number, rows in groupby(connection.execute(sql.OPEN_EVENTS), key=lambda row: row[0]):
         task_id = ids.pop(number)
-        size = 0
+        size = held = 0
         events: list[TaskEvent] = []
         for _, place, body in rows:
             if place != len(events) + 1:
                 raise _GapError(f"the event {len(events) + 1} of {task_id} is missing")
             events.append(event_of(task_id, place, body))
-            size += len(body)
-        yield OpenTask(number, fold(events), size)
+            length = len(body.encode())
+            size += length
+            held += length if is_held(events[-1].change) else 0
+        yield OpenTask(number, fold(events), size, held)
     if ids:
         raise _GapError(f"the events of {min(ids.values())} are missing")

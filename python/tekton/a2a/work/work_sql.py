@@ -81,14 +81,25 @@ _VERSION_1 = """
     INSERT INTO meta VALUES (1, 0, 0);
 """
 
-MIGRATIONS: Final[tuple[str, ...]] = (_VERSION_1,)
+_VERSION_2 = """
+    -- the bytes of its messages, without those that came before this was counted
+    ALTER TABLE conversations ADD COLUMN size INTEGER NOT NULL DEFAULT 0;
+    -- how many changes there ever were, about, of those that came before this was counted
+    ALTER TABLE meta ADD COLUMN changes INTEGER NOT NULL DEFAULT 0;
+    UPDATE meta SET changes = newest + (SELECT coalesce(sum(last), 0) FROM conversations);
+"""
+
+MIGRATIONS: Final[tuple[str, ...]] = (_VERSION_1, _VERSION_2)
 """The script at position n takes schema n to n + 1. Released scripts are never changed."""
+
+CHANGES: Final = "SELECT changes FROM meta"
+"""How many changes there ever were."""
 
 WRITER: Final = f"""
     CREATE TEMP VIEW batch (
         bodies, tasks, events, ended, dead_tasks, pushes,
-        conversations, contexts, participants, messages, dead_conversations
-    ) AS SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL WHERE false;
+        conversations, contexts, participants, messages, dead_conversations, changes
+    ) AS SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL WHERE false;
 
     CREATE TEMP TRIGGER write_tasks INSTEAD OF INSERT ON batch BEGIN
         UPDATE tasks SET id = NULL WHERE number IN (SELECT value FROM json_each(new.dead_tasks));
@@ -104,7 +115,10 @@ WRITER: Final = f"""
         UPDATE tasks SET state = value ->> 1, changed = value ->> 2, last = value ->> 3
             FROM json_each(new.ended) WHERE number = value ->> 0;
 
-        UPDATE meta SET batches = batches + 1, newest = (SELECT coalesce(max(place), 0) FROM events);
+        UPDATE meta SET
+            batches = batches + 1,
+            changes = changes + new.changes,
+            newest = (SELECT coalesce(max(place), 0) FROM events);
     END;
 
     CREATE TEMP TRIGGER write_pushes INSTEAD OF INSERT ON batch WHEN new.pushes IS NOT NULL BEGIN
@@ -120,11 +134,12 @@ WRITER: Final = f"""
     WHEN new.conversations IS NOT NULL OR new.dead_conversations IS NOT NULL BEGIN
         UPDATE conversations SET id = NULL WHERE number IN (SELECT value FROM json_each(new.dead_conversations));
 
-        INSERT INTO conversations
-            SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4
+        INSERT INTO conversations (number, id, head, changed, last, size)
+            SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5
             FROM json_each(new.conversations) WHERE true
-            ON CONFLICT (number) DO UPDATE
-                SET id = excluded.id, head = excluded.head, changed = excluded.changed, last = excluded.last;
+            ON CONFLICT (number) DO UPDATE SET
+                id = excluded.id, head = excluded.head, changed = excluded.changed, last = excluded.last,
+                size = excluded.size;
 
         INSERT OR REPLACE INTO contexts SELECT value ->> 0, value ->> 1 FROM json_each(new.contexts);
 
@@ -145,7 +160,7 @@ WRITER: Final = f"""
     END;
 """
 """What a connection needs before it can `WRITE`."""
-WRITE: Final = "INSERT INTO batch VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+WRITE: Final = "INSERT INTO batch VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 # Opening
 
@@ -161,9 +176,10 @@ BEYOND: Final = f"""
 """
 """A sign that a page of a table that says how it is was never written."""
 NUMBERS: Final = """
-    SELECT coalesce((SELECT max(number) FROM tasks), 0), coalesce((SELECT max(number) FROM conversations), 0),
-        (SELECT count(*) FROM tasks WHERE id IS NOT NULL)
+    SELECT coalesce((SELECT max(number) FROM tasks), 0), coalesce((SELECT max(number) FROM conversations), 0)
 """
+TASKS_BY_OWNER: Final = "SELECT owner, count(*) FROM tasks WHERE id IS NOT NULL GROUP BY owner"
+TALKS_BY_INITIATOR: Final = "SELECT head ->> 0, count(*) FROM conversations WHERE id IS NOT NULL GROUP BY 1"
 OPEN_TASKS: Final = "SELECT number, id FROM tasks INDEXED BY tasks_open WHERE state IS NULL ORDER BY number"
 OPEN_EVENTS: Final = """
     SELECT e.task, e.number, e.body
@@ -179,16 +195,17 @@ PUSHES: Final = """
 
 # Tidying
 
-GRAVES: Final = """
-    SELECT EXISTS (SELECT 1 FROM tasks WHERE id IS NULL), EXISTS (SELECT 1 FROM conversations WHERE id IS NULL)
-"""
-_TASKS: Final = "SELECT number FROM tasks WHERE id IS NULL ORDER BY number LIMIT 256"
+_BUT: Final = "number NOT IN (SELECT value FROM json_each(?))"
+DEAD_TASKS: Final = f"SELECT number FROM tasks WHERE id IS NULL AND {_BUT} ORDER BY number LIMIT 256"
+DEAD_CONVERSATIONS: Final = f"SELECT number FROM conversations WHERE id IS NULL AND {_BUT} ORDER BY number LIMIT 256"
+"""What was deleted and is still there, but for some."""
+_TASKS: Final = "SELECT value FROM json_each(:numbers)"
 BURY_TASKS: Final = f"""
     DELETE FROM events WHERE place IN (SELECT place FROM events WHERE task IN ({_TASKS}) LIMIT :most);
     DELETE FROM pushes WHERE task IN ({_TASKS});
     DELETE FROM tasks WHERE number IN ({_TASKS}) AND NOT EXISTS (SELECT 1 FROM events WHERE task = tasks.number);
 """
-_TALKS: Final = "SELECT number FROM conversations WHERE id IS NULL ORDER BY number LIMIT 256"
+_TALKS: Final = "SELECT value AS number FROM json_each(:numbers)"
 _MESSAGES: Final = f"place > number << {SEQUENCE_BITS} AND place < number + 1 << {SEQUENCE_BITS}"
 BURY_CONVERSATIONS: Final = f"""
     DELETE FROM messages WHERE place IN (SELECT place FROM ({_TALKS}) CROSS JOIN messages ON {_MESSAGES} LIMIT :most);
@@ -202,12 +219,21 @@ BURY_CONVERSATIONS: Final = f"""
 
 # Tasks
 
-TASK: Final = "SELECT number, last FROM tasks WHERE id = ?"
+TASK: Final = "SELECT number, last, owner FROM tasks WHERE id = ?"
 STATES: Final = """
     SELECT number, id, state FROM tasks WHERE id IN (SELECT value FROM json_each(?)) AND state IS NOT NULL
 """
 EVENTS: Final = "SELECT number, body FROM events WHERE task = ? AND number > ? ORDER BY number LIMIT ?"
 TASKS: Final = "SELECT number, id, last FROM tasks WHERE id > ? AND state IS NOT NULL ORDER BY id LIMIT ?"
+TASKS_OF: Final = """
+    SELECT number, id, last FROM tasks WHERE owner = ? AND id > ? AND state IS NOT NULL ORDER BY id LIMIT ?
+"""
+NUMBERS_UP: Final = "SELECT number, id FROM tasks INDEXED BY sqlite_autoindex_tasks_1 WHERE id > ? ORDER BY id LIMIT ?"
+NUMBERS_DOWN: Final = """
+    SELECT number, id FROM tasks INDEXED BY sqlite_autoindex_tasks_1
+    WHERE id IS NOT NULL AND (:before = '' OR id < :before) ORDER BY id DESC LIMIT :limit
+"""
+"""Where tasks are, from the index of their ids alone: where a page of them cannot be read, each is read by itself."""
 FOUND: Final = """
     SELECT number, id, last FROM tasks WHERE state IS NOT NULL AND id IS NOT NULL{} ORDER BY id DESC LIMIT :limit
 """
@@ -220,21 +246,38 @@ CONDITIONS: Final = {
     "task_type": "type = :task_type",
     "parent_id": "parent = :parent_id",
     "since": "changed >= :since",
+    "agent_id": "EXISTS (SELECT 1 FROM events WHERE task = tasks.number AND events.number = 1"
+    " AND coalesce(body ->> '$[2].agent_id', '') = :agent_id)",
 }
 """By the name of what is asked for."""
+OF_NUMBER: Final = "number = :number"
+LATEST: Final = """
+    SELECT number, id, last, changed FROM tasks WHERE state IS NOT NULL AND id IS NOT NULL{}
+    ORDER BY changed DESC, id DESC LIMIT :limit
+"""
+"""The tasks that are over, those that were changed last first. There may be conditions in the middle."""
+BEHIND: Final = "(changed, id) < (:before_changed, :before_id)"
+COUNTED: Final = """
+    SELECT count(*) FROM tasks
+    WHERE state IS NOT NULL AND id IS NOT NULL AND number NOT IN (SELECT value FROM json_each(:but)){}
+"""
+"""How many tasks are over, but for some. There may be conditions at the end."""
 INDEXED: Final = {"conversation_id": "conversation <> ''", "parent_id": "parent <> ''"}
 """What has to be said, where one is asked for, so that SQLite finds the index of those that have any."""
 
 # Conversations
 
 CONVERSATION: Final = """
-    SELECT number, head, changed, last, context FROM conversations JOIN contexts ON conversation = number WHERE id = ?
+    SELECT number, head, changed, last, size, context FROM conversations JOIN contexts ON conversation = number
+    WHERE id = ?
 """
+CHANGED: Final = "SELECT number, id, changed FROM conversations WHERE number > ? AND number <= ? AND id IS NOT NULL"
 OF_PARTICIPANT: Final = """
-    SELECT id, number, head, changed, last, context FROM (
+    SELECT id, number, head, changed, last, size, context FROM (
         SELECT id FROM participants WHERE participant = ? AND id > ? ORDER BY id LIMIT ?
     ) JOIN conversations USING (id) JOIN contexts ON conversation = number ORDER BY id
 """
+IDS_OF_PARTICIPANT: Final = "SELECT id FROM participants WHERE participant = ? AND id > ? ORDER BY id LIMIT ?"
 SEQUENCE: Final = "SELECT sequence FROM message_ids WHERE conversation = ? AND id = unhex(?, '-')"
 PAGE: Final = f"""
     SELECT place & {_SEQUENCES}, body FROM messages WHERE place IN (

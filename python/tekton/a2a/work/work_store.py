@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from tekton.a2a.work.conversations import SqliteConversationStore
+from tekton.a2a.work.open_bytes import OpenBytes
 from tekton.a2a.work.pushes import SqlitePushStore
 from tekton.a2a.work.task_store import SqliteTaskLog
 from tekton.a2a.work.work_file import StoredWork, WorkFile
@@ -38,8 +39,10 @@ class WorkStore:
         self._writer = WorkWriter(file, desk, clock)
         self._reader, self._searcher = DatabaseReader(file.path), DatabaseReader(file.path)
         self._closed = False
-        self.tasks: Final = SqliteTaskLog(self._writer, self._reader, self._searcher, stored)
-        self.conversations: Final = SqliteConversationStore(self._writer, self._reader, stored.last_conversation)
+        self.tasks: Final = SqliteTaskLog(self._writer, self._reader, self._searcher, stored, file.damage)
+        self.conversations: Final = SqliteConversationStore(
+            self._writer, self._reader, stored.last_conversation, stored.initiators, file.damage
+        )
         self.push: Final = SqlitePushStore(self._writer, self._reader, self.tasks, stored.pushes)
 
     @classmethod
@@ -73,6 +76,16 @@ class WorkStore:
     def waiting(self) -> int:
         """How many changes are not on the disk yet."""
         return self._writer.waiting
+
+    @property
+    def open_bytes(self) -> OpenBytes:
+        """What open tasks take in memory, and the bounds of that."""
+        return self.tasks.open_bytes
+
+    @property
+    def damaged(self) -> int:
+        """How many tasks, conversations and other things were found since the start that cannot be read."""
+        return len(self._file.damage)
 
     @property
     def commit_seconds(self) -> Tally:

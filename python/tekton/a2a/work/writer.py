@@ -8,12 +8,15 @@ Rules of this file:
 * What the disk has refused stays, in front of all that came later: the next who waits has it tried again, and after a
   while it is tried anyway.
 * A batch whose outcome is unknown stops the writer for good.
+* What cannot be deleted, because a page is damaged that this needs, stays until the file is opened anew; whoever waits
+  for such a batch is told, and all else of it is on the disk.
 
 All methods are called on one event loop, but for what is done at the desk; `admit` may be called before there is one.
 """
 
 import asyncio
 import logging
+import math
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -58,8 +61,8 @@ class Desk(Protocol):
 class File(Protocol):
     """What the writer asks of the file."""
 
-    def write(self, batch: WorkBatch) -> None:
-        """Have *batch* on the disk."""
+    def write(self, batch: WorkBatch) -> StorageError | None:
+        """Have *batch* on the disk. Why what it deletes is still there, if it is."""
         ...
 
     def tidy(self) -> bool:
@@ -162,10 +165,11 @@ class WorkWriter:
         else:
             self._do(self._file.tidy, self._tidied)
 
-    def _write(self, batch: WorkBatch) -> None:
+    def _write(self, batch: WorkBatch) -> StorageError | None:
         began = self._clock.monotonic()
-        self._file.write(batch)
+        left = self._file.write(batch)
         self.commit_seconds.observe(self._clock.monotonic() - began)
+        return left
 
     def _do(self, job: Callable[[], _T], finish: "Callable[[Future[_T]], None]") -> None:
         self._busy = True
@@ -177,7 +181,7 @@ class WorkWriter:
             future.set_exception(error)
         future.add_done_callback(lambda done: _call_soon(loop, finish, done))
 
-    def _written(self, batch: WorkBatch, done: "Future[None]") -> None:
+    def _written(self, batch: WorkBatch, done: "Future[StorageError | None]") -> None:
         self._busy = False
         if (error := done.exception()) is not None:
             self._refused(batch, error)
@@ -186,8 +190,9 @@ class WorkWriter:
         self.full = self._was_refused = False
         self._durable += batch.changes
         self._size -= batch.size
-        batch.settle()
-        self._answer()
+        left = done.result()
+        batch.settle(removed=left is None)
+        self._answer(left, self._durable)
         self._go_on()
 
     def _tidied(self, done: "Future[bool]") -> None:
@@ -225,10 +230,11 @@ class WorkWriter:
         for listener in self._listeners:
             listener(failure)
 
-    def _answer(self, error: StorageError | None = None) -> None:
-        """Tell those who wait that theirs is on the disk, or, with *error*, that it is not."""
-        answered = [one for one in self._flushes if error is not None or one[0] <= self._durable]
-        self._flushes = [] if error is not None else [one for one in self._flushes if one[0] > self._durable]
+    def _answer(self, error: StorageError | None, up_to: float = math.inf) -> None:
+        """Tell those who wait, for what has come *up_to* there, that it is on the disk, or, with *error*, that it is
+        not."""
+        answered = [one for one in self._flushes if one[0] <= up_to]
+        self._flushes = [one for one in self._flushes if one[0] > up_to]
         for _, done in answered:
             if done.done():
                 continue

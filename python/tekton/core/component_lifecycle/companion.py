@@ -12,16 +12,22 @@ from typing import NamedTuple
 import apsw
 
 from tekton.core.component_lifecycle import database
+from tekton.core.component_lifecycle.restore_files import remove_empty_log
 from tekton.utils.tekton_errors import BackupError, StorageCorruptError, StorageError
 
 
 class Companion(NamedTuple):
-    """A database: its file in the data directory, what a backup of it has in its name, and what it has to be."""
+    """A database: its file in the data directory, what a backup of it has in its name, and what it has to be.
+
+    *counts* asks it for a number that grows by one with each of what *unit* names.
+    """
 
     file: str
     mark: str
     application: int
     migrations: Sequence[str]
+    unit: str
+    counts: str
 
     def beside(self, backup: Path) -> Path:
         """Where it is, or would be, beside *backup*."""
@@ -47,6 +53,31 @@ class Companion(NamedTuple):
                 self._prove(staged)
         except StorageCorruptError as error:
             raise BackupError(str(backup), error.evidence) from error
+
+    def lost(self, data_dir: Path, staged: Path) -> int | None:
+        """How many of its units *data_dir* has that *staged*, a backup that was proven, does not.
+
+        None when they cannot be counted: what is there is damaged, of an older schema, or has fewer than the backup, so
+        that it cannot be what the backup was made of.
+        """
+        present = data_dir / self.file
+        if not present.exists():
+            return 0
+        try:
+            had, has = self._counted(staged), self._counted(present)
+        except StorageError:
+            return None
+        return has - had if has >= had else None
+
+    def _counted(self, path: Path) -> int:
+        with database.opening(path):
+            try:
+                with database.reading(path) as connection:
+                    self._version(connection, path)
+                    found: int = connection.execute(self.counts).get
+            finally:
+                remove_empty_log(path)
+        return found
 
     def _prove(self, staged: Path) -> None:
         connection = database.connect(staged)

@@ -115,6 +115,8 @@ class Restoration:
         self._staged = data_dir / "tekton.db.staged"
         self.companions = [one for one in companions if one.beside(backup).is_file()]
         """What is restored besides."""
+        self.lost: dict[str, int | None] = {}
+        """How much of each of these will be lost, by its file (`Companion.lost`)."""
         self._known: list[Mark] = []
         self._entered: int | None = None
         self._taken_back: _TakenBack | None = None
@@ -180,6 +182,7 @@ class Restoration:
             other, source = self._staged_of(one), one.beside(self._backup)
             stage(source, other)
             one.prove(other, source)
+            self.lost[one.file] = one.lost(self._directory, other)
             sync(other)
         staged = database.connect(self._staged)
         try:

@@ -44,6 +44,13 @@ def remove(path: Path) -> None:
         each.unlink(missing_ok=True)
 
 
+def remove_empty_log(path: Path) -> None:
+    """Remove the log that whoever reads a database makes beside it, if there is none: it is empty."""
+    if not _has_content(_log_of(path)):
+        _log_of(path).unlink(missing_ok=True)
+        _shared_memory_of(path).unlink(missing_ok=True)
+
+
 def _log_of(path: Path) -> Path:
     return path.with_name(f"{path.name}-wal")
 

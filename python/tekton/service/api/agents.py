@@ -5,7 +5,10 @@ from typing import Annotated, Any, Final, Literal, Self
 
 import msgspec
 
+from tekton.a2a import discovery
 from tekton.a2a.agent import Agent, AgentHealth, Locality
+from tekton.a2a.versions import InvalidVersionError
+from tekton.gateway.errors import InvalidParameterError
 from tekton.gateway.request import Request, Response, encode
 from tekton.gateway.router import Route
 from tekton.service.api.paging import Item, page_of
@@ -89,10 +92,15 @@ class AgentPage(msgspec.Struct, frozen=True):
 
 
 class AgentQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which agents: with a capability, a tag, of a health, with `query` in id or description."""
+    """Which agents: with a capability, a tag, of a version, at a place, of a health, with `query` in id or description.
+
+    `version` is a range, as in `>=1.2, <2`.
+    """
 
     capability: _Name | None = None
     tag: _Name | None = None
+    version: _Name | None = None
+    locality: Locality | None = None
     health: Literal["usable", "impaired", "unusable"] | None = None
     query: _Name | None = None
     limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 200
@@ -134,14 +142,15 @@ class Agents:
 
     async def list(self, request: Request) -> Response:
         query: AgentQuery = request.query
-        registry = self._system.agents.registry
-        names = ((query.capability,) if query.capability else (), (query.tag,) if query.tag else ())
+        wanted, registry = _wanted(query), self._system.agents.registry
+        names = (wanted.capabilities, wanted.tags)
         found = registry.candidates(*names) if any(names) else registry.agents()
-        wanted = sorted(
-            (agent for agent in found if agent.agent_id > (query.cursor or "") and self._fits(query, agent)),
+        after = query.cursor or ""
+        page = sorted(
+            (one for one in found if one.agent_id > after and wanted.fits(one) and self._fits(query, one)),
             key=lambda agent: agent.agent_id,
         )
-        return await page_of(self._views(wanted), query.limit)
+        return await page_of(self._views(page), query.limit)
 
     async def _views(self, agents: Iterable[Agent]) -> AsyncGenerator[Item, None]:
         for agent in agents:
@@ -164,16 +173,27 @@ class Agents:
 
     def _view(self, agent: Agent) -> AgentView:
         agents = self._system.agents
-        return AgentView.of(agent, agents.registry.health(agent.agent_id), agents.trouble(agent.agent_id))
+        trouble = agents.trouble(agent.agent_id)
+        if trouble and agent.component_id and (busy := self._system.component_agents.at_work(agent.component_id)):
+            trouble = f"{trouble}; at work then: {', '.join(busy)}"
+        return AgentView.of(agent, agents.registry.health(agent.agent_id), trouble)
 
     def _fits(self, query: AgentQuery, agent: Agent) -> bool:
         text = f"{agent.agent_id}\n{agent.description}".lower()
-        return (
-            (query.capability is None or query.capability in agent.capabilities)
-            and (query.tag is None or query.tag in agent.all_tags)
-            and (query.query is None or query.query.lower() in text)
-            and (query.health is None or self._system.agents.registry.health(agent.agent_id) is HEALTH[query.health])
+        health = self._system.agents.registry.health(agent.agent_id)
+        return (query.health is None or HEALTH[query.health] is health) and (query.query or "").lower() in text
+
+
+def _wanted(query: AgentQuery) -> discovery.AgentQuery:
+    try:
+        return discovery.AgentQuery(
+            (query.capability,) if query.capability else (),
+            (query.tag,) if query.tag else (),
+            query.version,
+            frozenset(Locality) if query.locality is None else frozenset({query.locality}),
         )
+    except InvalidVersionError as error:
+        raise InvalidParameterError("version", str(error)) from None
 
 
 def _credential(agent_id: str, order: AgentOrder) -> Credential | msgspec.UnsetType | None:

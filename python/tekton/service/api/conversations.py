@@ -33,6 +33,7 @@ from tekton.service.system import System
 from tekton.utils.tekton_errors import (
     ConversationExistsError,
     ConversationFullError,
+    ConversationLimitError,
     ConversationNotFoundError,
     InvalidContentError,
     InvalidConversationError,
@@ -48,6 +49,11 @@ AT_ONCE: Final = 16
 """Conversations that are read at a time: one may have a quarter of a megabyte of context."""
 PIECE: Final = 256 * 1024
 """Bytes of an export that are sent at a time."""
+
+_ALL: Final = "/api/conversations"
+_ONE: Final = f"{_ALL}/{{conversation_id}}"
+_UNKNOWN: Final = (ConversationNotFoundError, StorageError)
+_INVALID: Final = (InvalidConversationError, ConversationFullError)
 
 _SEGMENT: Final = re.compile(VALUE)
 _Name = Annotated[str, msgspec.Meta(max_length=255)]
@@ -232,13 +238,14 @@ def _next_piece(texts: Iterator[str]) -> bytes:
 def routes(system: System) -> list[Route]:
     """The routes under /api/conversations."""
     api = Conversations(system)
-    one = "/api/conversations/{conversation_id}"
-    unknown = (ConversationNotFoundError, StorageError)
-    invalid = (InvalidConversationError, ConversationFullError)
+    return [*_of_all(api), *_of_one(api), *_of_messages(api), *_in_other_words(api)]
+
+
+def _of_all(api: Conversations) -> list[Route]:
     return [
         Route(
             "POST",
-            "/api/conversations",
+            _ALL,
             api.begin,
             "Begin a conversation",
             USE,
@@ -246,11 +253,11 @@ def routes(system: System) -> list[Route]:
             response=ConversationView,
             status=201,
             max_body=MAX_ORDER,
-            errors=(*invalid, ConversationExistsError, StorageError),
+            errors=(*_INVALID, ConversationExistsError, ConversationLimitError, StorageError),
         ),
         Route(
             "GET",
-            "/api/conversations",
+            _ALL,
             api.list,
             "The conversations in which the caller takes part",
             USE,
@@ -258,48 +265,58 @@ def routes(system: System) -> list[Route]:
             response=ConversationPage,
             errors=(PermissionDeniedError, StorageError),
         ),
+    ]
+
+
+def _of_one(api: Conversations) -> list[Route]:
+    return [
         Route(
             "GET",
-            one,
+            _ONE,
             api.get,
             "One conversation, without its messages",
             USE,
             response=ConversationView,
-            errors=unknown,
+            errors=_UNKNOWN,
         ),
         Route(
             "DELETE",
-            one,
+            _ONE,
             api.delete,
             "Delete a conversation, and all that was said in it",
             USE,
             response=ConversationView,
-            errors=(*unknown, PermissionDeniedError),
+            errors=(*_UNKNOWN, PermissionDeniedError),
         ),
         Route(
             "PUT",
-            f"{one}/participants",
+            f"{_ONE}/participants",
             api.set_participants,
             "Say who takes part",
             USE,
             body=ParticipantOrder,
             response=ConversationView,
-            errors=(*unknown, *invalid, PermissionDeniedError),
+            errors=(*_UNKNOWN, *_INVALID, PermissionDeniedError),
         ),
+    ]
+
+
+def _of_messages(api: Conversations) -> list[Route]:
+    return [
         Route(
             "GET",
-            f"{one}/messages",
+            f"{_ONE}/messages",
             api.messages,
             "What was said, or what is, as a stream",
             USE,
             query=MessageQuery,
             response=MessagePage,
             or_stream=True,
-            errors=unknown,
+            errors=_UNKNOWN,
         ),
         Route(
             "POST",
-            f"{one}/messages",
+            f"{_ONE}/messages",
             api.say,
             "Say something; it is stored when this answers",
             USE,
@@ -308,7 +325,7 @@ def routes(system: System) -> list[Route]:
             status=201,
             max_body=MAX_MESSAGE,
             errors=(
-                *unknown,
+                *_UNKNOWN,
                 NotParticipantError,
                 ConversationFullError,
                 InvalidMessageError,
@@ -316,25 +333,30 @@ def routes(system: System) -> list[Route]:
                 PermissionDeniedError,
             ),
         ),
+    ]
+
+
+def _in_other_words(api: Conversations) -> list[Route]:
+    return [
         Route(
             "GET",
-            f"{one}/summary",
+            f"{_ONE}/summary",
             api.summary,
             "The sentences that say most of what was said",
             USE,
             query=SummaryQuery,
             response=SummaryView,
-            errors=unknown,
+            errors=_UNKNOWN,
         ),
         Route(
             "GET",
-            f"{one}/export",
+            f"{_ONE}/export",
             api.export,
             "All of a conversation, as Markdown or as JSON",
             USE,
             query=ExportQuery,
             response=bytes,
             media_types=("text/markdown", "application/json"),
-            errors=unknown,
+            errors=_UNKNOWN,
         ),
     ]

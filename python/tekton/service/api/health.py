@@ -84,7 +84,7 @@ def routes(system: System) -> list[Route]:
 
     async def ready(_: Request) -> Response:
         reason = system.unready_reason()
-        impaired = [*system.messaging.problems, *system.work.problems]
+        impaired = [*system.messaging.problems, *system.work.problems, *system.card_keys.problems]
         readiness = Readiness(reason is None, reason, impaired)
         return Response.json(readiness, status=503 if reason else 200)
 

@@ -153,7 +153,7 @@ class Tasks:
             timeout=order.timeout,
             budget=Budget(order.budget.steps, order.budget.attempts, order.budget.units),
             strategy=order.strategy,
-            subtasks=[_part(part) for part in order.subtasks],
+            subtasks=[subtask_of(part) for part in order.subtasks],
             conversation_id=order.conversation_id,
         )
         wanted: WaitQuery = request.query
@@ -227,7 +227,8 @@ class Tasks:
         return TaskView.of(task, self._system.tasks.manager)
 
 
-def _part(part: PartOrder) -> Subtask:
+def subtask_of(part: PartOrder) -> Subtask:
+    """The part that is ordered."""
     return Subtask(part.name, part.task_type, part.inputs, tuple(part.dependencies), part.agent_id)
 
 

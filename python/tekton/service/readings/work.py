@@ -25,6 +25,7 @@ def tasks(found: Tasks, clock: Clock) -> Iterator[Reading]:
     yield from found.meter.read()
     yield Reading("tekton_task_late_answers", found.manager.late_answers)
     yield Reading("tekton_tasks_oldest_age", _oldest(found, clock))
+    yield Reading("tekton_conversations_forgotten", found.talk_retention.forgotten)
 
 
 def _oldest(found: Tasks, clock: Clock) -> float:
@@ -45,6 +46,8 @@ def work(store: Work) -> Iterator[Reading]:
     """How the file fares in which all of it is."""
     yield Reading("tekton_work_available", store.usable)
     yield Reading("tekton_work_full", store.full)
+    yield Reading("tekton_work_damaged", store.damaged)
     yield Reading("tekton_work_waiting", store.waiting)
+    yield Reading("tekton_tasks_open_size", store.open_bytes)
     if (seconds := store.commit_seconds) is not None:
         yield Reading("tekton_work_commit_duration", seconds.read())
