@@ -279,12 +279,9 @@ class Life:
             await self._listening.start(bus)
 
     async def _unready_reason(self) -> str | None:
-        if self._gate.closed is not None:
-            return self._gate.closed
+        reason = self._gate.closed or await self._definition.conditions.failing()
         # Who finds it ready expects to find its tools and agents, too. A control plane that is away is not waited for.
-        if self.membership.registering:
-            return "registering"
-        return await self._definition.conditions.failing()
+        return reason or ("registering" if self.membership.registering else None)
 
     # The end
 
