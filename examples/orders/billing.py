@@ -11,9 +11,7 @@ import os
 from pathlib import Path
 
 import tekton
-from tekton.mcp.context import MessageContext
-from tekton.mcp.message import Message, MessageType
-from tekton.utils.tekton_errors import ProblemError
+from tekton import Message, MessageContext, MessageType, ProblemError
 
 PRICES = {"tea": 3, "cake": 4}
 BILLS = Path(os.environ.get("BILLS", "data/bills"))

@@ -9,10 +9,8 @@ An order that was answered is on the disk: billing will get it, whatever dies.
 import msgspec
 
 import tekton
-from tekton.component import Request
-from tekton.mcp.context import MessageContext
+from tekton import Message, MessageContext, MessageType, Request
 from tekton.mcp.error_message import error_of
-from tekton.mcp.message import Message, MessageType
 
 app = tekton.Component("shop", depends_on=["billing"])
 billed: dict[str, bool] = {}

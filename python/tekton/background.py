@@ -5,7 +5,7 @@ happens and raised again from `stop()`. Everything that can live inside one coro
 instead.
 
 What runs for as long as its owner belongs to no request, even if one has started it: a `BackgroundTask` begins outside
-every trace. What a `BackgroundGroup` spawns goes on in the trace of whoever spawned it.
+every trace, and no message has caused it. What a `BackgroundGroup` spawns goes on in the trace of whoever spawned it.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from collections.abc import Coroutine
 from contextvars import copy_context
 from typing import Any, TypeVar
 
+from tekton.utils.causes import CAUSE
 from tekton.utils.trace_context import CURRENT
 
 _T = TypeVar("_T")
@@ -42,6 +43,7 @@ class BackgroundTask:
             raise RuntimeError(f"{self._name} is already running")
         context = copy_context()
         context.run(CURRENT.set, None)
+        context.run(CAUSE.set, None)
         self._task = asyncio.get_running_loop().create_task(coroutine, name=self._name, context=context)
         self._task.add_done_callback(self._report)
 

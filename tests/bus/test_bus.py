@@ -383,15 +383,91 @@ async def test_a_stream_can_be_read_from_anywhere_and_goes_on(bus: Bus) -> None:
         bus.replay("orders") as everything,
         bus.replay("orders", since=4) as rest,
         bus.replay("orders", pattern="orders.1") as odd,
-        bus.replay("orders", at=SYSTEM_CLOCK.time() + 60) as new,
+        bus.replay("orders", at=SYSTEM_CLOCK.time() + 3600) as new,
+        asyncio.TaskGroup() as group,
     ):
+        ahead = group.create_task(read(new, 1))
         await bus.publish("orders.1", say(6))
         envelope = await anext(aiter(rest))
         assert (envelope.sequence, envelope.stream, envelope.message.content) == (5, "orders", 4)
         assert await read(rest, 2) == [5, 6]
         assert await read(everything, 7) == list(range(7))
         assert await read(odd, 4) == [1, 3, 5, 6]
-        await new.close()
+        assert not ahead.done()
+        ahead.cancel()
+
+
+async def test_a_stream_can_be_read_and_worked_through_from_an_instant_on(bus: Bus) -> None:
+    await bus.create_stream("orders", ORDERS)
+    await bus.publish_many([Envelope("orders.new", say(number)) for number in range(3)])
+    async with bus.replay("orders", since=2) as replay:
+        at = (await anext(aiter(replay))).time + 0.001
+    while SYSTEM_CLOCK.time() <= at:  # noqa: ASYNC110 - of the clock
+        await asyncio.sleep(0.001)
+    await bus.publish_many([Envelope("orders.new", say(number)) for number in range(3, 6)])
+
+    async with bus.replay("orders", at=at) as replay:
+        assert await read(replay, 3) == [3, 4, 5]
+    handed = await hand_out(bus, 3, ConsumerSettings(at=at))
+    assert [one.envelope.message.content for one in handed] == [3, 4, 5]
+
+
+async def test_a_consumer_of_what_is_new_gets_nothing_of_before(bus: Bus) -> None:
+    await bus.create_stream("orders", ORDERS)
+    await bus.publish("orders.new", say("old"))
+
+    async with bus.consume("orders", "billing", ConsumerSettings(only_new=True)) as deliveries:
+        await bus.publish("orders.new", say("new"))
+        delivery = await anext(aiter(deliveries))
+
+    assert delivery.envelope.message.content == "new"
+
+
+async def test_a_stream_keeps_the_newest_and_tells_of_the_others(bus: Bus) -> None:
+    await bus.create_stream("orders", StreamSettings(("orders.>",), max_messages=5))
+    await bus.publish_many([Envelope("orders.new", say(number)) for number in range(20)])
+
+    async with bus.replay("orders") as replay:
+        assert await read(replay, 5) == [15, 16, 17, 18, 19]
+    [orders] = [stream for stream in await bus.streams() if stream.name == "orders"]
+    assert (orders.messages, orders.first, orders.last, orders.dropped) == (5, 16, 20, 15)
+
+
+async def test_who_reads_a_stream_is_told_of_a_gap_where_its_limits_were_quicker(bus: Bus) -> None:
+    await bus.create_stream("orders", StreamSettings(("orders.>",), max_messages=5))
+    # More than is on its way, or waits, for who does not read.
+    much = [Envelope("orders.new", say([number, "x" * 50_000])) for number in range(100)]
+    async with bus.replay("orders") as replay:
+        await bus.publish("orders.new", say([-1, ""]))
+        reading = aiter(replay)
+        seen = [(await anext(reading)).sequence]
+        for envelope in much:
+            await bus.publish(envelope.subject, envelope.message)
+        told = 0
+        while seen[-1] < 101:
+            seen.append((await anext(reading)).sequence)
+            told += replay.gap
+
+    assert seen == sorted(set(seen))
+    assert replay.lost == told == 101 - len(seen) > 0
+
+
+async def test_a_consumer_is_told_of_what_was_dropped_before_it_was_done(bus: Bus) -> None:
+    await bus.create_stream("orders", StreamSettings(("orders.>",), max_messages=5))
+    one_by_one = ConsumerSettings(max_in_flight=1)
+    async with bus.consume("orders", "billing", one_by_one) as deliveries:
+        await bus.publish_many([Envelope("orders.new", say(number)) for number in range(200)])
+        seen: list[int] = []
+        async for delivery in deliveries:
+            seen.append(delivery.envelope.sequence)
+            await delivery.ack()
+            if seen[-1] == 200:
+                break
+        lost = deliveries.lost
+
+    [orders] = [stream for stream in await bus.streams() if stream.name == "orders"]
+    assert [(one.name, one.lost) for one in orders.consumers] == [("billing", lost)]
+    assert lost == 200 - len(seen) > 0
 
 
 async def test_positions_that_a_stream_has_not_given_out_are_refused(bus: Bus) -> None:
@@ -445,6 +521,19 @@ async def test_what_fails_is_handed_out_again_and_then_becomes_a_dead_letter(bus
     assert contents["bad"]["attempts"] == 2
     assert contents["ugly"]["reason"] == "it is ugly"
     assert contents["bad"]["consumer"] == "billing"
+
+
+async def test_who_has_given_it_back_has_it_no_more(bus: Bus) -> None:
+    await bus.create_stream("orders", ORDERS)
+    await bus.publish("orders.new", say(1))
+    async with bus.consume("orders", "billing", AT_ONCE) as deliveries:
+        first = await anext(aiter(deliveries))
+        assert await first.nack(0.0)
+        assert [await first.ack(), await first.in_progress(), await first.reject("no")] == [False] * 3
+        again = await anext(aiter(deliveries))
+        assert await again.ack()
+
+    assert again.envelope.attempt == 2
 
 
 async def test_a_message_that_goes_in_circles_becomes_a_dead_letter(bus: Bus) -> None:

@@ -53,7 +53,7 @@ LETTER = {
 def consumer(name: str, **members: Any) -> dict[str, Any]:
     """A consumer, as the API shows it."""
     settings = {"filter": ">", "ack_wait": 30.0, "max_deliver": 5, "backoff": [0.0, 1.5], "max_in_flight": 256}
-    counts = {"acknowledged": 7, "in_flight": 1, "waiting": 4, "redelivered": 2, "dead_letters": 3}
+    counts = {"acknowledged": 7, "in_flight": 1, "waiting": 4, "redelivered": 2, "dead_letters": 3, "lost": 5}
     return {"name": name, **settings, **counts, "owner": None, "waiting_more": False, **members}
 
 
@@ -196,11 +196,11 @@ class TestConsumers:
     def test_those_of_all_streams_are_listed_with_how_far_they_are(self, tekton: Any) -> None:
         heading, *rows = tekton("msg", "consumer", "ls").stdout.splitlines()
 
-        assert heading.split() == ["STREAM", "CONSUMER", "OWNER", "WAITING", "IN", "FLIGHT", "AGAIN", "DEAD", "FILTER"]
+        assert heading.split() == ["STREAM", "CONSUMER", "OWNER", "WAITING", "IN", "FLIGHT", "AGAIN", "DEAD", "LOST", "FILTER"]
         assert [row.split() for row in rows] == [
-            ["mail", "postman", "-", "10000+", "1", "2", "3", ">"],
-            ["orders", "audit", "-", "4", "1", "2", "3", ">"],
-            ["orders", "billing", "billing", "4", "1", "2", "3", "orders.new"],
+            ["mail", "postman", "-", "10000+", "1", "2", "3", "5", ">"],
+            ["orders", "audit", "-", "4", "1", "2", "3", "5", ">"],
+            ["orders", "billing", "billing", "4", "1", "2", "3", "5", "orders.new"],
         ]
 
     def test_those_of_one_stream_can_be_had_alone(self, tekton: Any) -> None:
@@ -215,7 +215,7 @@ class TestConsumers:
             "orders/billing  orders.new\n"
             "belongs to billing\n"
             "done up to 7, 1 handed out, 4 waiting\n"
-            "handed out again 2 times, given up 3\n"
+            "handed out again 2 times, given up 3, lost 5\n"
             "each has 30 s, up to 5 times, with 0, 1.5 s between\n"
             "up to 256 are handed out at the same time\n"
         )
@@ -268,6 +268,18 @@ class TestDead:
             "context": {"recipient": "billing", "trace_id": "f" * 32},
         }
         assert "subject=orders.new" in str(plane.requests[-1])
+
+    def test_one_that_may_not_be_read_is_listed_and_not_sent(self, tekton: Any, plane: Any) -> None:
+        content = LETTER["message"]["content"] | {"message": None, "withheld": True}
+        page = {"items": [LETTER | {"message": {"content": content}}], "next": None}
+        plane.answers["GET /api/streams/dead_letters/messages"] = (200, page)
+
+        listed = tekton("msg", "dead", "ls", "-o", "jsonl")
+        result = tekton("msg", "dead", "resend", "17")
+
+        assert json.loads(listed.stdout)["withheld"] is True
+        assert (result.exit_code, plane.bodies) == (2, [])
+        assert "the message of dead letter 17 is not yours to read: it was published to orders.new" in result.stderr
 
     def test_one_that_is_not_there_is_not_sent(self, tekton: Any, plane: Any) -> None:
         result = tekton("msg", "dead", "resend", "16")

@@ -273,7 +273,7 @@ async def test_no_request_fails_while_keys_are_rotated(
     ring = plane.security.ring
     refused = 0
     async with serving(plane) as app:
-        remote = app._callers.remote
+        remote = app._life.callers.remote
         assert remote is not None
         token = await plane.token("ada", audience="greeter")
         assert await status(app, "/known", token) == 200

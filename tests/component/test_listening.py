@@ -11,7 +11,10 @@ from tekton.bus.envelope import Envelope
 from tekton.bus.local_bus import LocalBus
 from tekton.clock import SYSTEM_CLOCK
 from tekton.component import Component, readiness
+from tekton.component.handlers import MessageTable
+from tekton.component.listening import Listening
 from tekton.core.degradation.deadline import time_left
+from tekton.core.tracing.tracer import Tracer
 from tekton.mcp.context import MessageContext
 from tekton.mcp.error_message import error_of
 from tekton.mcp.message import Message, MessageType
@@ -162,6 +165,125 @@ async def test_a_request_that_comes_again_is_carried_out_once(bus: LocalBus, app
     assert calls == [request.message_id]
 
 
+async def test_the_same_message_to_another_handler_is_another_request(bus: LocalBus, app: Component) -> None:
+    @app.subscribe("engram.requests.fast")
+    async def fast(message: Message) -> str:
+        return "fast"
+
+    @app.subscribe("engram.requests.delete")
+    async def delete(message: Message) -> str:
+        return "deleted"
+
+    request = told(None, kind=MessageType.REQUEST)
+    async with app:
+        await app.wait_ready()
+        subjects = ("engram.requests.fast", "engram.requests.delete", "engram.requests.fast")
+        answers = [await bus.request(subject, request, timeout=5) for subject in subjects]
+
+    assert [answer.content for answer in answers] == ["fast", "deleted", "fast"]
+
+
+async def test_the_same_id_with_other_content_or_on_another_subject_is_another_request(
+    bus: LocalBus, app: Component
+) -> None:
+    @app.subscribe("engram.requests.>")
+    async def tell(envelope: Envelope) -> list[Any]:
+        return [envelope.subject, envelope.message.content, envelope.message.metadata]
+
+    first = told(1, kind=MessageType.REQUEST)
+    others = [
+        Message("request", content, first.context, metadata, message_id=first.message_id)
+        for content, metadata in ((2, {}), (1, {"tool": "delete"}))
+    ]
+    async with app:
+        await app.wait_ready()
+        asked = [("engram.requests.a", message) for message in (first, *others)] + [("engram.requests.b", first)]
+        answers = [(await bus.request(subject, message, timeout=5)).content for subject, message in asked]
+
+    assert answers == [[subject, message.content, message.metadata] for subject, message in asked]
+
+
+async def test_of_handlers_whose_patterns_overlap_all_run_and_the_first_answer_counts(
+    bus: LocalBus, app: Component
+) -> None:
+    ran: list[str] = []
+
+    @app.subscribe("engram.requests.>")
+    async def audit(message: Message) -> str:
+        ran.append("audit")
+        return "audited"
+
+    @app.subscribe("engram.requests.price")
+    async def price(message: Message) -> int:
+        ran.append("price")
+        return 3
+
+    async with app:
+        await app.wait_ready()
+        answer = await ask(bus, "engram.requests.price", "tea")
+        await until(lambda: len(ran) == 2)
+
+    assert sorted(ran) == ["audit", "price"]
+    assert answer.content in ("audited", 3)
+
+
+async def test_an_answer_that_is_given_again_is_no_older_than_the_question(bus: LocalBus, app: Component) -> None:
+    @app.subscribe("engram.requests.count")
+    async def count(message: Message) -> Message:
+        return Message(MessageType.RESPONSE, 1, message.follow("engram"))
+
+    asked = told(None, kind=MessageType.REQUEST, deadline=SYSTEM_CLOCK.time() + 5)
+    async with app:
+        await app.wait_ready()
+        answer = await bus.request("engram.requests.count", asked, timeout=5)
+
+    assert answer.context.deadline is None
+
+
+async def test_what_a_handler_publishes_is_caused_by_its_message(bus: LocalBus, app: Component) -> None:
+    @app.subscribe("memory.>")
+    async def remember(message: Message) -> None:
+        said = [Message("event", number, MessageContext("engram")) for number in range(3)]
+        await bus.publish("seen.one", said[0])
+        await bus.publish_many([Envelope("seen.many", said[1])])
+        async with asyncio.TaskGroup() as group:
+            group.create_task(bus.publish("seen.task", said[2]))
+        await bus.publish("seen.itself", message)
+
+    cause = told("tea", hops=3)
+    async with app, bus.subscribe("seen.*") as seen:
+        await app.wait_ready()
+        await bus.publish("memory.updated", cause)
+        heard = [(await anext(aiter(seen))).message.context for _ in range(4)]
+
+    assert [one.hops for one in heard] == [4] * 4
+    assert [one.parent_id for one in heard] == [cause.message_id] * 3 + [None]
+    assert {one.trace_id for one in heard} == {cause.context.trace_id}
+
+
+async def test_handlers_that_answer_each_other_without_an_end_are_stopped(
+    bus: LocalBus, caplog: pytest.LogCaptureFixture
+) -> None:
+    hops: list[int] = []
+    ada, bob = (Component(name, bus=bus, register=False, port=0) for name in ("ada", "bob"))
+
+    def echo(app: Component, heard: str, said: str) -> None:
+        @app.subscribe(heard)
+        async def answer(message: Message) -> None:
+            hops.append(message.context.hops)
+            await bus.publish(said, Message("event", message.content, MessageContext(app.component_id)))
+
+    echo(ada, "bob.said", "ada.said")
+    echo(bob, "ada.said", "bob.said")
+    async with ada, bob:
+        await ada.wait_ready()
+        await bob.wait_ready()
+        await bus.publish("ada.said", told("hello"))
+        await until(lambda: "17 messages have caused one another" in caplog.text)
+
+    assert hops == list(range(17))
+
+
 async def test_the_deadline_of_a_request_is_that_of_the_call(bus: LocalBus, app: Component) -> None:
     @app.subscribe("engram.requests.wait")
     async def wait(message: Message) -> bool:
@@ -171,7 +293,7 @@ async def test_the_deadline_of_a_request_is_that_of_the_call(bus: LocalBus, app:
     async with app:
         await app.wait_ready()
         request = told(None, kind=MessageType.REQUEST, deadline=SYSTEM_CLOCK.time() + 60)
-        answer = await bus.request("engram.requests.wait", request, timeout=5)
+        answer = await bus.request("engram.requests.wait", request, timeout=100)
 
     assert answer.content is True
 
@@ -309,6 +431,31 @@ async def test_what_does_not_finish_in_time_is_cancelled(bus: LocalBus) -> None:
             await bus.publish("memory.updated", told(1))
             await begun.wait()
         await cancelled.wait()
+
+
+async def test_nothing_goes_on_when_the_wait_for_it_is_given_up(bus: LocalBus) -> None:
+    table = MessageTable()
+    begun, cancelled = asyncio.Event(), asyncio.Event()
+
+    @table.subscribe("memory.>")
+    async def remember(message: Message) -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    listening = Listening("engram", table, Tracer("engram", [].append, clock=SYSTEM_CLOCK), SYSTEM_CLOCK)
+    async with asyncio.timeout(5):
+        await listening.start(bus)
+        await bus.publish("memory.updated", told(1))
+        await begun.wait()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await listening.stop(60)
+        await listening.stop(0)
+
+    assert cancelled.is_set()
 
 
 async def test_handlers_run_while_the_component_is_ready(

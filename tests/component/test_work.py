@@ -7,8 +7,10 @@ from contextlib import asynccontextmanager
 import pytest
 
 from tekton.bus.bus import ConsumerSettings, Delivery, StreamSettings
+from tekton.bus.envelope import Envelope
 from tekton.bus.live import LiveBus
 from tekton.bus.local_bus import LocalBus
+from tekton.bus.streams.consumption import StreamDelivery
 from tekton.bus.streams.memory_store import MemoryStreamStore
 from tekton.bus.streams.streams import Streams
 from tekton.component import Component, listening
@@ -20,6 +22,7 @@ from tekton.mcp.context import MessageContext
 from tekton.mcp.message import Message
 from tekton.testing.clock import current_clock, virtual_time
 from tekton.testing.control_plane import InMemoryControlPlane
+from tekton.utils.tekton_errors import ReplyTimeoutError
 
 MINUTE = ConsumerSettings(ack_wait=60.0, max_deliver=3, backoff=(0.0,))
 
@@ -132,6 +135,141 @@ async def test_the_dead_letter_says_what_the_handler_has_raised_and_no_password(
 
     assert letter["attempts"] == 3
     assert letter["reason"] == "ValueError: no tea at postgres://shop:[redacted]@db/orders, api_key=[redacted]"
+
+
+@virtual_time
+async def test_who_asks_on_in_the_course_of_a_request_waits_no_longer_than_who_has_asked() -> None:
+    clock, near, far = current_clock(), MessageTable(), MessageTable()
+    begun = clock.monotonic()
+    ended: list[tuple[str, float, float]] = []
+
+    def note(who: str, message: Message) -> None:
+        assert message.context.deadline is not None
+        ended.append((who, clock.monotonic() - begun, message.context.deadline - clock.time()))
+
+    @far.subscribe("far.requests.it")
+    async def work(message: Message) -> None:
+        try:
+            await asyncio.sleep(3600.0)
+        finally:
+            note("far", message)
+
+    async with bus_with_orders() as bus:
+
+        @near.subscribe("near.requests.it")
+        async def ask_on(message: Message) -> object:
+            try:
+                question = Message("request", 1, MessageContext("near"))
+                return (await bus.request("far.requests.it", question, timeout=60.0)).content
+            finally:
+                note("near", message)
+
+        async with at_work(bus, near, "near"), at_work(bus, far, "far"):
+            with pytest.raises(ReplyTimeoutError):
+                await bus.request("near.requests.it", Message("request", 1, MessageContext("ann")), timeout=2.0)
+            await asyncio.sleep(1.0)
+
+    assert sorted((who, round(at, 3), round(left, 3)) for who, at, left in ended) == [
+        ("far", 2.0, 0.0),
+        ("near", 2.0, 0.0),
+    ]
+
+
+@virtual_time
+async def test_work_is_ended_at_the_deadline_of_its_message_and_is_a_dead_letter_then() -> None:
+    clock, table = current_clock(), MessageTable()
+    begun = clock.monotonic()
+    ended: list[float] = []
+
+    @table.consume("orders", "billing", MINUTE)
+    async def bill(message: Message) -> None:
+        try:
+            await asyncio.sleep(3600.0)
+        finally:
+            ended.append(clock.monotonic() - begun)
+
+    async with bus_with_orders() as bus, at_work(bus, table):
+        urgent = Message("event", "tea", MessageContext("ann", deadline=clock.time() + 5.0))
+        await bus.publish("orders.new", urgent)
+        await asyncio.sleep(100.0)
+        [letter] = await letters(bus)
+
+    assert [round(at, 3) for at in ended] == [5.0]
+    assert letter["attempts"] == 1
+
+
+@virtual_time
+async def test_what_a_stream_drops_before_it_was_done_is_in_the_log_now_and_then(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    table, done = MessageTable(), []
+
+    @table.consume("orders", "billing", MINUTE)
+    async def bill(message: Message) -> None:
+        done.append(message.content)
+        await asyncio.sleep(0.1)
+
+    async with bus_with_orders() as bus, at_work(bus, table):
+        await bus.create_stream("orders", StreamSettings(("orders.>",), max_messages=5))
+        for wait in (1.0, 1.0, 1.0, 100.0, 100.0):
+            await bus.publish_many(
+                [Envelope("orders.new", Message("event", number, MessageContext("ann"))) for number in range(20)]
+            )
+            await asyncio.sleep(wait)
+        [stream] = [one for one in await bus.streams() if one.name == "orders"]
+
+    said = [record.message for record in caplog.records if "have dropped" in record.message]
+    lost = 100 - len(done)
+    assert stream.consumers[0].lost == lost > 0
+    assert len(said) == 2
+    assert said[-1].startswith("work of billing on orders: ")
+    assert said[-1].endswith(f"{lost} by now")
+
+
+@virtual_time
+async def test_what_was_done_and_comes_again_is_not_done_again_unless_the_consumer_begins_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    table, done = MessageTable(), []
+
+    @table.consume("orders", "billing", MINUTE, concurrency=2)
+    async def bill(message: Message) -> None:
+        done.append(message.content)
+
+    acknowledge, lost = StreamDelivery.ack, ["tea"]
+
+    async def ack(delivery: StreamDelivery) -> bool:
+        if delivery.envelope.message.content in lost:
+            lost.remove(delivery.envelope.message.content)
+            return False
+        return await acknowledge(delivery)
+
+    monkeypatch.setattr(StreamDelivery, "ack", ack)
+    async with bus_with_orders("tea", "cake") as bus, at_work(bus, table):
+        await asyncio.sleep(200.0)
+        [stream] = [one for one in await bus.streams() if one.name == "orders"]
+        once = list(done)
+        await bus.delete_consumer("orders", "billing")
+        await asyncio.sleep(200.0)
+
+    assert (stream.consumers[0].acknowledged, stream.consumers[0].redelivered) == (2, 1)
+    assert once == ["tea", "cake"]
+    assert sorted(done) == ["cake", "cake", "tea", "tea"]
+
+
+@virtual_time
+async def test_one_that_settles_by_itself_gets_what_it_gave_back() -> None:
+    table, attempts = MessageTable(), []
+
+    @table.consume("orders", "billing", MINUTE)
+    async def bill(delivery: Delivery) -> None:
+        attempts.append(delivery.envelope.attempt)
+        await (delivery.nack(0.0) if len(attempts) == 1 else delivery.ack())
+
+    async with bus_with_orders("tea") as bus, at_work(bus, table):
+        await asyncio.sleep(200.0)
+
+    assert attempts == [1, 2]
 
 
 @virtual_time

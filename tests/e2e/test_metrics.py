@@ -23,6 +23,7 @@ NEEDS_AN_EVENT = {
     "tekton_consumer_in_flight",
     "tekton_consumer_redelivered_total",
     "tekton_consumer_dead_letters_total",
+    "tekton_consumer_lost_total",
     "tekton_tool_calls_total",
     "tekton_tool_call_duration_seconds",
     "tekton_tasks_created_total",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from component_records import component_record
 
 from tekton.auth.principal import Principal, owner
 from tekton.core.events import ChangeFeed
@@ -184,7 +185,7 @@ class FakeHeaders:
         return [value for _, value in self._pairs if value.isascii()]
 
     def get(self, name: str, default: str | None = None) -> str | None:
-        return next((value for known, value in self._pairs if known == name), default)
+        return next((value for known, value in self._pairs if known == name and value.isascii()), default)
 
     def get_all(self, name: str) -> list[str]:
         return [value for known, value in self._pairs if known == name]
@@ -285,21 +286,10 @@ class Feed:
 
 
 def _record(name: str, revision: int, reason: str | None) -> ComponentRecord:
-    return ComponentRecord(
-        component_id=name,
-        instance_uuid="7f1f7c9e-6a55-4b8a-9e5c-0f6e5e8f3a11",
-        component_name=name,
-        component_type="service",
-        version="1.0.0",
-        capabilities=(),
-        dependencies=(),
-        endpoint=None,
-        metadata={},
-        max_instances=1,
-        supervised=False,
-        state=ComponentState.READY,
+    return component_record(
+        name,
+        "7f1f7c9e-6a55-4b8a-9e5c-0f6e5e8f3a11",
         reason=reason,
-        generation=1,
         revision=revision,
         registered_at=1.0,
         changed_at=1.0,

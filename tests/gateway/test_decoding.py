@@ -117,6 +117,22 @@ def test_a_document_that_does_not_fit_and_is_broken_too_is_malformed() -> None:
         decode_body(DECODER, b'{"name":1,"tags":[}')
 
 
+@pytest.mark.parametrize(
+    ("body", "offset"),
+    [
+        (rb'{"extra":"\ud800"}', 10),
+        (rb'{"extra":"a\ud800 b"}', 11),
+        (rb'{"extra":"\ud83d\ude00 \\ud800 \uDBFF\n"}', 31),
+        (rb'{"extra":["\ud800","\udc00"]}', 11),
+    ],
+)
+def test_half_of_a_surrogate_pair_is_named_with_its_place(body: bytes, offset: int) -> None:
+    with pytest.raises(MalformedRequestError, match="half of a surrogate pair") as caught:
+        decode_body(DECODER, body)
+
+    assert caught.value.offset == offset
+
+
 def test_nesting_is_limited() -> None:
     deepest = b"[" * (MAX_DEPTH - 1) + b"]" * (MAX_DEPTH - 1)
 

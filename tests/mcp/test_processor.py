@@ -17,7 +17,7 @@ from tekton.mcp.message import Message, MessageType
 from tekton.mcp.modality import CodeContent, ImageContent, StructuredContent, TextContent
 from tekton.mcp.processor import MAX_ANSWER, MessageProcessor, Next
 from tekton.mcp.tool import ToolLimits
-from tekton.mcp.tool_context import ToolContext
+from tekton.mcp.tool_context import Answer, Progress, Question, ToolContext, ToolEvent
 from tekton.mcp.tool_registry import ToolRegistry
 from tekton.testing import ManualClock, virtual_time
 from tekton.utils.error_catalogue import catalogue
@@ -425,6 +425,25 @@ class TestDeadlines:
         assert code_of(await processor.process_message(message(timeout=30))) == "internal"
 
 
+class TestAsides:
+    async def test_who_brings_a_message_can_hear_and_answer_for_its_sender(self) -> None:
+        async def deploy(context: ToolContext) -> str:
+            context.progress(1, 2)
+            return (await context.ask("Really?")).content
+
+        async def answer(question: Question) -> Answer:
+            return Answer("accept", f"{question.text} Yes.")
+
+        heard: list[ToolEvent] = []
+        processor = processor_with(deploy)
+        alone = await processor.process_message(message(tool="search"))
+        answered = await processor.process_message(message(tool="search"), tell=heard.append, answer=answer)
+
+        assert code_of(alone) == "nobody_to_ask"
+        assert content_of(answered) == "Really? Yes."
+        assert heard == [Progress(1, 2)]
+
+
 class Counting:
     """A tool that counts its calls."""
 
@@ -464,6 +483,30 @@ class TestIdempotency:
         ]
 
         assert [content_of(answer) for answer in answers] == [1, 2, 1]
+
+    async def test_the_same_id_with_other_content_or_of_another_tool_is_another_request(self) -> None:
+        processor = processor_with(Counting())
+        processor.tool_registry.register_tool("delete", "", lambda: "deleted")
+        asked = [
+            message(tool="search", message_id=ID),
+            message(content={"query": "x"}, tool="search", message_id=ID),
+            message(tool="delete", message_id=ID),
+            message(tool="search", message_id=ID),
+        ]
+
+        answers = [await processor.process_message(each) for each in asked]
+
+        assert [content_of(answer) for answer in answers] == [1, 2, "deleted", 1]
+
+    async def test_an_answer_has_no_deadline_so_that_it_can_be_given_again(self) -> None:
+        clock = ManualClock()
+        processor = MessageProcessor(clock=clock)
+        processor.on(REQUEST, lambda asked: Message(NOTIFICATION, "noted", asked.follow("ergon")))
+        context = MessageContext("ada", deadline=clock.time() + 5)
+
+        answers = [await processor.process_message(Message(kind, None, context)) for kind in (REQUEST, COMMAND)]
+
+        assert [answer and answer.context.deadline for answer in answers] == [None, None]
 
     async def test_what_comes_while_it_is_carried_out_waits_for_the_answer(self) -> None:
         begun, end = asyncio.Event(), asyncio.Event()

@@ -205,6 +205,9 @@ class TestSubscriptions:
                 first = await anext(subscription)
             async with InMemoryControlPlane(port=port, jwt_secret=SECRET) as plane:
                 await plane.token("engram", "operator")
+                # Though nothing is published any more.
+                while not subscription.lost:  # noqa: ASYNC110 - it is told of with the next message
+                    await asyncio.sleep(0.001)
                 async with asyncio.TaskGroup() as group:
                     reading = group.create_task(read(subscription))
                     while not reading.done():

@@ -159,3 +159,18 @@ async def test_an_error_comes_behind_what_waits() -> None:
     assert read(mailbox) == [(0, 1)]
     with pytest.raises(ValueError, match="it has ended"):
         await mailbox.wait()
+
+
+def test_what_is_missing_is_counted_before_the_next_message_comes() -> None:
+    box = Mailbox(Limits(messages=2, policy=Policy.DROP_OLDEST))
+
+    counts = [box.passed]
+    box.skip(3)
+    counts.append(box.passed)
+    box.skip(UNKNOWN)
+    counts.append(box.passed)
+    for number in range(3):
+        box.put(envelope(number), 10)
+    counts.append(box.passed)
+
+    assert counts == [0, 3, 4, 5]

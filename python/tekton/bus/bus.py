@@ -17,6 +17,9 @@ handed out and not acknowledged; all who consume under one name share the work. 
 What is private is named: a pattern that begins with a wildcard stands for nothing under `tekton` and `_inbox`, and one
 whose second token is not `requests` stands for no `<id>.requests.>`, in subscriptions and in streams.
 
+What is published in the course of a message comes of it (`tekton.mcp.course`), and a request says until when somebody
+waits for the answer, so that nobody works on it for longer.
+
 Order: what one publisher publishes to one subject arrives in this order, in a subscription and in a stream. A consumer
 hands out in the order of the stream; what is handed out again comes later than it would have.
 """
@@ -29,6 +32,7 @@ from typing import NamedTuple, Protocol, Self
 
 from tekton.bus.envelope import Envelope
 from tekton.mcp.message import Message
+from tekton.mcp.tool_context import AnswerQuestion, Tell
 
 MAX_MESSAGE = 1024 * 1024
 """Bytes of a message as JSON. What is larger travels by reference."""
@@ -100,9 +104,10 @@ class ConsumerSettings:
     """How a consumer is served.
 
     It begins with the first message of the stream, or behind *since* (a sequence), or with what is stored from *at* on
-    (seconds since 1970), or with what comes from now on (*only_new*). *ack_wait* seconds after it was handed out a
-    message that was not acknowledged is handed out again, at most *max_deliver* times, later and later (*backoff*,
-    seconds; the last one repeats); then it becomes a dead letter. At most *max_in_flight* are handed out at a time.
+    (seconds since 1970; not an instant to come), or with what comes from now on (*only_new*). *ack_wait* seconds
+    after it was handed out a message that was not acknowledged is handed out again, at most *max_deliver* times, later
+    and later (*backoff*, seconds; the last one repeats); then it becomes a dead letter. At most *max_in_flight* are
+    handed out at a time.
     """
 
     filter: str = ">"
@@ -160,11 +165,14 @@ class Subscription(Protocol):
     """
 
     pattern: str
-    lost: int
-    """How many were passed over, in all."""
     gap: int
     """How many were passed over before what was read last; 0 when nothing was, -1 when some were and nobody knows how
     many: the bus does not know the position any more (counts as one in `lost`)."""
+
+    @property
+    def lost(self) -> int:
+        """How many were passed over, in all."""
+        ...
 
     async def __aenter__(self) -> Self: ...
 
@@ -272,6 +280,8 @@ class Bus(Protocol):
     ) -> Subscription:
         """What a stream has, behind the sequence *since* or from the instant *at* on (default: all), and what comes.
 
+        Of an instant that is still to come, nothing comes before it.
+
         Without a gap, in order, and unacknowledged. Who is slow waits for nobody and costs nothing; when what he has
         not read was dropped meanwhile, `gap` says that it was. Raises StreamNotFoundError, and CursorExpiredError for a
         *since* that the stream has not given out yet, or does not know any more.
@@ -286,11 +296,23 @@ class Bus(Protocol):
         """
         ...
 
-    async def request(self, subject: str, message: Message, *, timeout: float) -> Message:
+    async def request(
+        self,
+        subject: str,
+        message: Message,
+        *,
+        timeout: float,
+        tell: Tell | None = None,
+        answer: AnswerQuestion | None = None,
+    ) -> Message:
         """Publish *message* with a private inbox as `reply`, and wait for the first answer.
 
-        Raises NoRespondersError at once when nobody listens, ReplyTimeoutError after *timeout* seconds or when the
-        deadline of the message has passed.
+        Where a `MessageProcessor` of a component calls a tool for it, *tell* gets what the tool says meanwhile, and
+        *answer* is awaited with what it asks (`tekton.bus.asides`).
+
+        The deadline of the message is that, *timeout* seconds from now, or when the call is over in whose course this
+        is asked (`time_left`), whatever comes first. Raises NoRespondersError at once when nobody listens,
+        ReplyTimeoutError when there is no answer by then, and MessageExpiredError when it is past before it is asked.
         """
         ...
 
@@ -312,4 +334,18 @@ class Bus(Protocol):
 
     async def delete_consumer(self, stream: str, consumer: str) -> None:
         """Forget a consumer. Raises StreamNotFoundError, ConsumerNotFoundError."""
+        ...
+
+
+class SharedBus(Bus, Protocol):
+    """A bus that a port offers to others, who do not trust one another: what one has made is his."""
+
+    def consume(
+        self, stream: str, consumer: str, settings: ConsumerSettings = DEFAULT_CONSUMER, *, owner: str = ""
+    ) -> Consumption:
+        """As `Bus.consume`. One that is made by this belongs to *owner*; without, it is everybody's."""
+        ...
+
+    def owner_of(self, stream: str, consumer: str) -> str:
+        """To whom a consumer belongs; empty for one that is everybody's, or is not there."""
         ...

@@ -5,11 +5,12 @@
         await bus.publish("engram.requests.search", message, reply=question.reply)
         return await question.answer
 
-Nobody can guess the subject: who knows it was asked.
+Nobody can guess the subject: who knows it was asked. What comes to subjects under it is said beside the answer.
 """
 
 import asyncio
 import secrets
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -21,7 +22,7 @@ from tekton.mcp.message import Message
 class Inbox:
     """The requests of one owner that wait for an answer."""
 
-    __slots__ = ("_last", "_prefix", "_waiting", "pattern")
+    __slots__ = ("_beside", "_last", "_prefix", "_waiting", "pattern")
 
     def __init__(self, owner: str) -> None:
         """*owner* is one token of a subject."""
@@ -30,29 +31,48 @@ class Inbox:
         """All that comes here."""
         self._last = 0
         self._waiting: dict[str, asyncio.Future[Message]] = {}
+        self._beside: dict[str, Callable[[Envelope], object]] = {}
 
     def __len__(self) -> int:
         """How many requests wait."""
         return len(self._waiting)
 
-    def ask(self) -> "Question":
-        """A request that begins now; it waits until the `with` block ends."""
+    def ask(self, beside: Callable[[Envelope], object] | None = None) -> "Question":
+        """A request that begins now; it waits until the `with` block ends.
+
+        *beside* gets what comes to `<reply>.<token>` meanwhile. It has to be quick, and may not raise.
+        """
         self._last += 1
         reply = f"{self._prefix}{self._last}"
+        if beside is not None:
+            self._beside[reply] = beside
         answer = self._waiting[reply] = asyncio.get_running_loop().create_future()
         return Question(self, reply, answer)
 
     def receive(self, envelope: Envelope) -> bool:
         """Hand an answer to who waits for it. False for a second one, and for one that comes too late."""
         answer = self._waiting.pop(envelope.subject, None)
-        if answer is None or answer.done():
+        if answer is None:
+            return self._hear(envelope)
+        if answer.done():
             return False
         answer.set_result(envelope.message)
         return True
 
+    def listens(self, subject: str) -> bool:
+        """Whether what comes to *subject*, beside an answer, is heard."""
+        return subject.rpartition(".")[0] in self._beside
+
     def forget(self, reply: str) -> None:
         """Wait no more for what comes to *reply*."""
         self._waiting.pop(reply, None)
+        self._beside.pop(reply, None)
+
+    def _hear(self, envelope: Envelope) -> bool:
+        beside = self._beside.get(envelope.subject.rpartition(".")[0])
+        if beside is not None:
+            beside(envelope)
+        return beside is not None
 
 
 class Question:

@@ -16,6 +16,7 @@ from itertools import compress
 from operator import not_
 
 from tekton.bus.admission import admit, check
+from tekton.bus.asides import Asides
 from tekton.bus.bus import (
     DEFAULT_CONSUMER,
     DEFAULT_LIMITS,
@@ -34,10 +35,13 @@ from tekton.bus.envelope import Envelope
 from tekton.bus.inbox import Inbox
 from tekton.bus.keeper import Keeper
 from tekton.bus.live import LiveBus
+from tekton.bus.outgoing import all_caused, patience
 from tekton.bus.receipts import Receipts
 from tekton.bus.turn import MOST, MOST_SIZE, Turn, parts
 from tekton.clock import Clock
+from tekton.mcp.course import caused, due
 from tekton.mcp.message import Message
+from tekton.mcp.tool_context import AnswerQuestion, Tell
 from tekton.utils.tekton_errors import (
     BusError,
     NoRespondersError,
@@ -65,6 +69,7 @@ class LocalBus:
     async def publish(self, subject: str, message: Message, *, reply: str | None = None) -> Receipt:
         """As `Bus.publish`."""
         self.live.route(subject)
+        message = caused(message)
         size = len(message.to_json())
         now = self._clock.time()
         try:
@@ -81,6 +86,7 @@ class LocalBus:
 
     async def publish_many(self, envelopes: Sequence[Envelope]) -> Sequence[Receipt]:
         """As `Bus.publish_many`. What streams take is stored before the rest is told."""
+        envelopes = all_caused(envelopes)
         if self._streams is not None:
             self.live.check(envelope.subject for envelope in envelopes)
             stored = [self._streams.stream_of(envelope.subject) is not None for envelope in envelopes]
@@ -129,16 +135,26 @@ class LocalBus:
         """To whom a consumer belongs; empty for one that is everybody's, or is not there."""
         return "" if self._streams is None else self._streams.owner_of(stream, consumer)
 
-    async def request(self, subject: str, message: Message, *, timeout: float) -> Message:
+    async def request(
+        self,
+        subject: str,
+        message: Message,
+        *,
+        timeout: float,
+        tell: Tell | None = None,
+        answer: AnswerQuestion | None = None,
+    ) -> Message:
         """As `Bus.request`. That a stream takes the subject is no answer; a message without anybody is not stored."""
-        if not self.live.answered(subject):
+        if not self.live.answered(subject) and not self._inbox.listens(subject):
             raise NoRespondersError(subject)
-        deadline = message.context.deadline
-        wait = timeout if deadline is None else min(timeout, deadline - self._clock.time())
-        with self._inbox.ask() as question:
+        now = self._clock.time()
+        wait = patience(message, timeout, now)
+        asides = Asides(self, tell, answer)
+        message = due(asides.announced(message), now + wait)
+        with self._inbox.ask(asides.hear if asides.hears else None) as question:
             scope = asyncio.timeout(wait)
             try:
-                async with scope:
+                async with scope, asides:
                     await self.publish(subject, message, reply=question.reply)
                     return await question.answer
             except TimeoutError:

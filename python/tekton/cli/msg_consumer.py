@@ -22,6 +22,7 @@ _COLUMNS = (
     Column("IN FLIGHT", numeric=True),
     Column("AGAIN", numeric=True, spare=3),
     Column("DEAD", numeric=True),
+    Column("LOST", numeric=True),
     Column("FILTER", spare=1),
 )
 _FIELDS = (
@@ -35,6 +36,7 @@ _FIELDS = (
     "in_flight",
     "redelivered",
     "dead_letters",
+    "lost",
     "ack_wait",
     "max_deliver",
     "backoff",
@@ -61,7 +63,8 @@ def consumer(context: click.Context, target: Target) -> None:
 def consumer_ls(stream: str | None, output: str | Template, target: Target) -> None:
     """List the consumers, of all streams or of one.
 
-    Again is how often something was handed out once more, dead how much was given up.
+    Again is how often something was handed out once more, dead how much was given up, lost how much
+    the limits of the stream have dropped before it was done.
     """
     found = _consumers(connect(target), stream)
     if output != "table":
@@ -120,6 +123,7 @@ def _row(one: Json) -> list[str]:
         str(one["in_flight"]),
         str(one["redelivered"]),
         str(one["dead_letters"]),
+        str(one["lost"]),
         clean(one["filter"]),
     ]
 
@@ -132,7 +136,7 @@ def _described(one: Json) -> Iterator[str]:
     yield f"{one['stream']}/{one['name']}  {clean(one['filter'])}"
     yield f"belongs to {clean(one['owner'])}" if one["owner"] else "belongs to nobody: all who may consume can use it"
     yield f"done up to {one['acknowledged']}, {one['in_flight']} handed out, {_waiting(one)} waiting"
-    yield f"handed out again {one['redelivered']} times, given up {one['dead_letters']}"
+    yield f"handed out again {one['redelivered']} times, given up {one['dead_letters']}, lost {one['lost']}"
     backoff = ", ".join(f"{delay:g}" for delay in one["backoff"])
     yield f"each has {one['ack_wait']:g} s, up to {one['max_deliver']} times, with {backoff or 'no'} s between"
     yield f"up to {one['max_in_flight']} are handed out at the same time"

@@ -63,6 +63,9 @@ def resend(sequence: int, output: str, target: Target) -> None:
         raise DeadLetterNotFoundError(sequence)
     letter = _letter(page[0])
     old = letter["message"]
+    if letter.get("withheld"):
+        problem = f"the message of dead letter {sequence} is not yours to read: it was published to {letter['subject']}"
+        raise click.BadParameter(problem, param_hint="SEQUENCE")
     if not isinstance(old, dict):
         raise click.BadParameter(f"the message of dead letter {sequence} is nested too deep", param_hint="SEQUENCE")
     context = {name: old["context"].get(name) for name in ("recipient", "trace_id")}

@@ -25,6 +25,7 @@ from tekton.utils.remote_auth import RemoteAuth, UnverifiableError
 from tekton.utils.tekton_errors import InvalidTokenError, TektonError
 
 Auth = bool | Literal["auto"]
+"""Who may call without a token: "auto", callers on this machine; True, nobody; False, everybody."""
 
 _UNIFORM: Final = "this needs a valid credential"
 _REMEMBERED: Final = 4096

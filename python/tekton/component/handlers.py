@@ -107,9 +107,11 @@ class MessageTable:
         """Call the decorated function, which stays as it is, with what *stream* hands out, at least once.
 
         All who work under the same name *consumer* (default: the id of the component) share the work. When the function
-        returns, the message is acknowledged; when it raises, it is handed out again, as the *settings* say. While it
-        works its `ack_wait` is extended, for *longest* seconds; then somebody else gets the message. It runs while the
-        component is ready. When that ends, what is in progress is finished, and the rest given back.
+        returns, the message is acknowledged; when it raises, it is handed out again, as the *settings* say. One that is
+        done, and is handed to this process once more, is acknowledged without a call (the last 10,000 are remembered),
+        unless the handler settles its deliveries by itself. While it works its `ack_wait` is extended, for *longest*
+        seconds; then somebody else gets the message. It runs while the component is ready. When that ends, what is in
+        progress is finished, and the rest given back.
 
         Raises InvalidIdError, InvalidSubjectError, ValueError for a number that cannot be, and TypeError for a function
         that does not take one message.

@@ -5,44 +5,42 @@ that does not exist yet, is logged, and tried again with growing delays; from th
 to the component as well. To stop is to read no more, to let what is in progress finish while there is time, and to give
 back the rest.
 
-A message's trace and deadline are those of the call; a request that comes again is carried out once.
+How a handler is called, and what a message brings along, is in `handling.py`.
 """
 
 import asyncio
 import logging
 import random
-import re
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, suppress
-from functools import partial
 from typing import Any, Final, Generic, TypeVar
-
-import msgspec
 
 from tekton.background import BackgroundGroup, BackgroundTask
 from tekton.bus.bus import Bus, Delivery, Subscription
 from tekton.bus.envelope import Envelope
 from tekton.clock import Clock
 from tekton.component.ack_waits import AckWaits
+from tekton.component.done_work import DoneWork
 from tekton.component.handlers import MessageTable, Subscriber, Worker
-from tekton.core.calls import call, describe
-from tekton.core.degradation.deadline import within
+from tekton.component.handling import Calls
+from tekton.component.losses import Losses
+from tekton.core.calls import describe
 from tekton.core.tracing.tracer import Tracer, why
-from tekton.mcp.answers import Answered, Answers
-from tekton.mcp.error_message import error_content
-from tekton.mcp.message import Message, MessageType
 from tekton.utils.redaction import scrub
-from tekton.utils.tekton_errors import CursorExpiredError, MessageExpiredError, TektonError
-from tekton.utils.trace_context import TraceContext, new_span_id
+from tekton.utils.tekton_errors import (
+    ConsumerNotFoundError,
+    CursorExpiredError,
+    MessageExpiredError,
+    StreamNotFoundError,
+    TektonError,
+)
 
 __all__ = ["Listening"]
 
 STANDING_TIMEOUT: Final = 2.0
 """Seconds for which a component that is about to be ready waits for its subscriptions."""
 BACKOFF: Final = (0.25, 15.0)
-
-_TRACE_ID: Final = re.compile(r"[0-9a-f]{32}")
 
 _logger = logging.getLogger("tekton.component")
 
@@ -63,7 +61,7 @@ class Listening:
         """*complain* is told what keeps handlers from their messages; an empty text when nothing does any more."""
         self._component_id = component_id
         self._table = table
-        self._calls = _Calls(component_id, tracer, clock)
+        self._calls = Calls(component_id, tracer, clock)
         self._complain = complain
         self._readers: list[_Reader[Any]] = []
 
@@ -105,58 +103,6 @@ class Listening:
 
     def _tell(self) -> None:
         self._complain("; ".join(reader.problem for reader in self._readers if reader.problem))
-
-
-class _Calls:
-    """Calls handlers, with all that a message brings along."""
-
-    def __init__(self, component_id: str, tracer: Tracer, clock: Clock) -> None:
-        self._component_id = component_id
-        self._tracer = tracer
-        self._clock = clock
-        self._answers = Answers(clock=clock)
-
-    async def handle(self, handler: Subscriber | Worker, item: Envelope | Delivery) -> Any:
-        """What the handler returns to *item*; raises what it raises."""
-        envelope = item if isinstance(item, Envelope) else item.envelope
-        argument = envelope.message if handler.takes is Message else envelope if handler.takes is Envelope else item
-        context = envelope.message.context
-        left = None if context.deadline is None else context.deadline - self._clock.time()
-        if left is not None and left <= 0:
-            raise MessageExpiredError(envelope.message.message_id)
-        span = self._tracer.begin(f"handle {envelope.subject}", "consumer", self._trace(context.trace_id))
-        with span, within(left, ends=True):
-            outcome = await call(partial(handler.handler, argument))
-            if outcome.error is not None:
-                span.fail(why(outcome.error))
-                raise outcome.error
-            return outcome.value
-
-    async def answer(self, subscriber: Subscriber, envelope: Envelope) -> Message | None:
-        """The answer to a request; the same one to the same request. Never raises."""
-        message = envelope.message
-        key = (message.context.sender, message.message_id)
-        return await self._answers.once(key, partial(self._answered, subscriber, envelope))
-
-    async def _answered(self, subscriber: Subscriber, envelope: Envelope) -> Answered:
-        try:
-            value = await self.handle(subscriber, envelope)
-            if isinstance(value, Message):
-                return Answered(value)
-            return Answered(self._reply(envelope.message, MessageType.RESPONSE, msgspec.to_builtins(value)))
-        except Exception as error:
-            if not isinstance(error, TektonError):
-                _logger.exception("%s has failed to answer %s", self._component_id, envelope.subject)
-            return Answered(self._reply(envelope.message, MessageType.ERROR, error_content(error)))
-
-    def _reply(self, request: Message, kind: MessageType, content: Any) -> Message:
-        return Message(kind, content, request.follow(self._component_id, request.context.sender))
-
-    def _trace(self, trace_id: str | None) -> TraceContext | None:
-        """Where in the trace of a message its handling begins: it does not say which of its spans has sent it."""
-        if trace_id is None or _TRACE_ID.fullmatch(trace_id) is None:
-            return None
-        return TraceContext(trace_id, new_span_id(), self._tracer.sampler.chooses(trace_id))
 
 
 class _Reader(ABC, Generic[_ItemT]):
@@ -240,18 +186,21 @@ class _Reader(ABC, Generic[_ItemT]):
             self._slots.release()
 
     async def _finish(self) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self._patience):
-                for _ in range(self._concurrency):
-                    await self._slots.acquire()
-        await self._work.stop()
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._patience):
+                    for _ in range(self._concurrency):
+                        await self._slots.acquire()
+        finally:
+            # Also when whoever waits for this does not wait any longer: nothing goes on behind our back.
+            await self._work.stop()
         self._slots = asyncio.Semaphore(self._concurrency)
 
 
 class _SubscriptionReader(_Reader[Envelope]):
     """Reads what is published. Where nobody shares it, it goes on behind what was read last."""
 
-    def __init__(self, bus: Bus, subscriber: Subscriber, calls: _Calls) -> None:
+    def __init__(self, bus: Bus, subscriber: Subscriber, calls: Calls) -> None:
         super().__init__(f"subscription to {subscriber.pattern}", subscriber.concurrency)
         self._bus = bus
         self._subscriber = subscriber
@@ -291,7 +240,7 @@ class _SubscriptionReader(_Reader[Envelope]):
         try:
             if item.reply is None:
                 await self._calls.handle(self._subscriber, item)
-            elif (answer := await self._calls.answer(self._subscriber, item)) is not None:
+            elif (answer := await self._calls.answer(self._bus, self._subscriber, item)) is not None:
                 await self._bus.publish(item.reply, answer)
         except TektonError as error:
             _logger.warning("%s: %s: %s", self._name, item.subject, error)
@@ -302,18 +251,28 @@ class _SubscriptionReader(_Reader[Envelope]):
 class _WorkReader(_Reader[Delivery]):
     """Reads what a stream hands out."""
 
-    def __init__(self, bus: Bus, worker: Worker, calls: _Calls, consumer: str) -> None:
+    def __init__(self, bus: Bus, worker: Worker, calls: Calls, consumer: str) -> None:
         super().__init__(f"work of {consumer} on {worker.stream}", worker.concurrency)
         self._bus = bus
         self._worker = worker
         self._calls = calls
         self._consumer = consumer
         self._ack_waits = AckWaits(worker.settings.ack_wait, worker.longest)
-        self._extending = BackgroundTask(f"{self._name}: ack_wait")
+        self._losses = Losses(self._name)
+        self._done = DoneWork()
+        self._beside = BackgroundGroup(self._name)
 
     async def _read(self) -> None:
+        try:
+            await self._consume()
+        except (ConsumerNotFoundError, StreamNotFoundError):
+            self._done.clear()
+            raise
+
+    async def _consume(self) -> None:
         async with self._bus.consume(self._worker.stream, self._consumer, self._worker.settings) as consumption:
-            self._extending.start(self._ack_waits.run())
+            self._beside.spawn(self._ack_waits.run(), "ack_wait")
+            self._beside.spawn(self._losses.watch(consumption), "lost")
             try:
                 await self._hand_over(aiter(consumption))
             except asyncio.CancelledError:
@@ -321,7 +280,7 @@ class _WorkReader(_Reader[Delivery]):
                 await self._finish()
                 raise
             finally:
-                await self._extending.stop()
+                await self._beside.stop()
 
     async def _handle(self, item: Delivery) -> None:
         try:
@@ -334,6 +293,8 @@ class _WorkReader(_Reader[Delivery]):
             _logger.warning("%s: message %d was handed out again meanwhile", self._name, _place(item))
 
     async def _settle(self, item: Delivery) -> bool:
+        if item.envelope in self._done:
+            return await item.ack()
         try:
             await self._calls.handle(self._worker, item)
         except MessageExpiredError as error:
@@ -342,6 +303,8 @@ class _WorkReader(_Reader[Delivery]):
             known = isinstance(error, TektonError)
             _logger.warning("%s: message %d: %s", self._name, _place(item), why(error), exc_info=not known)
             return await item.nack(reason=scrub(describe(error)))
+        if self._worker.takes is not Delivery:
+            self._done.add(item.envelope)
         return await item.ack()
 
 

@@ -21,7 +21,7 @@ from tekton.gateway.errors import InvalidInputError
 from tekton.gateway.request import Request, encode
 from tekton.gateway.router import CALLERS, Route
 from tekton.gateway.sockets import Identify, May, Sub
-from tekton.gateway.sse import EventStream, event
+from tekton.gateway.sse import EventStream, event, last_event_id
 from tekton.utils.tekton_errors import InvalidIdError
 from tekton.utils.tekton_ids import check_id
 
@@ -150,7 +150,7 @@ def topic_routes(topics: Topics) -> list[Route]:
     async def events(request: Request) -> EventStream:
         topic = ".".join(request.params.values())
         check_topic(topic)
-        return topics.stream(topic, request.headers.get("last-event-id"))
+        return topics.stream(topic, last_event_id(request.headers))
 
     paths = ["/events" + "".join(f"/{{{name}}}" for name in "abcdef"[:depth]) for depth in range(1, MAX_DEPTH + 1)]
     return [

@@ -7,6 +7,7 @@ of them raises is answered as a problem document; only what is not a TektonError
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Coroutine, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -96,6 +97,7 @@ class Gateway:
         self._dialects = tuple(dialects)
         self._observers = tuple(observers)
         self._monotonic = clock.monotonic
+        self._time = clock.time
         self._bodies = BodyReader(body_timeout, clock)
 
     @property
@@ -229,7 +231,8 @@ class Gateway:
             if isinstance(stream, LongBody):
                 await send_long(stream, proto, self.streams)
                 return True
-            await send_stream(stream, proto, self.streams, partial(self._is_allowed, request, route))
+            allowed, left = partial(self._is_allowed, request, route), partial(self._left, request)
+            await send_stream(stream, proto, self.streams, allowed, left)
         return True
 
     def _streaming(self, request: Request) -> AbstractContextManager[None]:
@@ -266,6 +269,7 @@ class Gateway:
                     partial(self._permit, request),
                     ending,
                     allowed,
+                    left=partial(self._left, request),
                     identify=partial(self._identify, request),
                     reviews=self._reviews,
                     address=request.client,
@@ -297,6 +301,10 @@ class Gateway:
         except TektonError:
             return False
         return True
+
+    def _left(self, request: Request) -> float:
+        ends = request.principal.expires_at
+        return math.inf if ends is None else ends - self._time()
 
     def _admit_socket(self, scope: Scope, request: Request) -> tuple[Request, Route, SocketHandler | Mount]:
         query = scope.query_string

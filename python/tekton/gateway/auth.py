@@ -4,6 +4,7 @@
 * Without one, whoever reaches the Unix socket is the owner: it lies in a directory that only the owner can enter.
 * Without one, callers on this machine are anonymous, where that is let in (`Anonymous`); all others are nobody.
 * What a proxy has passed on (`Forwarded`, `X-Forwarded-…`) is neither local nor the Unix socket's.
+* Without one, a socket or an event stream may be opened with a ticket (`tickets`), and is then as if it had the header.
 * Refused credentials all look alike. Why one was refused is told to the server alone (`AccessPolicy.report`).
 * After too many of them nobody looks at what is shown for a while (`logins`), unless it was valid before.
 """
@@ -18,6 +19,7 @@ from tekton.gateway.errors import CredentialRequiredError, PermissionDeniedError
 from tekton.gateway.logins import LoginThrottle, account_of
 from tekton.gateway.request import Request
 from tekton.gateway.router import AUTHENTICATED, PUBLIC, Route
+from tekton.gateway.tickets import Standing, Tickets, shown_ticket
 
 __all__ = [
     "AUTHENTICATED",
@@ -46,6 +48,7 @@ MAX_CREDENTIAL: Final = 8192
 
 _REMEMBERED: Final = 4096
 _UNIFORM: Final = "this needs a valid credential"
+_USELESS: Final = "is no ticket of ours that is still good"
 
 
 class InvalidCredentialError(CredentialRequiredError):
@@ -86,7 +89,7 @@ class AccessPolicy:
     *identify* looks into credentials; what it finds is remembered until that expires (on *clock*), or *epoch* answers
     something else than before: a revocation, another configuration. *guarded* tells for which components nobody speaks
     without a credential. *report* gets the address and the reason of each credential that was refused, and *logins*
-    says when there were too many; without it there are never.
+    says when there were too many; without it there are never. *tickets* are taken where there are any.
     """
 
     def __init__(
@@ -98,6 +101,7 @@ class AccessPolicy:
         guarded: Callable[[str], bool] = lambda _: False,
         report: Callable[[str, str], None] = _not_told,
         logins: LoginThrottle | None = None,
+        tickets: Tickets | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.anonymous: Anonymous = anonymous
@@ -106,6 +110,7 @@ class AccessPolicy:
         self._guarded = guarded
         self._report = report
         self._logins = logins
+        self._tickets = tickets
         self._clock = clock
         self._known: dict[str, _Known] = {}
 
@@ -113,6 +118,8 @@ class AccessPolicy:
         """See `Policy`. What is public is open to all, whatever they show; they are not looked at."""
         if route.permission == PUBLIC:
             return
+        if route.tickets and request.ticket is None:
+            self._take_ticket(request)
         principal = request.principal = self.principal_of(request)
         if route.permission == AUTHENTICATED:
             if principal.via == "none":
@@ -128,6 +135,9 @@ class AccessPolicy:
         headers = request.headers
         if "authorization" in headers:
             return self._shown(headers.get_all("authorization"), request)
+        if request.ticket is not None:
+            standing: Standing = request.ticket
+            return standing.principal if standing.shown is None else self._shown([standing.shown], request)
         peer = request.peer
         if peer == "socket":
             return OWNER
@@ -174,10 +184,26 @@ class AccessPolicy:
         try:
             return self._learn(values)
         except InvalidCredentialError as error:
-            self._report(request.client, error.reason)
-            if self._logins is not None:
-                self._logins.failed(request.client, _account(values), self._clock.monotonic())
+            self._failed(request, _account(values), error.reason)
             raise
+
+    def _take_ticket(self, request: Request) -> None:
+        """Take the ticket in the query, if there is one and no header. Raises as `principal_of`."""
+        if self._tickets is None or "authorization" in request.headers:
+            return
+        text = shown_ticket(request.query_string)
+        if text is None:
+            return
+        self._check_tries((), request)
+        request.ticket = self._tickets.redeem(text)
+        if request.ticket is None:
+            self._failed(request, None, _USELESS)
+            raise InvalidCredentialError(_USELESS)
+
+    def _failed(self, request: Request, account: str | None, reason: str) -> None:
+        self._report(request.client, reason)
+        if self._logins is not None:
+            self._logins.failed(request.client, account, self._clock.monotonic())
 
     def _check_tries(self, values: Sequence[str], request: Request) -> None:
         if self._logins is not None:

@@ -8,7 +8,7 @@ from tekton.auth.principal import NOBODY, Principal
 from tekton.gateway.errors import BodyTooLargeError
 from tekton.gateway.router import Route
 from tekton.gateway.rsgi import ServerFuture, SocketTransport
-from tekton.gateway.streams import Allowed, always
+from tekton.gateway.streams import Allowed, Left, always, forever
 
 MAX_BEGUN: Final = 16
 """Frames that may be on their way to a client without that anybody waits for them."""
@@ -33,7 +33,8 @@ def nobody() -> Principal:
 class Connection:
     """One WebSocket. It ends when its handler returns; `closing` is set to ask for that.
 
-    `allowed` tells whether the peer may still have it, `identify` who it is, `reviews` how often rights were lost.
+    `allowed` tells whether the peer may still have it, `left` for how many seconds his credential is valid, `identify`
+    who it is, `reviews` how often rights were lost.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Connection:
         closing: asyncio.Event,
         allowed: Allowed = always,
         *,
+        left: Left = forever,
         identify: Identify = nobody,
         reviews: Callable[[], int] = lambda: 0,
         address: str = "",
@@ -53,6 +55,7 @@ class Connection:
         self.permit = permit
         self.closing = closing
         self.allowed = allowed
+        self.left = left
         self.identify = identify
         self.reviews = reviews
         self.address = address

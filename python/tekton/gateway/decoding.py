@@ -144,17 +144,37 @@ def _check_syntax(body: bytes) -> None:
         raise _malformed(body, error) from None
 
 
+_ESCAPES = re.compile(rb"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
+_ABOUT_ESCAPES = re.compile("surrogate|hex escape")
+_HIGH = re.compile(b"d[89ab]")
+_LOW = re.compile(b"d[c-f]")
 _BYTE = re.compile(r"^JSON is malformed: (.*) \(byte (\d+)\)$", re.DOTALL)
 
 
 def _malformed(body: bytes, error: Exception) -> MalformedRequestError:
     if isinstance(error, UnicodeDecodeError):
         return MalformedRequestError("the JSON is not UTF-8", _first_bad_byte(body))
-    if found := _BYTE.match(str(error)):
+    found = _BYTE.match(str(error))
+    if (found is None or _ABOUT_ESCAPES.search(found[1])) and (half := _half_pair(body)) is not None:
+        return MalformedRequestError("the JSON is malformed: half of a surrogate pair is no character", half)
+    if found is not None:
         # What trails behind the document is reported one byte late.
         offset = int(found[2]) - (found[1] == "trailing characters")
         return MalformedRequestError(f"the JSON is malformed: {found[1]}", offset)
     return MalformedRequestError("the JSON is malformed: it ends too early", len(body))
+
+
+def _half_pair(body: bytes) -> int | None:
+    """Where a surrogate stands alone, as an escape; the decoder waits for the other one, to the end."""
+    waiting: re.Match[bytes] | None = None
+    for escape in _ESCAPES.finditer(body):
+        kind = (escape[1] or b"").lower()
+        if waiting is not None and (escape.start() != waiting.end() or not _LOW.match(kind)):
+            break
+        if waiting is None and _LOW.match(kind):
+            return escape.start()
+        waiting = escape if waiting is None and _HIGH.match(kind) else None
+    return None if waiting is None else waiting.start()
 
 
 def _first_bad_byte(body: bytes) -> int:

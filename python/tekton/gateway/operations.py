@@ -3,6 +3,7 @@
 docs/reference/websocket-and-events.md shows them all, with what comes of each.
 """
 
+import re
 from typing import Annotated, cast
 
 import msgspec
@@ -10,7 +11,8 @@ import msgspec
 from tekton.bus.bus import DEFAULT_CONSUMER, MAX_REASON, ConsumerSettings, Policy
 from tekton.gateway.decoding import decode_body
 
-Number = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+MAX_NUMBER = 2**53
+Number = Annotated[int, msgspec.Meta(ge=0, le=MAX_NUMBER)]
 """An id, or a place in an order: exact in every JSON."""
 
 MAX_QUERY = 1000
@@ -168,12 +170,24 @@ class _Numbered(msgspec.Struct):
     id: Number | None = None
 
 
+_SURROGATE = re.compile(rb"(\\[^u])|\\u[dD][89a-fA-F][0-9a-fA-F]{2}", re.DOTALL)
+_BEGINNING = re.compile(
+    rb'\s*\{\s*(?:"[a-z]{1,16}"\s*:\s*(?:"[^"\\]{0,255}"|\d{1,16})\s*,\s*){0,8}"id"\s*:\s*(\d{1,16})\s*[,}]'
+)
+"""The members before the id, as far as they are simple."""
+
 _numbered: "msgspec.json.Decoder[_Numbered]" = msgspec.json.Decoder(_Numbered)
 
 
 def number_of(data: bytes) -> int | None:
-    """The id of an operation with which something is wrong; None where none can be made out."""
-    try:
-        return _numbered.decode(data).id
-    except (ValueError, RecursionError):
-        return None
+    """The id of an operation with which something is wrong; None where none can be made out.
+
+    Where it is not even JSON, that is looked for which stands before what is wrong, and the whole without half pairs.
+    """
+    for text in (data, _SURROGATE.sub(rb"\1", data)):
+        try:
+            return _numbered.decode(text).id
+        except (ValueError, RecursionError):
+            pass
+    found = _BEGINNING.match(data)
+    return None if found is None or int(found[1]) > MAX_NUMBER else int(found[1])

@@ -81,6 +81,7 @@ STATUS: dict[type[TektonError], int] = {
     tekton.ConversationExistsError: 409,
     tekton.NotParticipantError: 403,
     tekton.ConversationFullError: 409,
+    tekton.ConversationLimitError: 409,
     tekton.TaskError: 500,
     tekton.InvalidTaskError: 422,
     tekton.TaskNotFoundError: 404,

@@ -30,12 +30,13 @@ class Request:
 
     `client` is `address:port` of the peer, empty when it came through a Unix socket; `names` are those of its headers,
     one a line. `principal` is who makes it, as the policy has found; for a public route that is nobody. `given_id` is
-    the id that was given to it here, if that was necessary; `span` what is recorded of it in its trace, if anything is.
+    the id that was given to it here, if that was necessary; `span` what is recorded of it in its trace, if anything is;
+    `ticket` what the ticket in its query stands for, once that was taken.
     """
 
     __slots__ = (
         "_proto", "_scope", "body", "client", "given_id", "headers", "method", "names", "params", "path", "principal",
-        "query", "span",
+        "query", "span", "ticket",
     )  # fmt: skip
 
     def __init__(self, scope: Scope, proto: HttpProtocol | None, headers: Headers, method: str, path: str) -> None:
@@ -53,6 +54,7 @@ class Request:
         self.query: Any = None
         self.body: Any = None
         self.span: OpenSpan | None = None
+        self.ticket: Any = None
 
     @property
     def query_string(self) -> str:

@@ -66,7 +66,7 @@ class Route:
     route changes is done on behalf of who asks for it; of others the handler sees to that when it changes something
     (`Request.act`), which costs the rest nothing. What reads never is. What is `vital` is served whatever the load;
     `priority` follows: in which order requests are refused (`load`). With `slash` the path is the same with one behind
-    it, for protocols whose clients say so.
+    it, for protocols whose clients say so. `tickets`: it may be opened with a ticket in place of a credential.
     """
 
     method: str
@@ -88,6 +88,7 @@ class Route:
     or_stream: bool = False
     vital: bool = False
     slash: bool = False
+    tickets: bool = False
     attributed: bool = True
     priority: Priority = field(init=False, repr=False, default="look")
     repeats: Repeats = "answered"

@@ -59,9 +59,10 @@ MAX_HEAD_BYTES = 28 * 1024
 The server notices when it has read as much without an end. With the last read a head may be twice as long.
 """
 
-UNREAD_TIMEOUT = 30.0
+UNREAD_TIMEOUT = 15.0
 """Seconds after which a connection is given up whose client takes nothing of what was sent to it.
 
+So one that has vanished, without a word, from a stream or a socket is known to be gone this long after the next ping.
 We have let go of it long before, but the server waits for what it has buffered to be taken.
 """
 

@@ -48,6 +48,7 @@ from tekton.gateway.operations import (
 from tekton.gateway.request import Request, encode
 from tekton.gateway.router import Route
 from tekton.gateway.sse import first_of, retry_delay
+from tekton.gateway.streams import next_look
 from tekton.utils.tekton_errors import TektonError
 
 __all__ = ["SOCKET", "Beat", "Identify", "May", "SocketQuery", "SocketTopics", "Sub", "TopicSocket"]
@@ -57,7 +58,7 @@ MAX_PUBLISHED = MESSAGE_SIZE + 8192
 """Bytes of a frame that publishes: a message, and what is said of it."""
 MAX_SUBSCRIPTIONS = 16
 """Topics that a socket may watch."""
-PING_INTERVAL = 15.0
+PING_INTERVAL = 10.0
 STALL_TIMEOUT = 10.0
 
 BATCH_MARK = b"TKB"
@@ -68,10 +69,11 @@ Beat = Callable[[str, str, Mapping[str, float], int | None], msgspec.Struct]
 
 
 class SocketQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The protocol version wanted, and the trace that it belongs to: browsers cannot send headers with it."""
+    """The protocol version wanted, the trace that it belongs to, a ticket: browsers cannot send headers with it."""
 
     v: Literal[1] = 1
     traceparent: str | None = None
+    ticket: str | None = None
 
 
 async def _needs_upgrade(request: Request) -> None:
@@ -87,6 +89,7 @@ SOCKET = Route(
     query=SocketQuery,
     errors=(UpgradeRequiredError,),
     tags=("events",),
+    tickets=True,
 )
 _BEAT = replace(SOCKET, permission="components:heartbeat")
 
@@ -149,6 +152,7 @@ class _Session:
         self._topics: dict[int, asyncio.Task[None]] = {}
         wire = Wire(self._send, self._deliver, self._group.spawn, self._end)
         self._bus = None if bus is None else BusSession(bus, connection, wire)
+        self._turns = None if bus is None else bus.turns
         self._limit = MAX_MESSAGE if bus is None else MAX_PUBLISHED
 
     async def run(self) -> None:
@@ -156,7 +160,7 @@ class _Session:
         ended = self._group.spawn(self._ended.wait(), "ended")
         closing = self._group.spawn(self._connection.closing.wait(), "closing")
         try:
-            while not await first_of(PING_INTERVAL, ended, closing) and self._connection.allowed():
+            while not await first_of(self._pause(), ended, closing) and self._connection.allowed():
                 await self._send('{"t":"ping"}')
             if self._reason:
                 await self._bye(self._reason)
@@ -167,11 +171,16 @@ class _Session:
             if self._bus is not None:
                 await self._bus.close()
 
+    def _pause(self) -> float:
+        return next_look(PING_INTERVAL, self._connection.left())
+
     async def _read(self) -> None:
-        receive, limit = self._connection.receive, self._limit
+        receive, limit, turns = self._connection.receive, self._limit, self._turns
         try:
             while (message := await receive(limit)) is not None:
                 await self._obey(message)
+                if turns is not None:
+                    await turns.wait(len(message))
         except BodyTooLargeError as error:
             await self._send(error_frame(error))
             self._end("message too large")

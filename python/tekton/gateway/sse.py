@@ -17,11 +17,11 @@ from tekton.core.lifecycle import Change
 from tekton.gateway.changes import ChangeSource
 from tekton.gateway.errors import CredentialRequiredError, PermissionDeniedError
 from tekton.gateway.request import encode
-from tekton.gateway.rsgi import HttpProtocol, StreamTransport
-from tekton.gateway.streams import Allowed, Streams, always
+from tekton.gateway.rsgi import Headers, HttpProtocol, StreamTransport
+from tekton.gateway.streams import Allowed, Left, Streams, always, forever, next_look
 from tekton.utils.tekton_errors import CursorExpiredError
 
-PING_INTERVAL = 15.0
+PING_INTERVAL = 10.0
 BUDGET = 1024 * 1024
 _HEADERS = [
     ("content-type", "text/event-stream"),
@@ -55,6 +55,12 @@ def event(data: bytes, name: str | None = None, event_id: int | str | None = Non
     return b"%bdata: %b\n\n" % (head.encode(), data)
 
 
+def last_event_id(headers: Headers) -> str | None:
+    """Behind which event a client wants to go on; None for one that begins. A value that nobody can read is a text."""
+    # The server gives no value for one that is not ASCII.
+    return headers.get("last-event-id") or ("" if "last-event-id" in headers else None)
+
+
 def bye(reason: str) -> bytes:
     """The last event of a stream: why it ends, and after how many seconds to come back.
 
@@ -69,7 +75,9 @@ def retry_delay() -> float:
     return round(random.uniform(1.0, 3.0), 3)
 
 
-async def send_stream(stream: EventStream, proto: HttpProtocol, streams: Streams, allowed: Allowed = always) -> None:
+async def send_stream(
+    stream: EventStream, proto: HttpProtocol, streams: Streams, allowed: Allowed = always, left: Left = forever
+) -> None:
     """Send *stream* until it ends, the budget is used up, the client leaves or may not have it, or the server stops.
 
     Raises UnavailableError, before anything is sent, when no more streams are taken.
@@ -82,7 +90,7 @@ async def send_stream(stream: EventStream, proto: HttpProtocol, streams: Streams
         closing = group.spawn(ending.wait(), "closing")
         reason = "left"
         try:
-            while not await first_of(stream.ping, pump, gone, closing) and allowed():
+            while not await first_of(next_look(stream.ping, left()), pump, gone, closing) and allowed():
                 await _send(transport, b": ping\n\n")
             reason = _reason(pump, gone) or ("stopping" if streams.closing.is_set() else "unauthenticated")
         finally:

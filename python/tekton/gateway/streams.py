@@ -1,8 +1,10 @@
 """The long-lived connections (event streams and sockets): how many there may be, and how they are told to end."""
 
 import asyncio
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from tekton.gateway.errors import UnavailableError
 
@@ -10,9 +12,28 @@ Allowed = Callable[[], bool]
 """Whether who opened a stream may still have it."""
 
 
+_SOON: Final = 1.0
+
+Left = Callable[[], float]
+"""Seconds for which what he has shown is still valid."""
+
+
 def always() -> bool:
     """Everybody may."""
     return True
+
+
+def forever() -> float:
+    """As long as he likes."""
+    return math.inf
+
+
+def next_look(ping: float, left: float) -> float:
+    """In how many seconds to look again whether somebody may have a stream that is pinged every *ping* seconds.
+
+    When his credential ends, after *left* seconds, and no later than at the next ping: it may have become shorter.
+    """
+    return min(ping, left if left > 0 else _SOON)
 
 
 class Streams:

@@ -9,14 +9,13 @@ RESPONSE, or an ERROR with the code, detail and hint of the catalogue; nobody is
 without a handler is no error.
 
 The deadline of a message is kept: what comes after it is not begun, and what takes longer is ended. A request that
-comes again (the same sender and message_id) within five minutes is carried out once and answered with the same answer,
-unless it was refused before anything was done.
+comes again (the same sender, message_id, type, content and metadata) within five minutes is carried out once and
+answered with the same answer, unless it was refused before anything was done.
 """
 
-import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Awaitable, Callable, Hashable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, TypeVar, overload
@@ -26,11 +25,13 @@ from tekton.core.calls import bound, call
 from tekton.core.degradation.deadline import time_left, within
 from tekton.mcp.answers import Answered, Answers
 from tekton.mcp.context import MessageContext
+from tekton.mcp.course import ending, fingerprint, in_course_of, undated
 from tekton.mcp.error_message import error_content
 from tekton.mcp.message import Message, MessageType
 from tekton.mcp.modality import Content, StructuredContent, parse_content
 from tekton.mcp.modality.content import TAG
-from tekton.mcp.tool_context import ToolContext
+from tekton.mcp.tool_context import AnswerQuestion, Tell, ToolContext
+from tekton.mcp.tool_line import ToolLine, line_of
 from tekton.mcp.tool_registry import ToolRegistry
 from tekton.mcp.tool_result import as_json
 from tekton.utils.tekton_errors import (
@@ -152,17 +153,23 @@ class MessageProcessor:
         self._middleware.append(middleware)
         return middleware
 
-    async def process_message(self, message: Message) -> Message | None:
+    async def process_message(
+        self, message: Message, *, tell: Tell | None = None, answer: AnswerQuestion | None = None
+    ) -> Message | None:
         """Do what *message* asks for; returns the RESPONSE, the ERROR, or None when there is nothing to say.
+
+        Meanwhile a tool that is called says to *tell* how far it is, and has *answer* find out what it asks. Default:
+        whoever has sent the message over a bus, as far as he listens (`tekton.bus.asides`).
 
         Raises nothing for what the message, a tool, a handler or a middleware does. What is returned can be sent: it is
         JSON, and no larger than a message may be.
         """
-        with within(self._time_of(message)), _in_trace(message.context.trace_id):
-            course = _Course(message, self._dispatch, self._middleware)
+        with within(self._time_of(message)), _in_trace(message.context.trace_id), in_course_of(message):
+            line = line_of(message) if tell is None and answer is None else ToolLine(message.message_id, tell, answer)
+            course = _Course(message, self._dispatch, self._middleware, line)
             if message.message_type not in _ASKS:
                 return (await self._answered(course)).message
-            key = (message.context.sender, message.message_id)
+            key = (message.context.sender, message.message_id, _what(message))
             try:
                 return await self._answers.once(key, lambda: self._answered(course), time_left())
             except TimeoutError:
@@ -171,7 +178,8 @@ class MessageProcessor:
     async def _answered(self, course: "_Course") -> Answered:
         message = course.message
         try:
-            return Answered(_sealed(await course.run()), course.begun)
+            answer = await course.run()
+            return Answered(answer and _sealed(undated(answer)), course.begun)
         except Exception as error:
             return Answered(self._error(message, error), course.begun)
 
@@ -189,7 +197,8 @@ class MessageProcessor:
 
     async def _call_tool(self, course: "_Course", message: Message, wanted: "_ToolCall") -> Message:
         course.begun = True
-        context = ToolContext(message.context.sender, message=message)
+        line = course.line
+        context = ToolContext(message.context.sender, tell=line.tell, answer=line.answer, message=message)
         try:
             result = await self.tool_registry.execute(wanted.tool_id, wanted.arguments, context=context)
         except ToolError as error:
@@ -212,10 +221,10 @@ class MessageProcessor:
         if message.message_type in _ANSWERS:  # two would answer each other's errors without an end
             return None
         try:
-            return _sealed(Message(MessageType.ERROR, error_content(error), self._back(message)))
+            return _sealed(undated(Message(MessageType.ERROR, error_content(error), self._back(message))))
         except Exception:  # it has something in it that is no JSON, or too much
             _log(message, error)
-            return Message(MessageType.ERROR, {"code": _code(error), "detail": _UNTOLD}, self._back(message))
+            return undated(Message(MessageType.ERROR, {"code": _code(error), "detail": _UNTOLD}, self._back(message)))
 
     def _back(self, message: Message) -> MessageContext:
         sender = self._component_id or message.context.recipient or "tekton"
@@ -237,10 +246,11 @@ _Dispatch = Callable[["_Course", Message], Awaitable[Message | None]]
 class _Course:
     """The way of one *message*, through the middleware to what takes it. *begun*: somebody has taken it."""
 
-    __slots__ = ("_way", "begun", "message")
+    __slots__ = ("_way", "begun", "line", "message")
 
-    def __init__(self, message: Message, dispatch: _Dispatch, middleware: list[Middleware]) -> None:
+    def __init__(self, message: Message, dispatch: _Dispatch, middleware: list[Middleware], line: ToolLine) -> None:
         self.message = message
+        self.line = line
         self.begun = False
         self._way: Next = partial(dispatch, self)
         for each in reversed(middleware):
@@ -254,14 +264,12 @@ class _Course:
         if left <= 0:
             raise MessageExpiredError(self.message.message_id)
         # Tools and handlers are ended in time by themselves; this is for what comes between.
-        async with _ending(self.message, left + _SLACK):
+        async with ending(self.message, left + _SLACK):
             return await self._way(self.message)
 
 
-def _sealed(answer: Message | None) -> Message | None:
+def _sealed(answer: Message) -> Message:
     """*answer* as it will be sent, so that what cannot be sent is found out here."""
-    if answer is None:
-        return None
     text = answer.to_json()
     if len(text) > MAX_ANSWER:
         raise MessageTooLargeError(len(text), MAX_ANSWER)
@@ -276,6 +284,14 @@ def _code(error: Exception) -> str:
     return error.code if isinstance(error, TektonError) else TektonError.code
 
 
+def _what(message: Message) -> Hashable:
+    """What *message* says, to tell it from another one of the same id."""
+    try:
+        return fingerprint(message)
+    except Exception:  # something in it that is no JSON: it was never sent
+        return message
+
+
 def _behind(middleware: Middleware, way: Next) -> Next:
     async def go(message: Message) -> Message | None:
         return await middleware(message, way)
@@ -283,20 +299,8 @@ def _behind(middleware: Middleware, way: Next) -> Next:
     return go
 
 
-@asynccontextmanager
-async def _ending(message: Message, timeout: float | None) -> AsyncIterator[None]:
-    limit = asyncio.timeout(timeout)
-    try:
-        async with limit:
-            yield
-    except TimeoutError:
-        if limit.expired():
-            raise MessageExpiredError(message.message_id) from None
-        raise
-
-
 async def _value(handler: MessageHandler, message: Message) -> Any:
-    async with _ending(message, time_left()):
+    async with ending(message, time_left()):
         value, error = await call(bound(handler, message))
     if isinstance(error, Exception):
         raise error
@@ -315,7 +319,7 @@ def _tool_call(message: Message) -> _ToolCall | None:
     content = message.content
     if isinstance(content, dict) and TAG in content:
         parsed = parse_content(content)
-        content = parsed.data if isinstance(parsed, StructuredContent) else content
+        content = parsed.data if isinstance(parsed, StructuredContent) and parsed.reference is None else content
     if (tool_id := message.metadata.get("tool")) is not None:
         if not isinstance(tool_id, str):
             raise InvalidMessageError("/metadata/tool", "expected the id of a tool")

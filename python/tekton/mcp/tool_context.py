@@ -24,7 +24,17 @@ from tekton.utils.misfits import misfit
 from tekton.utils.tekton_errors import InvalidContentError, NobodyToAskError
 from tekton.utils.trace_context import CURRENT, TraceContext
 
-__all__ = ["Answer", "Chunk", "LogLine", "Progress", "Question", "ToolContext", "ToolEvent"]
+__all__ = [
+    "Answer",
+    "AnswerQuestion",
+    "Chunk",
+    "LogLine",
+    "Progress",
+    "Question",
+    "Tell",
+    "ToolContext",
+    "ToolEvent",
+]
 
 BACKLOG = 1000
 """How many events of a thread wait for the event loop. The oldest is dropped for another one."""
@@ -79,6 +89,12 @@ class Answer(NamedTuple):
         return self.action == "accept"
 
 
+Tell = Callable[[ToolEvent], object]
+"""Gets what a tool says, on the event loop. Must return at once."""
+AnswerQuestion = Callable[[Question], Awaitable[Answer]]
+"""Finds out what a tool asks."""
+
+
 class ToolContext:
     """The call that a tool is in. *caller* is who called, *message* the message that asked for it, if one did.
 
@@ -92,8 +108,8 @@ class ToolContext:
         self,
         caller: str | None = None,
         *,
-        tell: Callable[[ToolEvent], object] | None = None,
-        answer: Callable[[Question], Awaitable[Answer]] | None = None,
+        tell: Tell | None = None,
+        answer: AnswerQuestion | None = None,
         message: Message | None = None,
     ) -> None:
         self.tool_id = ""

@@ -7,6 +7,7 @@ from tekton.core.audit.failed_logins import without_port
 from tekton.core.audit.refusals import Refusals, Refused
 from tekton.gateway.bus.access import BusAccess, Refusal
 from tekton.gateway.bus.port import BusPort
+from tekton.gateway.bus.turns import Turns
 from tekton.service.messaging import Messaging
 
 
@@ -22,6 +23,7 @@ def bus_port(messaging: Messaging, refusals: Refusals, owner_of: OwnerOf | None 
         position=lambda: live.sequence,
         answered=live.answered,
         access=BusAccess(partial(_note, refusals), owner_of),
+        turns=Turns(messaging.precedence),
     )
 
 

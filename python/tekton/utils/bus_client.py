@@ -25,6 +25,7 @@ from tekton._native import is_valid_pattern, is_valid_subject
 from tekton.auth.principal import Principal
 from tekton.auth.roles import NO_GRANTS
 from tekton.auth.subjects import owner_token
+from tekton.bus.asides import Asides
 from tekton.bus.bus import (
     DEFAULT_CONSUMER,
     DEFAULT_LIMITS,
@@ -36,8 +37,11 @@ from tekton.bus.bus import (
     StreamSettings,
 )
 from tekton.bus.envelope import Envelope
+from tekton.bus.outgoing import all_caused, patience
 from tekton.clock import SYSTEM_CLOCK, Clock
+from tekton.mcp.course import caused, due
 from tekton.mcp.message import Message
+from tekton.mcp.tool_context import AnswerQuestion, Tell
 from tekton.utils.bus_consumption import ClientConsumption
 from tekton.utils.bus_exchange import Exchange
 from tekton.utils.bus_inbox import ClientInbox
@@ -91,13 +95,14 @@ class BusClient:
 
     async def publish(self, subject: str, message: Message, *, reply: str | None = None) -> Receipt:
         """See `Bus.publish`. Waits while too much is without a receipt."""
-        envelope = Envelope(subject, message, reply)
+        envelope = Envelope(subject, caused(message), reply)
         self._check(envelope)
         [receipt] = await self._exchange.post([self._exchange.parcel(envelope)], self._timeout)
         return receipt
 
     async def publish_many(self, envelopes: Sequence[Envelope]) -> list[Receipt]:
         """See `Bus.publish_many`."""
+        envelopes = all_caused(envelopes)
         for envelope in envelopes:
             self._check(envelope)
         for envelope in envelopes:
@@ -125,14 +130,26 @@ class BusClient:
         """See `Bus.consume`. What the control plane refuses is raised when it is entered or read."""
         return ClientConsumption(self._exchange, stream, consumer, settings, self._timeout)
 
-    async def request(self, subject: str, message: Message, *, timeout: float) -> Message:
+    async def request(
+        self,
+        subject: str,
+        message: Message,
+        *,
+        timeout: float,
+        tell: Tell | None = None,
+        answer: AnswerQuestion | None = None,
+    ) -> Message:
         """See `Bus.request`. When the connection breaks meanwhile, the request is sent again, as it was."""
+        now = self._clock.time()
+        wait = patience(message, timeout, now)
+        asides = Asides(self, tell, answer)
+        message = due(asides.announced(caused(message)), now + wait)
         self._check(Envelope(subject, message))
-        deadline = message.context.deadline
-        patience = timeout if deadline is None else min(timeout, deadline - self._clock.time())
         started = asyncio.get_running_loop().time()
         inbox = await self._own_inbox()
-        return await inbox.request(subject, message, patience - (asyncio.get_running_loop().time() - started))
+        async with asides:
+            left = wait - (asyncio.get_running_loop().time() - started)
+            return await inbox.request(subject, message, left, asides.hear if asides.hears else None)
 
     async def create_stream(self, name: str, settings: StreamSettings) -> StreamInfo:
         """See `Bus.create_stream`."""

@@ -1,16 +1,27 @@
 """Requests of a bus client, and the one private subscription that all answers to them come to."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Final
 
 from tekton.bus.envelope import Envelope
 from tekton.bus.inbox import Inbox
 from tekton.mcp.message import Message
 from tekton.utils.bus_exchange import Exchange
 from tekton.utils.bus_frames import Frame, operation
-from tekton.utils.tekton_errors import CursorExpiredError, PublishUnknownError, ReplyTimeoutError, TransportError
+from tekton.utils.tekton_errors import (
+    CursorExpiredError,
+    MessageExpiredError,
+    PublishUnknownError,
+    ReplyTimeoutError,
+    TransportError,
+)
 
 __all__ = ["ClientInbox"]
+
+_TOGETHER: Final = 1.0
+"""Seconds before its deadline from which on a request that is refused as too late has only waited too long. Earlier
+than that, the clocks differ."""
 
 
 class ClientInbox:
@@ -24,21 +35,28 @@ class ClientInbox:
         self._position: int | None = None
         exchange.join(self)
 
-    async def request(self, subject: str, message: Message, timeout: float) -> Message:
-        """Publish *message*, and return the first answer to it.
+    async def request(
+        self, subject: str, message: Message, timeout: float, beside: Callable[[Envelope], object] | None = None
+    ) -> Message:
+        """Publish *message*, and return the first answer to it. *beside* hears what comes beside it.
 
-        Raises ReplyTimeoutError; TransportError when it could not even be sent; and what publishing raises.
+        Its deadline is in *timeout* seconds. Raises ReplyTimeoutError; TransportError when it could not even be sent;
+        and what publishing raises.
         """
-        with self._inbox.ask() as question:
+        with self._inbox.ask(beside) as question:
             parcel = self._exchange.parcel(Envelope(subject, message, question.reply))
             # Who has the answer needs no receipt, and must not send the request again.
             question.answer.add_done_callback(lambda _: parcel.answered([]))
             self._answers[question.answer] = None
+            time = asyncio.get_running_loop().time
+            late = time() + timeout - _TOGETHER
             try:
                 async with asyncio.timeout(timeout):
                     await self._exchange.post([parcel], timeout)
                     return await question.answer
-            except (TimeoutError, PublishUnknownError):
+            except (TimeoutError, PublishUnknownError, MessageExpiredError) as error:
+                if isinstance(error, MessageExpiredError) and time() < late:
+                    raise
                 if parcel.sent:
                     raise ReplyTimeoutError(subject, timeout) from None
                 problem = f"no connection within {timeout:.3g} s, so nobody was asked"

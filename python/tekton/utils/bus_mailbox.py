@@ -37,6 +37,8 @@ class Mailbox:
         self._news = asyncio.Event()
         self._closed = False
         self.error: BaseException | None = None
+        self.passed = 0
+        """How many were passed over, in all; a gap of unknown size counts as one."""
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -82,6 +84,7 @@ class Mailbox:
     def skip(self, lost: int) -> None:
         """So many messages, or `UNKNOWN`, are missing here."""
         self._gap = _sum(self._gap, lost)
+        self.passed += abs(lost)
 
     def close(self, error: BaseException | None = None) -> None:
         """Nothing more comes in. Readers get what waits, and then *error*; without one the rest is forgotten."""
@@ -124,6 +127,7 @@ class Mailbox:
         """Pass over a message; how many are missing in its place."""
         waiting = self._waiting.pop(key)
         self._size -= waiting.size
+        self.passed += 1
         return _sum(waiting.gap, 1)
 
     def _drop_oldest(self) -> None:

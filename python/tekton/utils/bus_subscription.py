@@ -47,7 +47,6 @@ class ClientSubscription:
     def __init__(self, exchange: Exchange, wanted: Wanted, limits: Limits) -> None:
         self.pattern = wanted.pattern
         self.gap = 0
-        self.lost = 0
         self._exchange = exchange
         self._wanted = wanted
         self._limits = limits
@@ -69,6 +68,11 @@ class ClientSubscription:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+    @property
+    def lost(self) -> int:
+        """How many were passed over, in all: known at once, and not only with the message behind the gap."""
+        return self._mailbox.passed
 
     async def close(self) -> None:
         """Listen no more. Twice does nothing."""
@@ -148,8 +152,12 @@ class ClientSubscription:
             self._position = position
 
     def _lose_position(self, position: int | None) -> None:
-        self._position = position
-        self._mailbox.skip(UNKNOWN)
+        before, self._position = self._position, position
+        missed = UNKNOWN
+        # The numbers of a stream have no gaps; one that was made anew begins at 1.
+        if self._wanted.stream is not None and before is not None and position is not None and position > before:
+            missed = position - before
+        self._mailbox.skip(missed)
 
     def _pause(self) -> None:
         self._paused = True
@@ -158,7 +166,6 @@ class ClientSubscription:
     def _tell(self, gap: int) -> None:
         """Something is about to be read."""
         self.gap = gap
-        self.lost += abs(gap)
         if self._paused and self._mailbox.half_empty:
             self._paused = False
             if self._exchange.connected:

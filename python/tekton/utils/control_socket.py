@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["SILENCE", "ControlSocket", "GoodbyeError"]
 
 SILENCE = 45.0
-"""Seconds without a frame after which a connection counts as lost; the server sends one every 15."""
+"""Seconds without a frame after which a connection counts as lost; the server sends one every 10."""
 
 CONNECT_TIMEOUT = 10.0
 _CLOSING = 1.0

@@ -5,7 +5,7 @@ import os
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, closing, suppress
+from contextlib import AbstractContextManager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import apsw
 import pytest
 
-from tekton.bus.bus import ConsumerSettings, StreamSettings
+from tekton.bus.bus import StreamSettings
 from tekton.bus.envelope import Envelope
 from tekton.bus.streams.append_queue import PATIENCE
 from tekton.bus.streams.memory_store import MemoryStreamStore
@@ -384,20 +384,6 @@ def test_a_file_that_has_lost_what_it_says_of_a_stream_is_refused(store: Failing
 
     with pytest.raises(StorageCorruptError, match="the stream orders has messages behind its last one"):
         store.open()
-
-
-def test_consumers_of_an_older_file_are_everybodys_and_go_on(store: FailingStore, tmp_path: Path) -> None:
-    path = tmp_path / "bus.db"
-    store.open()
-    store.put_stream("orders", ORDERS, 0.0)
-    progress = Progress("orders", "billing", ConsumerSettings(ack_wait=5.0), 3, [(2, 1)], 1, 2, 3, owner="ann")
-    store.commit(Batch(progress=[progress]), 0.0)
-    store.close()
-    with closing(database.connect(path)) as connection:
-        connection.execute("ALTER TABLE consumers DROP COLUMN owner; PRAGMA user_version = 1")
-
-    assert kept(path) == [progress._replace(owner="")]
-    assert [one.name for one in tmp_path.glob("*.v*")] == []  # of what may have gigabytes no copy is made
 
 
 def stored(path: Path) -> list[object]:

@@ -149,6 +149,22 @@ async def test_what_a_stream_takes_is_stored_when_the_receipt_comes(bus: Any, pe
     assert receipts[300] == {"id": 300, "t": "published", "sequence": 1, "stream": "orders", "duplicate": True}
 
 
+async def test_while_the_registry_goes_first_what_is_published_is_stored_in_order_and_whole(
+    bus: Any, people: Any, message: Make
+) -> None:
+    await bus.bus.create_stream("orders", StreamSettings(("orders.>",)))
+    bus.precedence.begin()
+    peers = [bus.connect(people.ada) for _ in range(3)]
+    for number in range(30):
+        for place, peer in enumerate(peers):
+            peer.publish("orders.new", message("ada", [place, number]), id=number)
+
+    receipts = [[await peer.get(number) for number in range(30)] for peer in peers]
+
+    assert all([one["sequence"] for one in each] == sorted(one["sequence"] for one in each) for each in receipts)
+    assert sorted(one["sequence"] for each in receipts for one in each) == list(range(1, 91))
+
+
 async def test_what_cannot_be_published_keeps_nothing_else_from_being(bus: Any, people: Any, message: Make) -> None:
     await bus.bus.create_stream("orders", StreamSettings(("orders.>",)))
     peer = bus.connect(people.ada)
@@ -411,6 +427,7 @@ async def test_what_cannot_be_done_is_answered_and_the_socket_goes_on(
 
     assert (error["t"], error["code"]) == ("error", code)
     assert error["detail"]
+    assert error.get("id") == (5 if '"id":5' in str(frame) else error.get("id"))
     assert await peer.alive()
 
 

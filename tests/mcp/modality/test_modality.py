@@ -1,6 +1,7 @@
 """What a message can carry goes in and comes out as what it was."""
 
 import hashlib
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -24,7 +25,8 @@ from tekton.utils.tekton_errors import InvalidContentError
 
 PNG = b"\x89PNG\r\n\x1a\n"
 HASH = hashlib.sha256(PNG).hexdigest()
-REFERENCE = {"uri": "https://host/a.png", "media_type": "image/png", "size": 8, "sha256": HASH}
+REFERRED: dict[str, Any] = {"uri": "https://host/a.png", "size": 8, "sha256": HASH}
+REFERENCE: dict[str, Any] = {**REFERRED, "media_type": "image/png"}
 
 texts = st.text(st.characters(exclude_categories=["Cs"]))
 json_values = st.recursive(
@@ -40,6 +42,11 @@ json_values = st.recursive(
     ),
     max_leaves=10,
 )
+MEDIA_TYPES: dict[Callable[[Reference], Content], str] = {
+    lambda reference: TextContent(media_type="text/html", reference=reference): "text/html",
+    lambda reference: CodeContent(language="c", reference=reference): "text/x-c",
+    lambda reference: StructuredContent(reference=reference): "application/json",
+}
 contents = st.one_of(
     st.builds(TextContent, texts, st.sampled_from(["text/plain", "text/markdown", "text/x.y+z"])),
     st.builds(CodeContent, texts, st.from_regex(r"[a-z0-9][a-z0-9+#._-]{0,63}", fullmatch=True)),
@@ -53,6 +60,11 @@ contents = st.one_of(
         st.from_regex(r"[a-z]{1,20}", fullmatch=True),
     ),
     st.builds(StructuredContent, json_values, st.none() | st.dictionaries(texts, json_values)),
+    st.builds(
+        lambda data, kind: kind(Reference.of(data, "https://host/a", MEDIA_TYPES[kind])),
+        st.binary(),
+        st.sampled_from(list(MEDIA_TYPES)),
+    ),
 )
 
 
@@ -97,6 +109,27 @@ def test_any_json_is_content_or_refused(value: Any) -> None:
             ImageContent("image/png", reference=Reference(**REFERENCE)),  # type: ignore[arg-type]
             {"modality": "image", "media_type": "image/png", "reference": REFERENCE},
         ),
+        (
+            TextContent(reference=Reference(**REFERRED, media_type="text/plain")),
+            {"modality": "text", "reference": {**REFERRED, "media_type": "text/plain"}},
+        ),
+        (
+            TextContent(media_type="text/html", reference=Reference(**REFERRED, media_type="text/html")),
+            {"modality": "text", "media_type": "text/html", "reference": {**REFERRED, "media_type": "text/html"}},
+        ),
+        (
+            CodeContent(language="python", reference=Reference(**REFERRED, media_type="text/x-python")),
+            {"modality": "code", "language": "python", "reference": {**REFERRED, "media_type": "text/x-python"}},
+        ),
+        (
+            StructuredContent(schema={}, reference=Reference(**REFERRED, media_type="application/geo+json")),
+            {
+                "modality": "structured",
+                "schema": {},
+                "reference": {**REFERRED, "media_type": "application/geo+json"},
+            },
+        ),
+        (TextContent("", "text/html"), {"modality": "text", "text": "", "media_type": "text/html"}),
         (StructuredContent({"a": 1}), {"a": 1}),
         (StructuredContent([1, 2]), [1, 2]),
         (StructuredContent("a text"), {"modality": "structured", "data": "a text"}),
@@ -127,7 +160,7 @@ def test_content_is_what_it_is() -> None:
         ({"modality": "video"}, "/modality", "Invalid value 'video'"),
         ({"modality": 1}, "/modality", "Expected str"),
         ({"modality": "text"}, "/text", "required and missing"),
-        ({"modality": "text", "text": 5}, "/text", "Expected str, got int"),
+        ({"modality": "text", "text": 5}, "/text", "Expected str .*got int"),
         ({"modality": "text", "text": "x", "more": 1}, "/more", "unknown field"),
         (
             {"modality": "text", "text": "x", "media_type": "image/png"},
@@ -135,10 +168,19 @@ def test_content_is_what_it_is() -> None:
             "expected a media type like text",
         ),
         ({"modality": "text", "text": "x", "media_type": "text/plain; charset=utf-8"}, "/media_type", "expected"),
-        ({"modality": "code", "code": "x"}, "/language", "required and missing"),
+        (
+            {"modality": "text", "text": "x", "reference": {**REFERENCE, "media_type": "text/plain"}},
+            "",
+            "either text or a reference",
+        ),
+        ({"modality": "text", "reference": REFERENCE}, "/reference/media_type", "the text is text/plain"),
+        ({"modality": "code", "code": "x"}, "/language", "expected a name like"),
+        ({"modality": "code", "language": "c"}, "/code", "required and missing"),
+        ({"modality": "structured", "reference": REFERENCE}, "/reference/media_type", "image/png is not JSON"),
+        ({"modality": "structured", "data": None, "reference": REFERENCE}, "", "either data or a reference"),
         ({"modality": "code", "code": "x", "language": "Pascal Case"}, "/language", "expected a name like"),
         ({"modality": "code", "code": "x", "language": ""}, "/language", "expected a name like"),
-        ({"modality": "image", "media_type": "image/png"}, "", "either data or a reference"),
+        ({"modality": "image", "media_type": "image/png"}, "/data", "required and missing"),
         ({"modality": "image", "media_type": "text/html", "data": ""}, "/media_type", "like image/"),
         ({"modality": "image", "media_type": "IMAGE/PNG", "data": ""}, "/media_type", "like image/"),
         ({"modality": "image", "media_type": "image/", "data": ""}, "/media_type", "like image/"),
@@ -253,3 +295,5 @@ def test_structured_data_can_be_held_against_its_schema() -> None:
         StructuredContent({"a": "x"}, schema).check()
 
     assert refused.value.pointer == "/data/a"
+    with pytest.raises(InvalidContentError, match="not fetched"):
+        StructuredContent(schema=schema, reference=Reference.of(b"{}", "https://host/a", "application/json")).check()

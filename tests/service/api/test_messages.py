@@ -38,9 +38,9 @@ class Site:
         async with self._session.post(url, data=io.BytesIO(data), headers=shown, params=query) as answer:
             return answer.status, await answer.json(content_type=None)
 
-    def events(self, path: str, who: str = "otto") -> Any:
+    def events(self, path: str, who: str = "otto", last: str | None = None) -> Any:
         """The answer to a request for an event stream, to be used as a context."""
-        shown = {"authorization": f"Bearer {self._tokens[who]}"}
+        shown = {"authorization": f"Bearer {self._tokens[who]}"} | ({} if last is None else {"last-event-id": last})
         return self._session.get(URL(f"{self.plane.address.url}{path}", encoded=True), headers=shown)
 
 
@@ -111,6 +111,16 @@ async def test_a_repetition_with_its_key_is_answered_as_before(site: Site) -> No
         (b'{"message_type":"event","content":1,"context":{"recipient":"\\n"}}', 422, "invalid_message"),
         (b'{"message_type":"event","content":1,"context":{"hops":17}}', 422, "too_many_hops"),
         (b'{"message_type":"event","content":1,"context":{"deadline":1}}', 504, "message_expired"),
+        (b'{"message_type":"event","content":{"modality":"foo"}}', 422, "invalid_content"),
+        (b'{"message_type":"event","content":{"modality":1}}', 422, "invalid_content"),
+        (b'{"message_type":"event","content":{"modality":"text"}}', 422, "invalid_content"),
+        (b'{"message_type":"event","content":{"x":1,"modal\\u0069ty":"foo"}}', 422, "invalid_content"),
+        (b'{"message_type":"event","content":{"modality":"code","language":"A B","code":""}}', 422, "invalid_content"),
+        (
+            b'{"message_type":"event","content":{"modality":"image","media_type":"image/png","data":"R0lGODlh"}}',
+            422,
+            "invalid_content",
+        ),
         (b'{"message_type":"event","content":"' + b"x" * MAX_MESSAGE + b'"}', 413, "too_large"),
     ],
     ids=lambda value: None if isinstance(value, bytes) else str(value),
@@ -208,3 +218,12 @@ async def test_what_is_published_comes_as_an_event(site: Site, path: str) -> Non
 async def test_events_that_may_not_be_heard_are_refused(site: Site, path: str, who: str, status: int) -> None:
     async with site.events(path, who) as answer:
         assert answer.status == status
+
+
+@pytest.mark.parametrize("path", ["/events/orders/new", "/events?subject=orders.%3E", "/events/components"])
+@pytest.mark.parametrize("last", ["\u00fc", "5\u00fc", "x", "-1"])
+async def test_a_place_that_nobody_can_read_is_reset(site: Site, path: str, last: str) -> None:
+    async with asyncio.timeout(10), site.events(path, last=last) as answer:
+        told = await answer.content.readuntil(b"data: ")
+
+    assert b"event: reset\n" in told

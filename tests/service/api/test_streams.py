@@ -11,7 +11,7 @@ import pytest
 
 from tekton.auth.principal import Principal, owner
 from tekton.auth.roles import RoleTable
-from tekton.bus.bus import ConsumerSettings
+from tekton.bus.bus import MAX_HOPS, ConsumerSettings
 from tekton.bus.streams.memory_store import MemoryStreamStore
 from tekton.core.audit.query import AuditQuery
 from tekton.core.audit.refusals import Refusals
@@ -27,6 +27,7 @@ from tekton.service.messaging import Messaging
 from tekton.service.system import System
 from tekton.testing.clock import ManualClock
 from tekton.utils.tekton_config import TektonConfig
+from tekton.utils.tekton_errors import TooManyHopsError
 
 SETTINGS = {"tekton": {"bus": {"streams": {"orders": {"subjects": ["orders.>"]}}}}}
 
@@ -35,6 +36,9 @@ def identify(credential: str) -> Principal:
     """The credential of a component is its name."""
     if credential == "owner":
         return owner("credential")
+    if credential == "operator":
+        grants = RoleTable().grants(["operator"])
+        return Principal(subject=credential, roles=("operator",), via="token", grants=grants)
     grants = RoleTable().grants(["component"], credential)
     return Principal(subject=credential, roles=("component",), component_id=credential, via="credential", grants=grants)
 
@@ -105,6 +109,17 @@ async def test_streams_are_listed_with_what_they_have_and_their_consumers(port: 
     assert (billing["name"], billing["ack_wait"], billing["filter"], billing["in_flight"]) == ("billing", 5.0, ">", 2)
     assert (billing["owner"], billing["waiting"], billing["waiting_more"]) == ("billing", 0, False)
     assert one == (200, orders)
+
+
+async def test_what_the_limits_have_dropped_and_who_has_lost_it_is_shown(port: Port) -> None:
+    await port.ask("PUT", "/small", {"subjects": ["small.>"], "max_messages": 3})
+    async with port.bus.consume("small", "billing"):
+        for number in range(10):
+            await port.bus.publish("small.new", said(number))
+    _, small = await port.ask("GET", "/small")
+
+    assert (small["messages"], small["dropped"]) == (3, 7)
+    assert [(one["name"], one["lost"]) for one in small["consumers"]] == [("billing", 7)]
 
 
 async def test_a_stream_is_made_changed_and_deleted_and_that_is_entered(port: Port) -> None:
@@ -220,3 +235,18 @@ async def test_what_somebody_may_not_hear_he_may_not_read_and_that_is_told(port:
 
     assert (status, [one["subject"] for one in page["items"]]) == (200, ["engram.requests.a"])
     assert (private[0], dead[0], port.refusals.total) == (403, 403, 2)
+
+
+async def test_a_letter_about_a_request_of_somebody_else_comes_without_its_message(port: Port) -> None:
+    context = MessageContext("engram", hops=MAX_HOPS + 1)
+    for subject in ("engram.requests.find", "orders.new"):
+        message = Message(MessageType.EVENT, "the secret", context)
+        with pytest.raises(TooManyHopsError):
+            await port.bus.publish(subject, message)
+
+    answers = {who: await port.ask("GET", "/dead_letters/messages", as_=who) for who in ("operator", "owner")}
+
+    shown = {who: [one["message"]["content"] for one in page["items"]] for who, (_, page) in answers.items()}
+    assert [one["subject"] for one in shown["operator"]] == ["engram.requests.find", "orders.new"]
+    assert [one["message"] and one["message"]["content"] for one in shown["operator"]] == [None, "the secret"]
+    assert [one["message"]["content"] for one in shown["owner"]] == ["the secret"] * 2

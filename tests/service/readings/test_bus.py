@@ -88,7 +88,8 @@ async def test_what_a_stream_has_and_how_far_its_consumers_are(messaging: Messag
     assert value("tekton_stream_size", "orders") > 500
     billing = ("orders", "billing")
     assert value("tekton_consumer_in_flight", *billing) + value("tekton_consumer_waiting", *billing) in (3, 4)
-    assert value("tekton_consumer_redelivered", *billing) == 0
+    assert value("tekton_consumer_redelivered", *billing) == value("tekton_consumer_lost", *billing) == 0
+    assert value("tekton_stream_dropped", "orders") == 0
     assert {one.name for one in found} <= {one.metric.name for one in METRICS}
 
 

@@ -43,30 +43,35 @@ class Counter(Protocol):
 
 
 class StreamDelivery:
-    """A Delivery."""
+    """A Delivery. Who has said what became of it has it no more: what he says after that comes too late."""
 
-    __slots__ = ("_counter", "_tag", "envelope")
+    __slots__ = ("_counter", "_over", "_tag", "envelope")
 
     def __init__(self, counter: Counter, handed: Handed) -> None:
         self.envelope = handed.envelope
         self._counter = counter
         self._tag = handed.tag
+        self._over = False
 
     async def ack(self) -> bool:
         """See Delivery. Waits for nothing."""
-        return self._counter.acknowledge(self.envelope.sequence, self._tag)
+        return self._ends() and self._counter.acknowledge(self.envelope.sequence, self._tag)
 
     async def nack(self, delay: float | None = None, *, reason: str = "") -> bool:
         """See Delivery. Waits for nothing."""
-        return self._counter.fail(self.envelope.sequence, self._tag, delay, reason)
+        return self._ends() and self._counter.fail(self.envelope.sequence, self._tag, delay, reason)
 
     async def in_progress(self) -> bool:
         """See Delivery. Waits for nothing."""
-        return self._counter.extend(self.envelope.sequence, self._tag)
+        return not self._over and self._counter.extend(self.envelope.sequence, self._tag)
 
     async def reject(self, reason: str) -> bool:
         """See Delivery. Back when the dead letter is on the disk; raises the storage errors."""
-        return await self._counter.reject(self.envelope.sequence, self._tag, reason)
+        return self._ends() and await self._counter.reject(self.envelope.sequence, self._tag, reason)
+
+    def _ends(self) -> bool:
+        over, self._over = self._over, True
+        return not over
 
 
 class StreamConsumption:

@@ -58,8 +58,8 @@ class ConsumerDesk:
 
     @property
     def lost(self) -> int:
-        """See Counter."""
-        return self.consumer.lost
+        """See Counter. What is gone from behind where it has read to is lost, whether somebody reads on or not."""
+        return self.consumer.lost + max(0, self._view.state.dropped - self.consumer.read)
 
     @property
     def stream(self) -> str:
@@ -99,7 +99,7 @@ class ConsumerDesk:
     def info(self, waiting: int, *, more: bool = False) -> ConsumerInfo:
         """How the consumer is; *waiting* are behind its cursor, or perhaps *more*."""
         one = self.consumer
-        counts = one.in_flight, waiting, one.redelivered, one.dead_letters, one.lost
+        counts = one.in_flight, waiting, one.redelivered, one.dead_letters, self.lost
         return ConsumerInfo(self.name, one.settings, one.acknowledged, *counts, self.owner, more)
 
     # Those who take

@@ -33,7 +33,9 @@ class Replay:
         *,
         after: int,
         begin: Callable[[], Awaitable[int]] | None = None,
+        at: float | None = None,
     ) -> None:
+        """It begins behind *after*; or, with what was stored from *at* on, behind what *begin* finds."""
         self.pattern = pattern
         self.lost = self.gap = 0
         self._view = view
@@ -41,6 +43,7 @@ class Replay:
         self._turn = turn
         self._after = after
         self._begin = begin
+        self._at = at
         self._untold = 0
         self._rest: deque[Envelope] = deque()
         self._closed = False
@@ -104,7 +107,17 @@ class Replay:
         return page
 
     def _chosen(self, page: Page) -> list[Envelope]:
-        done = self._view.removing
+        done, envelopes = self._view.removing, page.envelopes
+        if self._at is not None:
+            envelopes = self._not_before(self._at, envelopes)
         if self.pattern == ">" and not done:
-            return page.envelopes
-        return [one for one in page.envelopes if one.sequence not in done and covers(self.pattern, one.subject)]
+            return envelopes
+        return [one for one in envelopes if one.sequence not in done and covers(self.pattern, one.subject)]
+
+    def _not_before(self, at: float, envelopes: list[Envelope]) -> list[Envelope]:
+        """What comes from that instant on, which may lie ahead: it begins with the first one that is not older."""
+        for place, one in enumerate(envelopes):
+            if round(one.time * 1e6) >= round(at * 1e6):
+                self._at = None
+                return envelopes[place:]
+        return []

@@ -9,6 +9,7 @@ opened only the tables are looked at that are small; a page of messages that is 
 """
 
 import logging
+import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -91,7 +92,7 @@ class StreamFile(DatabaseFile):
         path = self.path
         version = database.schema_version(connection, path, len(sql.MIGRATIONS), application=sql.APPLICATION_ID)
         application = sql.APPLICATION_ID
-        database.prepare(connection, path, version, sql.MIGRATIONS, save=_no_copy, application=application)
+        database.prepare(connection, path, version, sql.MIGRATIONS, save=_copy, application=application)
         if str(connection.pragma("checksum_verification")) != "1":
             raise StorageCorruptError(str(path), "its pages have no checksums")
         if (beyond := connection.execute(sql.BEYOND).get) is not None:
@@ -105,8 +106,15 @@ class StreamFile(DatabaseFile):
         return streams
 
 
-def _no_copy(_: apsw.Connection, __: Path) -> None:
-    """It may be as large as all streams may, and no migration so far has touched what is in it."""
+def _copy(connection: apsw.Connection, path: Path) -> None:
+    """It may be as large as all streams may: a copy of it must not take what a migration and others need."""
+    size = connection.pragma("page_count") * connection.pragma("page_size")
+    if shutil.disk_usage(path.parent).free >= 2 * size:
+        database.copy_to(connection, path)
+    else:
+        _logger.warning(
+            "no copy of the streams is made before they are migrated: less than %d bytes are free", 2 * size
+        )
 
 
 def _load(connection: apsw.Connection) -> list[StoredStream]:

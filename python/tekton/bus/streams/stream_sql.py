@@ -56,6 +56,9 @@ _VERSION_2 = """
 MIGRATIONS: Final[tuple[str, ...]] = (_VERSION_1, _VERSION_2)
 """The script at position n takes schema n to n + 1. Released scripts are never changed."""
 
+STORED: Final = "SELECT coalesce(sum(last), 0) FROM streams"
+"""How many messages were ever stored, but for those of streams that were deleted."""
+
 WRITER: Final = f"""
     CREATE TEMP VIEW batch (messages, bodies, streams, consumers, removed)
         AS SELECT NULL, NULL, NULL, NULL, NULL WHERE false;

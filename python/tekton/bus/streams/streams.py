@@ -51,6 +51,7 @@ from tekton.bus.turn import Turn
 from tekton.clock import SYSTEM_CLOCK, Clock
 from tekton.core.history.worker import Worker
 from tekton.core.metrics.tally import Tally
+from tekton.core.precedence import Precedence
 from tekton.utils.tekton_errors import (
     StorageError,
     StreamNotFoundError,
@@ -72,13 +73,17 @@ def _nobody(_: Sequence[Envelope]) -> None:
 
 
 class Streams:
-    """The streams in *store*, between `start` and `stop`. *stored* is told what is new in them."""
+    """The streams in *store*, between `start` and `stop`. *stored* is told what is new in them.
+
+    Commits let *precedence*, if there is any, go first.
+    """
 
     def __init__(
         self,
         store: StreamStore,
         clock: Clock = SYSTEM_CLOCK,
         stored: Callable[[Sequence[Envelope]], None] = _nobody,
+        precedence: Precedence | None = None,
     ) -> None:
         self.store = store
         self._clock = clock
@@ -91,7 +96,7 @@ class Streams:
         self._stopped = False
         self._reader = self._new_desk("tekton-bus-reader")
         self._desk = self._new_desk("tekton-bus")
-        self.writer = StreamWriter(store, self._desk, self, clock)
+        self.writer = StreamWriter(store, self._desk, self, clock, precedence)
         """What is on its way to the disk; for its counts."""
         self._consumers = Consumers(self, self.writer, clock)
         self._tidying = Tidying(store, self.writer, clock, self._show_states)
@@ -198,7 +203,7 @@ class Streams:
         elif at is not None:
             begin = partial(self.ask, partial(self.store.before, stream, at))
         after = view.state.dropped if since is None else since
-        return Replay(view, pattern, self._read, self._turn, after=after, begin=begin)
+        return Replay(view, pattern, self._read, self._turn, after=after, begin=begin, at=None if begin is None else at)
 
     def consume(
         self, stream: str, consumer: str, settings: ConsumerSettings = DEFAULT_CONSUMER, owner: str = ""

@@ -74,7 +74,7 @@ class BusAccess:
 
     def __init__(self, report: Report = _not_told, owner_of: OwnerOf | None = None) -> None:
         """*owner_of* says whose tasks are; without it nobody has any."""
-        self._report = report
+        self.report: Final = report
         rights = SubjectRights if owner_of is None else partial(SubjectRights, owner_of=owner_of)
         self.rights_of: Callable[[Principal], SubjectRights] = lru_cache(_REMEMBERED)(rights)
 
@@ -149,7 +149,7 @@ class BusAccess:
         self, caller: Caller, action: str, subject: str, problem: str, hint: str = "", *, needed: str = ""
     ) -> Exception:
         principal = caller.principal
-        self._report(Refusal(principal, caller.address, action, subject, problem))
+        self.report(Refusal(principal, caller.address, action, subject, problem))
         if principal.via == "none":
             return CredentialRequiredError(f"this needs a valid credential: {principal.subject} {problem}")
         permission = needed or (PUBLISH if action == "message.publish" else READ)

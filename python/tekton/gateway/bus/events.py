@@ -17,10 +17,11 @@ from tekton.auth.subjects import Hearing
 from tekton.bus.bus import Limits, Policy, StreamInfo, Subscription
 from tekton.bus.envelope import Envelope
 from tekton.bus.interest import share_subjects
+from tekton.gateway.bus.letters import may_be_letters, readable
 from tekton.gateway.bus.listener import Hears, parts
 from tekton.gateway.bus.port import MAX_PATTERNS, BusPort
 from tekton.gateway.request import Request
-from tekton.gateway.sse import EventStream, event
+from tekton.gateway.sse import EventStream, event, last_event_id
 from tekton.utils.tekton_errors import CursorExpiredError, InvalidSubjectError, StorageError, TooManySubscriptionsError
 
 _LIVE_ID: Final = re.compile(r"[0-9]{1,18}")
@@ -46,8 +47,8 @@ class SubjectEvents:
             raise InvalidSubjectError(pattern, "is no pattern of subjects")
         kept = await self._stream_of(pattern)
         hears = self._hears(pattern) if kept is None else self._hears_of(kept, pattern)
-        last = request.headers.get("last-event-id")
-        heard = _Heard(request, self._port, hears)
+        last = last_event_id(request.headers)
+        heard = _Heard(request, self._port, hears, letters=may_be_letters(pattern))
         self._check_room(heard.caller.principal.subject)
         return EventStream(self._events(heard, pattern, kept, last))
 
@@ -119,7 +120,8 @@ class SubjectEvents:
 class _Heard:
     """What who makes the *request* may hear of a subscription. Whom that is, the policy says anew at each review."""
 
-    def __init__(self, request: Request, port: BusPort, hears: Hears) -> None:
+    def __init__(self, request: Request, port: BusPort, hears: Hears, *, letters: bool) -> None:
+        self._letters = letters
         self._request = request
         self._port = port
         self._hears = hears
@@ -131,10 +133,10 @@ class _Heard:
         if self._request.principal is not self.caller.principal:
             self.caller = self._port.access.caller(self._request.principal, self._request.client)
             self._hearing = self._hears(self.caller)
-        if self._hearing is Hearing.ALL:
-            return batch
         hears = self.caller.rights.hears
-        return [envelope for envelope in batch if hears(envelope.subject)]
+        if self._hearing is not Hearing.ALL:
+            batch = [envelope for envelope in batch if hears(envelope.subject)]
+        return readable(batch, hears) if self._letters else batch
 
 
 def _event(envelope: Envelope) -> bytes:

@@ -7,6 +7,7 @@ from tekton.auth.subjects import Hearing
 from tekton.bus.bus import Subscription
 from tekton.bus.envelope import Envelope
 from tekton.gateway.bus.access import Caller
+from tekton.gateway.bus.letters import may_be_letters, readable
 from tekton.gateway.bus.publisher import Send
 from tekton.gateway.frames import gap
 
@@ -33,6 +34,7 @@ class Listener:
         self._caller = caller()
         self._hears = hears
         self._hearing = hears(self._caller)
+        self._letters = may_be_letters(subscription.pattern)
         self._batched = batched
 
     async def run(self, send: Send) -> None:
@@ -56,10 +58,10 @@ class Listener:
         if caller is not self._caller:
             self._hearing = self._hears(caller)
             self._caller = caller
-        if self._hearing is Hearing.ALL:
-            return batch
         hears = caller.rights.hears
-        return [envelope for envelope in batch if hears(envelope.subject)]
+        if self._hearing is not Hearing.ALL:
+            batch = [envelope for envelope in batch if hears(envelope.subject)]
+        return readable(batch, hears) if self._letters else batch
 
 
 def parts(envelopes: Sequence[Envelope]) -> Iterator[Sequence[Envelope]]:

@@ -4,12 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from tekton.bus.bus import INBOX
+from tekton.bus.bus import INBOX, SharedBus
 from tekton.bus.envelope import Envelope
-from tekton.bus.local_bus import LocalBus
+from tekton.clock import SYSTEM_CLOCK
+from tekton.core.precedence import Precedence
 from tekton.gateway.admission import Shares
 from tekton.gateway.bus.access import BusAccess, Caller
 from tekton.gateway.bus.beat import Beat
+from tekton.gateway.bus.turns import Turns
 from tekton.utils.tekton_errors import NoRespondersError
 
 _PRIVATE: Final = f"{INBOX}."
@@ -26,7 +28,7 @@ class BusPort:
     *answered* tells whether anybody listens to a subject.
     """
 
-    bus: LocalBus
+    bus: SharedBus
     stream_of: Callable[[str], str | None]
     position: Callable[[], int]
     answered: Callable[[str], bool]
@@ -35,6 +37,8 @@ class BusPort:
     """How many subscriptions each principal has, by its subject."""
     beat: Beat = field(default_factory=Beat)
     """When what sockets publish is stored."""
+    turns: Turns = field(default_factory=lambda: Turns(Precedence(SYSTEM_CLOCK)))
+    """When sockets may bring more."""
 
     def admit(self, caller: Caller, envelope: Envelope) -> None:
         """Raise when *caller* may not publish *envelope*, and NoRespondersError for a question that nobody would hear.

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from tekton.bus.bus import MAX_MESSAGE, Receipt
 from tekton.bus.envelope import Envelope
 from tekton.gateway.bus.access import Caller
+from tekton.gateway.bus.contents import check_contents
 from tekton.gateway.bus.port import BusPort
 from tekton.gateway.frames import error_frame, published, published_all
 from tekton.gateway.operations import Pub
@@ -82,6 +83,7 @@ class Publisher:
             raise MessageTooLargeError(len(data), MAX_MESSAGE)
         envelope = Envelope(operation.subject, Message.from_json(data), operation.reply)
         self._port.admit(self._caller(), envelope)
+        check_contents(data, (envelope,))
         if self._port.stream_of(envelope.subject) is not None:
             await self._wait(_Parcel(operation.id, [envelope], len(data), single=True))
             return None
@@ -94,6 +96,7 @@ class Publisher:
         caller = self._caller()
         for envelope in envelopes:
             self._port.admit(caller, envelope)
+        check_contents(data, envelopes)
         parcel = _Parcel(number or None, envelopes, len(data), single=False)
         if any(map(self._port.stream_of, {envelope.subject for envelope in envelopes})):
             await self._wait(parcel)

@@ -16,6 +16,7 @@ from tekton.bus.bus import DEFAULT_LIMITS, Consumption, StreamInfo, Subscription
 from tekton.bus.envelope import Envelope
 from tekton.gateway import frames
 from tekton.gateway.bus.access import Caller
+from tekton.gateway.bus.letters import readable
 from tekton.gateway.bus.listener import Hears, Listener
 from tekton.gateway.bus.port import MAX_PATTERNS, BusPort
 from tekton.gateway.bus.publisher import Publisher, Send
@@ -194,9 +195,11 @@ class BusSession:
         worker = self._workers[operation.id] = Worker(operation.id, consumption, operation.credit, check)
         return _Open(consumption, worker.run, [frames.subscribed(operation.id, 0)])
 
-    def _check_handed(self, stream: str, consumer: str, envelopes: Sequence[Envelope]) -> None:
-        self._port.access.check_handed(self._caller(), stream, envelopes)
+    def _check_handed(self, stream: str, consumer: str, envelopes: Sequence[Envelope]) -> Sequence[Envelope]:
+        caller = self._caller()
+        self._port.access.check_handed(caller, stream, envelopes)
         self._check_shared(stream, consumer)
+        return readable(envelopes, caller.rights.hears)
 
     def _check_shared(self, stream: str, consumer: str) -> None:
         self._port.access.check_shared(self._caller(), stream, consumer, self._port.bus.owner_of(stream, consumer))

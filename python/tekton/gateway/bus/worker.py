@@ -21,11 +21,16 @@ MAX_HELD: Final = 8192
 class Worker:
     """Consumes for the socket's subscription *number*, which has so much *credit*.
 
-    *check* is shown what is to be handed on, and raises when that is not for the client (any more).
+    *check* is shown what is to be handed on, and answers what the client may read of it. It raises when that is not for
+    the client (any more).
     """
 
     def __init__(
-        self, number: int, consumption: Consumption, credit: int, check: Callable[[Sequence[Envelope]], None]
+        self,
+        number: int,
+        consumption: Consumption,
+        credit: int,
+        check: Callable[[Sequence[Envelope]], Sequence[Envelope]],
     ) -> None:
         self._number = number
         self._consumption = consumption
@@ -51,8 +56,7 @@ class Worker:
                 deliveries = await anext(batches, None)
             if deliveries is None:
                 return
-            envelopes = [delivery.envelope for delivery in deliveries]
-            self._check(envelopes)
+            envelopes = self._check([delivery.envelope for delivery in deliveries])
             self._credit -= len(deliveries)
             for delivery in deliveries:
                 self._hold(delivery)

@@ -1,7 +1,7 @@
 """Images: their bytes in the message while they are small, else a reference to them."""
 
 from tekton.mcp.modality.content import Content, check_media_type
-from tekton.mcp.modality.reference import Reference
+from tekton.mcp.modality.reference import Reference, check_either
 from tekton.utils.tekton_errors import InvalidContentError
 
 __all__ = ["MAX_INLINE", "ImageContent"]
@@ -27,8 +27,7 @@ class ImageContent(Content, frozen=True, tag="image"):
 
     def __post_init__(self) -> None:
         check_media_type(self.media_type, "image")
-        if (self.data is None) == (self.reference is None):
-            raise InvalidContentError("", "an image has either data or a reference")
+        check_either(self.data is not None, self.reference, "/data")
         if self.reference is not None and self.reference.media_type != self.media_type:
             raise InvalidContentError("/reference/media_type", f"the image is {self.media_type}")
         if self.data is not None:

@@ -8,7 +8,7 @@ import msgspec
 from tekton.mcp.modality.content import check_media_type, is_like
 from tekton.utils.tekton_errors import InvalidContentError
 
-__all__ = ["Reference"]
+__all__ = ["Reference", "check_either"]
 
 _URI = re.compile(r"[a-z][a-z0-9+.-]{0,31}:[\x21-\x7e]{1,2000}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -45,3 +45,11 @@ class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def matches(self, data: bytes) -> bool:
         """True when *data* is what is referred to."""
         return len(data) == self.size and hashlib.sha256(data).hexdigest() == self.sha256
+
+
+def check_either(is_there: bool, reference: Reference | None, pointer: str) -> None:
+    """Raise InvalidContentError unless there is what *pointer* names, or else a *reference* to it."""
+    if is_there and reference is not None:
+        raise InvalidContentError("", f"either {pointer[1:]} or a reference to it, not both")
+    if not is_there and reference is None:
+        raise InvalidContentError(pointer, "required and missing, unless there is a reference")

@@ -17,6 +17,7 @@ from tekton.gateway.errors import (
 )
 from tekton.gateway.request import Request
 from tekton.gateway.router import Route
+from tekton.gateway.tickets import LIFE
 from tekton.service.api.delegation import (
     chosen_audience,
     chosen_claims,
@@ -88,6 +89,13 @@ class TokenAnswer(msgspec.Struct, frozen=True):
     roles: Sequence[str]
     issued_at: float
     expires_at: float
+
+
+class TicketAnswer(msgspec.Struct, frozen=True):
+    """A ticket that opens one socket or event stream within `expires_in` seconds. It is not kept."""
+
+    ticket: str
+    expires_in: float
 
 
 class Revoke(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -187,6 +195,11 @@ class Auth:
         await self._system.registry.audit.record("token.issue", claims.token_id, detail=detail)
         return TokenAnswer(text, claims.token_id, subject, roles, claims.issued_at, claims.expires_at)
 
+    async def ticket(self, request: Request) -> TicketAnswer:
+        made = self._system.security.tickets.issue(request)
+        await self._system.registry.audit.record("ticket.issue", made.id, detail=request.principal.subject)
+        return TicketAnswer(made.text, LIFE)
+
     async def revoke(self, request: Request) -> Revoked:
         order: Revoke = request.body
         if sum(one is not None for one in (order.token, order.token_id, order.subject)) != 1:
@@ -284,6 +297,17 @@ def routes(system: System) -> list[Route]:
             repeats="known",
             status=201,
             errors=(PermissionDeniedError, *_STORAGE),
+        ),
+        Route(
+            "POST",
+            "/api/auth/ticket",
+            api.ticket,
+            summary="A ticket that opens one socket or event stream, for browsers",
+            permission=AUTHENTICATED,
+            response=TicketAnswer,
+            repeats="known",
+            status=201,
+            errors=_STORAGE,
         ),
         Route(
             "POST",

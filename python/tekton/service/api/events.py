@@ -8,8 +8,8 @@ from tekton.gateway.bus.access import READ
 from tekton.gateway.bus.events import SubjectEvents
 from tekton.gateway.changes import ChangeSource
 from tekton.gateway.request import Request
-from tekton.gateway.router import Route
-from tekton.gateway.sse import ChangeEvents, EventStream
+from tekton.gateway.router import Handler, Route
+from tekton.gateway.sse import ChangeEvents, EventStream, last_event_id
 from tekton.service.system import System
 from tekton.utils.tekton_errors import InvalidSubjectError, TooManySubscriptionsError
 
@@ -21,6 +21,13 @@ class SubjectQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A subject, or a pattern of subjects."""
 
     subject: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+    ticket: str | None = None
+
+
+class TicketQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A ticket in the place of a credential."""
+
+    ticket: str | None = None
 
 
 def routes(system: System) -> list[Route]:
@@ -28,7 +35,7 @@ def routes(system: System) -> list[Route]:
     changes = ChangeEvents(change_source(system))
 
     async def components(request: Request) -> EventStream:
-        return changes.stream(request.headers.get("last-event-id"))
+        return changes.stream(last_event_id(request.headers))
 
     async def of_query(request: Request) -> EventStream:
         return await SubjectEvents(system.bus_port).stream(request, request.query.subject)
@@ -36,8 +43,13 @@ def routes(system: System) -> list[Route]:
     async def of_path(request: Request) -> EventStream:
         return await SubjectEvents(system.bus_port).stream(request, ".".join(request.params.values()))
 
-    summary = "What is published to a subject; Last-Event-ID resumes"
-    errors = (InvalidSubjectError, TooManySubscriptionsError)
+    def subject(path: str, handler: Handler, query: type[msgspec.Struct]) -> Route:
+        summary = "What is published to a subject; Last-Event-ID resumes"
+        errors = (InvalidSubjectError, TooManySubscriptionsError)
+        return Route(
+            "GET", path, handler, summary, READ, query=query, response=EventStream, errors=errors, tickets=True
+        )
+
     paths = ["/events" + "".join(f"/{{{name}}}" for name in _IN_PATH[:depth]) for depth in range(1, len(_IN_PATH) + 1)]
     return [
         Route(
@@ -46,10 +58,12 @@ def routes(system: System) -> list[Route]:
             components,
             summary="Component changes; Last-Event-ID resumes after a revision",
             permission="components:read",
+            query=TicketQuery,
             response=EventStream,
+            tickets=True,
         ),
-        Route("GET", "/events", of_query, summary, READ, query=SubjectQuery, response=EventStream, errors=errors),
-        *(Route("GET", path, of_path, summary, READ, response=EventStream, errors=errors) for path in paths),
+        subject("/events", of_query, SubjectQuery),
+        *(subject(path, of_path, TicketQuery) for path in paths),
     ]
 
 

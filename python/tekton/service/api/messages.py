@@ -9,12 +9,14 @@ from tekton._native import uuid7
 from tekton.bus.bus import MAX_MESSAGE, Receipt
 from tekton.bus.envelope import Envelope
 from tekton.gateway.bus.access import PUBLISH
+from tekton.gateway.bus.contents import check_contents
 from tekton.gateway.request import Request, Response, encode
 from tekton.gateway.router import Route
 from tekton.mcp.message import Message, MessageType
 from tekton.service.system import System
 from tekton.utils.tekton_errors import (
     BusBusyError,
+    InvalidContentError,
     InvalidMessageError,
     InvalidSubjectError,
     MalformedMessageError,
@@ -105,6 +107,7 @@ class AnswerView(msgspec.Struct, frozen=True):
 _REFUSALS = (
     MalformedMessageError,
     InvalidMessageError,
+    InvalidContentError,
     InvalidSubjectError,
     MessageTooLargeError,
     MessageExpiredError,
@@ -123,6 +126,7 @@ def routes(system: System) -> list[Route]:
         message = complete(request.body, caller.rights.sender)
         envelope = Envelope(request.query.subject, message, reply)
         system.bus_port.admit(caller, envelope)
+        check_contents(message.to_json(), (envelope,))
         return envelope
 
     async def publish(request: Request) -> ReceiptView:

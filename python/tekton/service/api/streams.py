@@ -9,6 +9,7 @@ from tekton.auth.roles import unstorable
 from tekton.auth.subjects import Hearing
 from tekton.bus.bus import ConsumerInfo, StreamInfo, StreamSettings
 from tekton.bus.envelope import Envelope
+from tekton.gateway.bus.letters import readable
 from tekton.gateway.errors import InvalidInputError, InvalidParameterError, PermissionDeniedError, UnavailableError
 from tekton.gateway.request import Request, Response
 from tekton.gateway.router import Route
@@ -53,8 +54,8 @@ class StreamOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class ConsumerView(msgspec.Struct, frozen=True, kw_only=True):
     """A consumer: how it is served, and how far it is. Everything up to `acknowledged` is done.
 
-    `waiting` is counted up to 10,000 where it has to be counted; `waiting_more`: there may be more. It is `owner`'s, or
-    (null) everybody's.
+    `waiting` is counted up to 10,000 where it has to be counted; `waiting_more`: there may be more. `lost` is how many
+    the limits of the stream have dropped before they were done, at most. It is `owner`'s, or (null) everybody's.
     """
 
     name: str
@@ -68,6 +69,7 @@ class ConsumerView(msgspec.Struct, frozen=True, kw_only=True):
     waiting: int
     redelivered: int
     dead_letters: int
+    lost: int
     owner: str | None
     waiting_more: bool
 
@@ -87,13 +89,17 @@ class ConsumerView(msgspec.Struct, frozen=True, kw_only=True):
             waiting=consumer.waiting,
             redelivered=consumer.redelivered,
             dead_letters=consumer.dead_letters,
+            lost=consumer.lost,
             owner=consumer.owner or None,
             waiting_more=consumer.waiting_more,
         )
 
 
 class StreamView(msgspec.Struct, frozen=True, kw_only=True):
-    """A stream: what it takes, what it has, and its consumers. `configured`: it stands in tekton.json."""
+    """A stream: what it takes, what it has, and its consumers. `configured`: it stands in tekton.json.
+
+    `dropped` is how many messages its limits have dropped since the control plane started, at most.
+    """
 
     name: str
     configured: bool
@@ -107,6 +113,7 @@ class StreamView(msgspec.Struct, frozen=True, kw_only=True):
     size: int
     first: int
     last: int
+    dropped: int
     consumers: list[ConsumerView]
 
 
@@ -193,10 +200,11 @@ class Streams:
         page = await self._system.messaging.page(
             stream.name, since=query.since, at=query.at, pattern=query.subject, limit=query.limit
         )
-        heard = (one for one in page.envelopes if hearing is Hearing.ALL or caller.rights.hears(one.subject))
+        hears = caller.rights.hears
+        heard = [one for one in page.envelopes if hearing is Hearing.ALL or hears(one.subject)]
         # What is stored meanwhile is on no page yet.
         more = page.through if page.through < stream.last else None
-        return MessagePage([StoredMessage.of(one) for one in heard], more)
+        return MessagePage([StoredMessage.of(one) for one in readable(heard, hears)], more)
 
     async def _found(self, request: Request, *, consumers: bool = True) -> StreamInfo:
         name = request.params["name"]
@@ -220,6 +228,7 @@ class Streams:
             size=stream.size,
             first=stream.first,
             last=stream.last,
+            dropped=stream.dropped,
             consumers=[ConsumerView.of(consumer) for consumer in stream.consumers],
         )
 

@@ -45,9 +45,11 @@ def _of_stream(stream: StreamInfo) -> Iterator[Reading]:
     yield Reading("tekton_stream_published", stream.last, name)
     yield Reading("tekton_stream_messages", stream.messages, name)
     yield Reading("tekton_stream_size", stream.size, name)
+    yield Reading("tekton_stream_dropped", stream.dropped, name)
     for consumer in stream.consumers:
         both = (stream.name, consumer.name)
         yield Reading("tekton_consumer_waiting", consumer.waiting, both)
         yield Reading("tekton_consumer_in_flight", consumer.in_flight, both)
         yield Reading("tekton_consumer_redelivered", consumer.redelivered, both)
         yield Reading("tekton_consumer_dead_letters", consumer.dead_letters, both)
+        yield Reading("tekton_consumer_lost", consumer.lost, both)

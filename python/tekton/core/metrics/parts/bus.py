@@ -126,6 +126,14 @@ METRICS: Final[tuple[Described, ...]] = (
     ),
     about(
         PART,
+        "tekton_stream_dropped",
+        COUNTER,
+        "Messages that the limits of a stream have dropped since the control plane started, at most.",
+        "The stream is at its limit. Whether somebody missed them, `tekton_consumer_lost_total` says.",
+        labels=("stream",),
+    ),
+    about(
+        PART,
         "tekton_consumer_waiting",
         GAUGE,
         "Messages that are stored for a consumer and were not handed out yet; with a filter, of the next 10,000.",
@@ -176,6 +184,25 @@ METRICS: Final[tuple[Described, ...]] = (
                 "and why"
             ),
             see="reference/http-api.md#get-apistreamsnamemessages",
+        ),
+    ),
+    about(
+        PART,
+        "tekton_consumer_lost",
+        COUNTER,
+        "Messages that the limits of the stream have dropped before a consumer was done with them, at most.",
+        "Work is lost for good: the stream is too small, or those who work on it are gone, or too few.",
+        labels=("stream", "consumer"),
+        alert=Alert(
+            name="TektonWorkLost",
+            when="increase(tekton_consumer_lost_total[10m]) > 0",
+            lasting="0m",
+            severity="warning",
+            summary=(
+                "The limits of the stream {{ $labels.stream }} drop messages before {{ $labels.consumer }} is done "
+                "with them: raise them, or have more of those who work on it"
+            ),
+            see="concepts/messages.md#work-that-must-be-done",
         ),
     ),
 )
