@@ -31,6 +31,8 @@ README = ROOT / "README.md"
 PAGES = sorted(page for where in ("", "docs/**/", "examples/**/") for page in ROOT.glob(f"{where}*.md"))
 RUN_ELSEWHERE = {"sh", "console", "crontab"}
 """The blocks of these languages are typed in e2e/test_documented_pages.py."""
+MADE = {"py"}
+"""Signatures, made from the code: tests/docs/test_python_reference.py."""
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -105,7 +107,7 @@ def test_a_json_block_is_json_and_loads_when_it_is_a_configuration_file(text: st
 def test_the_language_of_a_block_is_one_that_is_checked(page: Path) -> None:
     languages = set(re.findall(r"^[ \t]*```([\w-]+)", page.read_text(), re.MULTILINE))
 
-    assert languages <= {"python", "json", "text"} | RUN_ELSEWHERE
+    assert languages <= {"python", "json", "text"} | MADE | RUN_ELSEWHERE
 
 
 @pytest.mark.parametrize("page", [README, DOCS / "reference" / "configuration.md"], ids=page_id)
@@ -153,13 +155,18 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
+OURS = re.compile(r"https://(?:raw\.githubusercontent|github)\.com/tekton-core/tekton/(?:(?:blob|tree)/)?main/")
+"""How the README, which others show as well, begins a link into this repository."""
+
+
 @each_page
 def test_a_link_leads_to_a_file_and_a_heading(page: Path) -> None:
-    for link in re.findall(r"\[[^\]]*\]\(([^)\s]+)\)", prose(page)):
+    for written in re.findall(r"\[[^\]]*\]\(([^)\s]+)\)", prose(page)):
+        link, absolute = OURS.subn("", written)
         if re.match(r"[a-z]+:", link):
             continue
         path, _, anchor = link.partition("#")
-        target = page.parent / path if path else page
+        target = (ROOT if absolute else page.parent) / path if path else page
         assert target.exists(), link
         assert not anchor or anchor in anchors(target), link
 

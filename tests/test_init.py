@@ -1,4 +1,4 @@
-"""The ten names of the package, and what importing it costs."""
+"""The names of the package, and what importing it costs."""
 
 import subprocess
 import sys

@@ -9,7 +9,7 @@ from typing import Any
 from workbook import step
 
 import tekton
-from tekton.a2a.task_steps import TaskContext
+from tekton import TaskContext
 
 app = tekton.Component("analyzer")
 

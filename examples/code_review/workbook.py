@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from tekton.a2a.task_steps import TaskContext
+from tekton import TaskContext
 
 STEPS = Path(os.environ.get("STEPS", "data/steps.txt"))
 WORK = float(os.environ.get("WORK", "1"))

@@ -44,3 +44,4 @@ class SystemClock:
 
 
 SYSTEM_CLOCK: Clock = SystemClock()
+"""The clock of the machine: the default wherever a clock can be given."""

@@ -31,7 +31,7 @@ def double() -> ModuleType:
 
 @pytest.fixture
 def reference() -> ModuleType:
-    """The module `reference`, which knows docs/reference/cli.md."""
+    """The module `reference`, which knows docs/reference/cli.md and its pages."""
     return load_script(HERE / "reference.py")
 
 

@@ -1,4 +1,4 @@
-"""Keeps docs/reference/cli.md true: its help texts are those of the commands.
+"""Keeps docs/reference/cli.md and the pages in cli/ true: their help texts are those of the commands.
 
 python tests/cli/reference.py      write them anew
 """
@@ -11,7 +11,9 @@ import click
 
 from tekton.cli.app import VERBS, cli
 
-REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "cli.md"
+_FOLDER = Path(__file__).parents[2] / "docs" / "reference"
+REFERENCE = _FOLDER / "cli.md"
+PAGES = [REFERENCE, *sorted((_FOLDER / "cli").glob("*.md"))]
 
 _BLOCK = re.compile(r"(```console\n\$ tekton((?: [a-z][\w-]*)*) --help\n).*?(```)", re.DOTALL)
 
@@ -54,6 +56,7 @@ def _help(words: Sequence[str]) -> str:
 
 
 if __name__ == "__main__":
-    known = REFERENCE.read_text()
-    assert shown(known) <= verbs()
-    REFERENCE.write_text(with_current_help(known))
+    for page in PAGES:
+        known = page.read_text()
+        assert shown(known) <= verbs()
+        page.write_text(with_current_help(known))

@@ -1,4 +1,6 @@
-"""Keeps docs/reference/metrics.md, the dashboard and the alert rules true: they are made from the catalogue.
+"""Keeps docs/reference/metrics.md and alerts.md, the dashboard and the alert rules true.
+
+They are made from the catalogue, and from alerts.toml beside it.
 
 python tests/docs/metrics_page.py      write them anew
 """
@@ -6,18 +8,22 @@ python tests/docs/metrics_page.py      write them anew
 import json
 import os
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tekton.core.metrics.catalogue import METRICS, Described
+from tekton.core.metrics.described import Alert
 from tekton.core.metrics.metrics import MetricType
 
 _ROOT = Path(__file__).resolve().parents[2]
 _DOCS = _ROOT / "docs"
 _SITE = "https://github.com/tekton-core/tekton/blob/main/docs"
 PAGE = _DOCS / "reference" / "metrics.md"
+ALERTS = _DOCS / "reference" / "alerts.md"
 DASHBOARD = _ROOT / "deploy" / "grafana" / "tekton.json"
+EXPLAINED = _ROOT / "python" / "tekton" / "core" / "metrics" / "alerts.toml"
 RULES = _ROOT / "deploy" / "prometheus" / "alerts.yml"
 
 _BEGIN = "## What there is\n"
@@ -31,6 +37,24 @@ _UNITS = {
     "celsius": "celsius",
 }
 _RATES = {"seconds": "percentunit", "bytes": "Bps"}
+
+
+_INTRODUCTION = """\
+# Alerts
+
+Each alert of the rules in `deploy/prometheus/alerts.yml`: what it means, what usually causes it, and what to type
+first. The `runbook_url` of an alert leads to its section here. NAME is the component that the alert names; commands are
+typed on the machine of the control plane, or with `--url`. The metrics that they are about are in
+[metrics](metrics.md#alerts); how a system is looked at in general is in [operations](../operations.md#looking).
+"""
+
+
+class Explanation(NamedTuple):
+    """What the rule of an alert cannot say."""
+
+    meaning: str
+    causes: list[str]
+    steps: list[str]
 
 
 def parts() -> dict[str, list[Described]]:
@@ -55,12 +79,49 @@ def _tables() -> Iterator[str]:
             labels = ", ".join(f"`{label}`" for label in metric.labels) or "none"
             name = f"`{metric.exposed}` ({metric.metric_type.value})"
             yield f"| {name} | {labels} | {metric.description} {one.why} |\n"
-    yield "\n## Alerts\n\n| Alert | Severity | Fires when | For | What to do |\n|---|---|---|---|---|\n"
+    yield "\n## Alerts\n\nWhat causes each, and what to type first, is on [a page of their own](alerts.md).\n\n"
+    yield "| Alert | Severity | Fires when | For | What it says |\n|---|---|---|---|---|\n"
     for one in METRICS:
         if (alert := one.alert) is not None:
             when = alert.when.replace("|", "\\|")
-            what = f"{_without_labels(alert.summary)}. [More]({os.path.relpath(_DOCS / alert.see, PAGE.parent)})"
-            yield f"| {alert.name} | {alert.severity} | `{when}` | {alert.lasting} | {what} |\n"
+            name = f"[{alert.name}]({ALERTS.name}#{alert.name.lower()})"
+            yield f"| {name} | {alert.severity} | `{when}` | {alert.lasting} | {_without_labels(alert.summary)} |\n"
+
+
+def alerts_page() -> str:
+    """docs/reference/alerts.md."""
+    return "".join(_alerts())
+
+
+def _alerts() -> Iterator[str]:
+    yield _INTRODUCTION
+    explained = explanations()
+    for part, metrics in parts().items():
+        alerts = [one.alert for one in metrics if one.alert is not None]
+        yield f"\n## {part}\n" if alerts else ""
+        for alert in alerts:
+            yield from _alert(alert, explained[alert.name])
+
+
+def _alert(alert: Alert, explained: Explanation) -> Iterator[str]:
+    lasting = f", for {alert.lasting}" if alert.lasting != "0m" else ""
+    yield f"\n### {alert.name}\n\n{alert.severity.capitalize()}: `{alert.when}`{lasting}.\n\n{explained.meaning}\n\n"
+    yield "Usual causes:\n\n" + "".join(f"- {cause}\n" for cause in explained.causes)
+    yield "\nFirst:\n\n" + "".join(f"{number}. {step}\n" for number, step in enumerate(explained.steps, 1))
+    yield f"\nMore: [{_title(alert.see)}]({os.path.relpath(_DOCS / alert.see, ALERTS.parent)}).\n"
+
+
+def _title(see: str) -> str:
+    """The heading that *see* leads to."""
+    name, _, anchor = see.partition("#")
+    headings = re.findall(r"^#+ (.+)$", (_DOCS / name).read_text(), re.MULTILINE)
+    found = (each for each in headings if re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") == anchor)
+    return next(found, headings[0])
+
+
+def explanations() -> dict[str, Explanation]:
+    """Alert -> what it means, what usually causes it, and what to do first."""
+    return {name: Explanation(**texts) for name, texts in tomllib.loads(EXPLAINED.read_text()).items()}
 
 
 def _without_labels(summary: str) -> str:
@@ -86,9 +147,14 @@ def rules() -> str:
                 f"          severity: {alert.severity}",
                 "        annotations:",
                 f"          summary: {json.dumps(alert.summary)}",
-                f"          runbook_url: {_SITE}/{alert.see}",
+                f"          runbook_url: {runbook(alert)}",
             ]
     return "\n".join([*lines, ""])
+
+
+def runbook(alert: Alert) -> str:
+    """Where whoever is woken by *alert* reads on."""
+    return f"{_SITE}/{ALERTS.relative_to(_DOCS)}#{alert.name.lower()}"
 
 
 def dashboard() -> str:
@@ -156,6 +222,6 @@ def _drawn_labels(one: Described) -> list[str]:
 
 if __name__ == "__main__":
     PAGE.write_text(with_current_tables(PAGE.read_text()))
-    for path, content in ((DASHBOARD, dashboard()), (RULES, rules())):
+    for path, content in ((ALERTS, alerts_page()), (DASHBOARD, dashboard()), (RULES, rules())):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)

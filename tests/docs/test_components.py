@@ -17,6 +17,7 @@ from tekton.component.exposition import ComponentMetrics, RequestCounts
 from tekton.core.lifecycle import ComponentRegistration, ComponentState, check_registration
 from tekton.core.metrics.exposition import render
 from tekton.gateway.server import GatewayServer
+from tekton.testing import free_port
 from tekton.testing.control_plane import InMemoryControlPlane
 from tekton.utils.tekton_http import HttpClient
 
@@ -38,6 +39,8 @@ def program(component_id: str) -> dict[str, Any]:
 @pytest.fixture(autouse=True)
 def nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PORT", str(free_port()))
+    monkeypatch.setenv("TEKTON_URL", f"http://127.0.0.1:{free_port()}")
     monkeypatch.chdir(tmp_path)
 
 
@@ -67,10 +70,10 @@ async def test_the_calls_with_curl_do_what_is_said(tmp_path: Path) -> None:
     assert b"event: snapshot" in output
 
 
-async def test_the_first_program_is_found_and_called() -> None:
+async def test_the_first_program_is_found_and_called(monkeypatch: pytest.MonkeyPatch) -> None:
     app = program("greeter")["app"]
     async with InMemoryControlPlane() as plane:
-        app._control_plane = plane.address
+        monkeypatch.setenv("TEKTON_URL", plane.address.url)
         async with app, HttpClient(app.endpoint) as client:
             await plane.registry.wait_until("greeter", lambda record: record is not None and record.usable)
             answer = await client.request("POST", "/api/tools/greet", {"name": "Ada", "excited": True})
@@ -80,7 +83,6 @@ async def test_the_first_program_is_found_and_called() -> None:
 
 async def test_the_memory_stores_publishes_and_recalls() -> None:
     app = program("engram")["app"]
-    app._registers, app._port = False, 0
     async with app, HttpClient(app.endpoint) as client:
         stored = await client.send("POST", "/api/memory/store", {"key": "a", "value": [1]})
         recalled = await client.request("GET", "/api/memory/a")
@@ -93,7 +95,6 @@ async def test_every_path_of_the_table_is_served() -> None:
     section = PAGE.partition("On its port are")[2].partition("The port is")[0]
     named = set(re.findall(r"`(?:(?:GET|POST) )?(/[a-z./{}]+)`", section))
     app = program("greeter")["app"]
-    app._registers = False
     async with app, HttpClient(app.endpoint) as client:
         served = set((await client.request("GET", "/openapi.json"))["paths"])
 
@@ -124,10 +125,10 @@ def test_the_registrations_in_other_languages_are_accepted() -> None:
     assert [agent["agent_id"] for agent in agents["agents"]] == ["auditor"]
 
 
-async def test_the_agent_does_a_task() -> None:
+async def test_the_agent_does_a_task(monkeypatch: pytest.MonkeyPatch) -> None:
     app = program("reading")["app"]
     async with InMemoryControlPlane() as plane:
-        app._control_plane, app._port = plane.address, 0
+        monkeypatch.setenv("TEKTON_URL", plane.address.url)
         async with app:
             await plane.registry.wait_until("reading", lambda record: record is not None and record.usable)
             task = await plane.tasks.create(OWNER, "code_reading", {"code": "a = 1\nb = 2"})

@@ -33,6 +33,27 @@ def test_the_alert_rules_are_made_from_the_catalogue() -> None:
     assert metrics_page.RULES.read_text() == metrics_page.rules(), AGAIN
 
 
+def test_the_page_of_the_alerts_is_made_from_the_catalogue() -> None:
+    assert metrics_page.ALERTS.read_text() == metrics_page.alerts_page(), AGAIN
+
+
+def test_each_alert_is_explained_and_nothing_else_is() -> None:
+    assert sorted(metrics_page.explanations()) == sorted(alert.name for alert in ALERTS)
+
+
+@pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert.name)
+def test_the_runbook_of_an_alert_says_what_it_means_why_it_comes_and_what_to_type(alert: Alert) -> None:
+    _, _, anchor = metrics_page.runbook(alert).partition("alerts.md#")
+    sections = re.split(r"^### ", metrics_page.ALERTS.read_text(), flags=re.MULTILINE)
+    (section,) = (text for text in sections if text.partition("\n")[0].lower() == anchor)
+    explained = metrics_page.explanations()[alert.name]
+
+    assert explained.meaning in section
+    assert explained.causes
+    assert any(re.search(r"`(tekton|curl|df|ls) [^`]+`", step) for step in explained.steps)
+    assert f"`{alert.when}`" in section
+
+
 def test_the_dashboard_has_a_graph_for_each_metric_and_no_two_in_one_place() -> None:
     panels = json.loads(metrics_page.dashboard())["panels"]
     graphs = [panel for panel in panels if panel["type"] == "timeseries"]
@@ -205,5 +226,5 @@ def expected(alert: Alert, severity: str, labels: dict[str, str]) -> dict[str, d
     summary = alert.summary
     for name, value in labels.items():
         summary = summary.replace(f"{{{{ $labels.{name} }}}}", value)
-    see = f"https://github.com/tekton-core/tekton/blob/main/docs/{alert.see}"
+    see = f"https://github.com/tekton-core/tekton/blob/main/docs/reference/alerts.md#{alert.name.lower()}"
     return {"exp_labels": {"severity": severity, **labels}, "exp_annotations": {"summary": summary, "runbook_url": see}}

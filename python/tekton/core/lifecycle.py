@@ -60,6 +60,7 @@ VALID_TRANSITIONS: dict[ComponentState, list[ComponentState]] = {
     ComponentState.STOPPING: [ComponentState.STOPPED, ComponentState.FAILED],
     ComponentState.STOPPED: [ComponentState.INITIALIZING],
 }
+"""State -> the states that may follow it. Whatever is not here is refused with IllegalTransitionError."""
 
 STATES: tuple[ComponentState, ...] = tuple(ComponentState)
 """The states by `index`."""

@@ -8,6 +8,7 @@ from typing import Final
 
 from tekton.core.metrics.described import Described
 from tekton.core.metrics.parts import (
+    agent2agent,
     bus,
     components,
     degradation,
@@ -35,6 +36,7 @@ METRICS: Final[tuple[Described, ...]] = (
     *degradation.METRICS,
     *tools.METRICS,
     *work.METRICS,
+    *agent2agent.METRICS,
     *store.METRICS,
     *http.METRICS,
     *bus.METRICS,

@@ -70,7 +70,8 @@
     │   ├── ConversationNotFoundError
     │   ├── ConversationExistsError
     │   ├── NotParticipantError       participant
-    │   └── ConversationFullError     what, limit
+    │   ├── ConversationFullError     what, limit
+    │   └── ConversationLimitError    owner, limit: so many conversations may be of one owner
     ├── TaskError                     task_id
     │   ├── InvalidTaskError          field, problem
     │   ├── TaskNotFoundError
@@ -85,7 +86,7 @@
     │   ├── TaskTimeoutError
     │   ├── TaskCanceledError         reason
     │   ├── TaskRejectedError         reason
-    │   ├── TooManyTasksError         limit, owner: as many are open as may be
+    │   ├── TooManyTasksError         limit, owner, what: as much is open as may be
     │   ├── TaskTypeNotFoundError     task_type
     │   └── TaskTypeLimitError        task_type, limit
     ├── BusError
@@ -133,6 +134,7 @@ from tekton.utils.tekton_errors.agents import (
     ConversationError,
     ConversationExistsError,
     ConversationFullError,
+    ConversationLimitError,
     ConversationNotFoundError,
     InvalidAgentError,
     InvalidConversationError,
@@ -301,6 +303,7 @@ __all__ = [
     "ConversationError",
     "ConversationExistsError",
     "ConversationFullError",
+    "ConversationLimitError",
     "ConversationNotFoundError",
     "CursorExpiredError",
     "DegradationError",

@@ -14,6 +14,7 @@ __all__ = [
     "ConversationError",
     "ConversationExistsError",
     "ConversationFullError",
+    "ConversationLimitError",
     "ConversationNotFoundError",
     "InvalidAgentError",
     "InvalidConversationError",
@@ -176,3 +177,15 @@ class ConversationFullError(ConversationError):
         self.what = what
         self.limit = limit
         super().__init__(conversation_id, f"conversation {conversation_id} may have {limit} {what}, and no more")
+
+
+class ConversationLimitError(ConversationError):
+    """As many conversations are there that `owner` has begun as may be (`limit`). This one was not begun."""
+
+    code = "conversation_limit"
+    hint = "delete those that nobody needs any more"
+
+    def __init__(self, conversation_id: str, owner: str, limit: int) -> None:
+        self.owner = owner
+        self.limit = limit
+        super().__init__(conversation_id, f"{owner} has begun {limit} conversations that are kept, and no more may be")

@@ -99,7 +99,8 @@ class KeyFileError(StorageError):
 
     code = "key_file"
     hint = (
-        "make the file yours alone (chmod 600), or move it away; without it new keys are made, and old tokens are void"
+        "make the file yours alone (chmod 600), or move it away; without it new keys are made, and what the old ones "
+        "have signed is void"
     )
 
     def __init__(self, path: str, problem: str) -> None:

@@ -120,7 +120,7 @@ class TaskBudgetError(TaskError):
     def __init__(self, task_id: str, what: str, limit: float) -> None:
         self.what = what
         self.limit = limit
-        super().__init__(task_id, f"task {task_id} may use {limit:g} {what}, and no more")
+        super().__init__(task_id, f"task {task_id} may use {limit:.12g} {what}, and no more")
 
 
 class StepUnknownError(TaskError):
@@ -175,16 +175,19 @@ class TaskRejectedError(TaskError):
 
 
 class TooManyTasksError(TaskError):
-    """As many tasks are open as may be: `limit`, in all, or of one `owner`. None was created."""
+    """As many tasks are open as may be, or as many bytes of them (`what`): `limit`, in all, or of one `owner`. None was
+    created."""
 
     code = "too_many_tasks"
     hint = "wait until some are over, or cancel those that nobody wants any more"
 
-    def __init__(self, limit: int, owner: str | None = None) -> None:
+    def __init__(self, limit: int, owner: str | None = None, what: str = "tasks") -> None:
         self.limit = limit
         self.owner = owner
+        self.what = what
         whose = "" if owner is None else f" of {owner}"
-        super().__init__("", f"{limit} tasks{whose} are open, and no more may be")
+        kind = "tasks" if what == "tasks" else "bytes of tasks"
+        super().__init__("", f"{limit} {kind}{whose} are open, and no more may be")
 
 
 class TaskTypeNotFoundError(TaskError):

@@ -47,7 +47,7 @@ METRICS: Final[tuple[Described, ...]] = (
             lasting="0m",
             severity="warning",
             summary=(
-                "Somebody is refused {{ $labels.permission }} again and again: the log of requests says who; "
+                "Somebody is refused {{ $labels.permission }} again and again: `tekton trace show` says who; "
                 "bind him a role, or stop him"
             ),
             see="reference/auth.md",

@@ -151,8 +151,7 @@ METRICS: Final[tuple[Described, ...]] = (
             lasting="0m",
             severity="warning",
             summary=(
-                "Watchers cannot keep up, or come back too late again and again: look who they are in the log "
-                "of requests"
+                "Watchers cannot keep up, or come back too late again and again, and are given all of the system anew"
             ),
             see="reference/websocket-and-events.md",
         ),
