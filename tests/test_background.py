@@ -5,7 +5,8 @@ from contextlib import suppress
 
 import pytest
 
-from tekton.background import BackgroundTask
+from tekton.background import BackgroundGroup, BackgroundTask
+from tekton.utils.causes import CAUSE, Cause
 
 
 async def stubborn(begun: asyncio.Event, go_on: asyncio.Event) -> None:
@@ -52,6 +53,25 @@ async def test_who_is_cancelled_while_he_stops_a_task_waits_no_longer() -> None:
         go_on.set()
         with pytest.raises(asyncio.CancelledError):
             await stopping
+
+
+async def test_a_task_of_an_owner_is_caused_by_no_message_and_one_of_a_group_by_that_of_who_spawned_it() -> None:
+    found: list[object] = []
+
+    async def note() -> None:
+        found.append(CAUSE.get())
+
+    cause = Cause("0190b5e4-7e4d-7c3a-8f2b-3d6f1a2b3c4d", 1)
+    token = CAUSE.set(cause)
+    task, group = BackgroundTask("helper"), BackgroundGroup("helpers")
+    try:
+        task.start(note())
+        await group.spawn(note(), "one")
+        await task.join()
+    finally:
+        CAUSE.reset(token)
+
+    assert found == [None, cause]
 
 
 async def test_stopping_raises_what_the_task_failed_with(caplog: pytest.LogCaptureFixture) -> None:

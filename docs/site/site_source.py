@@ -64,7 +64,7 @@ def _target(path: str, page: Path) -> str:
 def llms_text() -> str:
     """The whole of llms.txt (https://llmstxt.org): every page with what it is about."""
     about = rows((DOCS / "README.md").read_text())
-    about["README.md"] = ("Documentation", "every page, with what it is about")
+    about["README.md"] = ("Tekton", "what it is, and every page with what it is about")
     parts = [f"# {PROJECT['site_name']}\n\n> {PROJECT['site_description']}\n"]
     for group, names in pages():
         lines = [f"- [{about[name][0]}]({PROJECT['site_url']}{name}): {about[name][1]}\n" for name in names]

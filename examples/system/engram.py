@@ -55,7 +55,7 @@ class Memory:
         self._values = values
 
 
-service = Service("engram", port=8000)
+service = Service("engram", port=8000, capabilities=["memory_storage"])
 memory = Memory(Path(os.environ.get("ENGRAM_FILE", "data/engram.json")))
 
 

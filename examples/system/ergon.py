@@ -14,8 +14,7 @@ from typing import Any, Literal
 import msgspec
 
 import tekton
-from tekton.component import Request, Response
-from tekton.utils.component_client import call_capability
+from tekton import Request, Response, call_capability
 from tekton.utils.tekton_errors import TransportError
 
 KEPT = 100

@@ -6,7 +6,7 @@ call("engram", "/api/memory/store", "POST", {"key": "a", "value": 1})
 import http.client
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -43,14 +43,15 @@ def locate(component: str) -> str:
     return _last_known.get(component) or f"http://127.0.0.1:{USUAL_PORTS[component]}"
 
 
-def fetch(url: str, method: str = "GET", body: Any = None) -> Any:
+def fetch(url: str, method: str = "GET", body: Any = None, headers: Mapping[str, str] | None = None) -> Any:
     """One HTTP request with a JSON body. Raises OSError or RefusedError."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "127.0.0.1", parts.port or 80, timeout=5)
     try:
         content = None if body is None else json.dumps(body)
         target = parts.path + (f"?{parts.query}" if parts.query else "")
-        connection.request(method, target, content, {"content-type": "application/json"} if content else {})
+        kind = {"content-type": "application/json"} if content else {}
+        connection.request(method, target, content, {**kind, **(headers or {})})
         response = connection.getresponse()
         answer = json.loads(response.read() or b"null")
     except (http.client.HTTPException, ValueError) as error:
@@ -62,9 +63,9 @@ def fetch(url: str, method: str = "GET", body: Any = None) -> Any:
     return answer
 
 
-def announce(name: str, port: int, log: Callable[[str], None]) -> None:
+def announce(name: str, url: str, log: Callable[[str], None]) -> None:
     """Enter a service into the directory of hermes; without hermes it runs just as well."""
     try:
-        call("hermes", f"/api/registry/services/{name}", "PUT", {"url": f"http://127.0.0.1:{port}"})
+        call("hermes", f"/api/registry/services/{name}", "PUT", {"url": url})
     except (OSError, RefusedError):
         log("hermes does not answer; not in its directory")

@@ -8,7 +8,10 @@
 
     service.run()
 
-Nothing here knows Tekton. Any process that listens where it is told and ends on SIGTERM can be run by `tekton up`.
+Nothing here knows Tekton. Any process that listens where it is told and ends on SIGTERM can be run by `tekton up`. Only
+in a container, where nobody has started it for Tekton, it has to say that it is there: `membership.py`.
+
+HERMES_HOST and HERMES_PORT say where hermes listens, HERMES_URL under which address others reach it.
 """
 
 import json
@@ -18,12 +21,13 @@ import signal
 import socketserver
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
 from typing import Any, NoReturn
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from membership import Membership, is_needed
 from peers import RefusedError, announce
 
 MAX_BODY = 1 << 20
@@ -45,11 +49,15 @@ Handler = Callable[[Request], Any]
 class Service:
     """Routes and the server that answers them. Each request runs in a thread of its own."""
 
-    def __init__(self, name: str, port: int, *, announced: bool = True) -> None:
-        """*announced*: enter it in the directory of hermes."""
+    def __init__(self, name: str, port: int, *, announced: bool = True, capabilities: Sequence[str] = ()) -> None:
+        """*announced*: enter it in the directory of hermes. *capabilities* are for a Tekton that has not started it."""
+        own = name.upper()
         self.name = name
         self._announced = announced
-        self.port = int(os.environ.get("PORT", port))
+        self._capabilities = capabilities
+        self.host = os.environ.get(f"{own}_HOST", "127.0.0.1")
+        self.port = int(os.environ.get("PORT") or os.environ.get(f"{own}_PORT") or port)
+        self.url = os.environ.get(f"{own}_URL", f"http://127.0.0.1:{self.port}").rstrip("/").removesuffix("/api")
         self._checks: list[Callable[[], None]] = []
         self._routes: list[tuple[str, re.Pattern[str], Handler]] = []
         self.get("/api/health")(lambda _: {"status": "ok", "service": name})
@@ -84,11 +92,18 @@ class Service:
             server = _Server(self)
         except OSError as error:
             sys.exit(f"{self.name}: port {self.port}: {error.strerror}")
+        member = Membership(self.name, self.url, self._capabilities, self.log) if is_needed() else None
         with server:
-            self.log(f"listening on http://127.0.0.1:{self.port}")
+            self.log(f"listening on http://{self.host}:{self.port}")
             if self._announced:
-                announce(self.name, self.port, self.log)
-            server.serve_forever()
+                announce(self.name, self.url, self.log)
+            if member is not None:
+                member.start()
+            try:
+                server.serve_forever()
+            finally:
+                if member is not None:
+                    member.leave()
         sys.exit(0)
 
     def log(self, text: str) -> None:
@@ -170,7 +185,7 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
 
     def __init__(self, service: Service) -> None:
         self.service = service
-        super().__init__(("127.0.0.1", service.port), _JsonHandler)
+        super().__init__((service.host, service.port), _JsonHandler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         if not isinstance(sys.exc_info()[1], ConnectionError | TimeoutError):  # the client has left

@@ -53,6 +53,12 @@ def test_what_exists_is_replaced_by_force_only(place: Path, kind: str, files: li
     assert kept == "mine" != (place / "made" / files[0]).read_text()
 
 
+def test_a_unit_for_a_folder_for_a_while_says_so(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(place.parent))
+
+    assert "is a folder for a while; move the system" in generate("systemd").stderr
+
+
 def test_the_image_can_have_another_name(place: Path) -> None:
     assert "image: registry.example/web" in generate("compose", "--image", "registry.example/web").stdout
 

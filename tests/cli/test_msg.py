@@ -196,7 +196,18 @@ class TestConsumers:
     def test_those_of_all_streams_are_listed_with_how_far_they_are(self, tekton: Any) -> None:
         heading, *rows = tekton("msg", "consumer", "ls").stdout.splitlines()
 
-        assert heading.split() == ["STREAM", "CONSUMER", "OWNER", "WAITING", "IN", "FLIGHT", "AGAIN", "DEAD", "LOST", "FILTER"]
+        assert heading.split() == [
+            "STREAM",
+            "CONSUMER",
+            "OWNER",
+            "WAITING",
+            "IN",
+            "FLIGHT",
+            "AGAIN",
+            "DEAD",
+            "LOST",
+            "FILTER",
+        ]
         assert [row.split() for row in rows] == [
             ["mail", "postman", "-", "10000+", "1", "2", "3", "5", ">"],
             ["orders", "audit", "-", "4", "1", "2", "3", "5", ">"],

@@ -13,6 +13,11 @@ def test_version_without_a_control_plane(tekton: Any) -> None:
     assert result.stdout.count("\n") == 1
 
 
+def test_version_as_an_option_says_the_same_of_this_program(tekton: Any, plane: Any) -> None:
+    assert tekton("--version").stdout == tekton("version").stdout.splitlines(keepends=True)[0]
+    assert tekton("--version").exit_code == 0
+
+
 def test_version_with_a_control_plane(tekton: Any, plane: Any) -> None:
     assert tekton("version").stdout.splitlines()[1] == "control plane 0.1.0 (Python 3.11.7, process 4711)"
 

@@ -5,32 +5,15 @@ from typing import Any
 
 import msgspec
 import pytest
+from component_records import component_record
 
 from tekton.core.events import ChangeFeed
-from tekton.core.lifecycle import Change, ComponentRecord, ComponentState
+from tekton.core.lifecycle import Change, ComponentState
 from tekton.utils.tekton_errors import CursorExpiredError
 
 
 def change(revision: int, kind: str = "state", metadata: dict[str, Any] | None = None) -> Change:
-    record = ComponentRecord(
-        component_id="x",
-        instance_uuid="i",
-        component_name="x",
-        component_type="service",
-        version="1",
-        capabilities=(),
-        dependencies=(),
-        endpoint=None,
-        metadata=metadata or {},
-        max_instances=1,
-        supervised=False,
-        state=ComponentState.READY,
-        reason=None,
-        generation=1,
-        revision=revision,
-        registered_at=0.0,
-        changed_at=0.0,
-    )
+    record = component_record(metadata=metadata or {}, revision=revision)
     return Change(
         revision=revision,
         at=0.0,

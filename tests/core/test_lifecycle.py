@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from component_records import component_record
 
 from tekton.core.lifecycle import (
     MAX_METADATA_BYTES,
@@ -40,25 +41,7 @@ def refusal(**fields: Any) -> tuple[str, str]:
 
 
 def record(state: ComponentState) -> ComponentRecord:
-    return ComponentRecord(
-        component_id="x",
-        instance_uuid="6ba7b810-9dad-41d1-80b4-00c04fd430c8",
-        component_name="",
-        component_type="service",
-        version="0.0.0",
-        capabilities=(),
-        dependencies=(),
-        endpoint=None,
-        metadata={},
-        max_instances=1,
-        supervised=False,
-        state=state,
-        reason=None,
-        generation=1,
-        revision=1,
-        registered_at=0.0,
-        changed_at=0.0,
-    )
+    return component_record(instance_uuid="6ba7b810-9dad-41d1-80b4-00c04fd430c8", state=state)
 
 
 def unshared(text: str) -> str:

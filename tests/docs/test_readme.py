@@ -1,14 +1,16 @@
-"""The README shows figures that stand in docs/performance.md, and a session that was recorded."""
+"""README and operations show figures that stand in docs/performance.md, and a session that was recorded."""
 
 import re
 from xml.etree import ElementTree
 
+import capacity_figures
 import pytest
 import readme_figures
 import record
 from screen import PLAIN, Cell, Screen, drawn
 
 SESSION = record.PICTURE.read_text()
+PICTURE = record.PICTURE.relative_to(readme_figures.ROOT)
 
 
 def test_the_figures_are_those_of_the_performance_page() -> None:
@@ -20,9 +22,25 @@ def test_the_figures_are_those_of_the_performance_page() -> None:
     assert current == readme, "run python docs/site/readme_figures.py"
 
 
+def test_the_capacity_that_operations_tell_is_that_of_the_performance_page() -> None:
+    operations = capacity_figures.OPERATIONS.read_text()
+
+    current = capacity_figures.with_current_capacity(operations, readme_figures.PERFORMANCE.read_text())
+
+    assert "resident" in current.partition("<!-- capacity -->")[2]
+    assert current == operations, "run python docs/site/capacity_figures.py"
+
+
 def test_a_figure_that_nobody_measured_is_an_error() -> None:
-    with pytest.raises(KeyError, match="detection"):
+    with pytest.raises(KeyError, match="supervisors"):
         readme_figures.with_current_figures("<!-- figures -->\n\n<!-- end -->", "nothing was measured")
+
+
+def test_a_link_of_the_readme_leads_there_from_anywhere() -> None:
+    links = re.findall(r"\]\(([^)\s]+)\)", readme_figures.README.read_text())
+
+    assert [link for link in links if not link.startswith(("https://", "#"))] == []
+    assert f"https://raw.githubusercontent.com/tekton-core/tekton/main/{PICTURE}" in links
 
 
 def test_the_session_has_what_was_typed_and_fetches_nothing() -> None:

@@ -6,13 +6,15 @@ They share few components, so that they get in each other's way. `verdict` says 
 import http.client
 import json
 import socket
-import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Any, Self
+from typing import Any
+
+from client_threads import ClientThreads
 
 from tekton.testing import linearizability, watches
 from tekton.testing.component_model import ComponentModel
@@ -28,7 +30,7 @@ _NOT_DONE = frozenset({"storage_full", "storage_busy", "unavailable", "stopping"
 _STATES = ("initializing", "starting", "ready", "degraded", "stopping", "stopped", "failed")
 
 
-class ChaosClients:
+class ChaosClients(ClientThreads):
     """Runs as long as its `with` block. *seed* decides what is asked for, not when."""
 
     def __init__(self, tekton: Any, seed: int = 0) -> None:
@@ -36,27 +38,19 @@ class ChaosClients:
         self.acknowledged: list[Acknowledged] = []
         self.watches = [Watch(f"watcher {number}") for number in range(WATCHERS)]
         self._tekton = tekton
-        self._stop = threading.Event()
         self._answered = 0
         # Whom the writers believe to hold each id; they are often mistaken, and refused.
         self._believed = {f"k{number}": str(uuid.UUID(int=number + 1)) for number in range(KEYS)}
         bodies: list[tuple[Callable[..., None], Any]] = [(self._write, Random(seed + n)) for n in range(WRITERS)]
         bodies += [(self._read, Random(seed + WRITERS + n)) for n in range(READERS)]
         bodies += [(self._watch, watch) for watch in self.watches]
-        self._threads = [
-            threading.Thread(target=body, args=(f"{body.__name__.strip('_')} {number}", argument))
+        super().__init__(
+            partial(body, f"{body.__name__.strip('_')} {number}", argument)
             for number, (body, argument) in enumerate(bodies)
-        ]
-
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
+        )
 
     def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(timeout=30)
+        super().__exit__()
         assert not any(thread.is_alive() for thread in self._threads)
 
     def verdict(self) -> list[str]:

@@ -7,16 +7,17 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 import psutil
 import pytest
+from client_threads import ClientThreads
 
 from tekton.testing import free_port
 
@@ -190,25 +191,14 @@ class Tekton:
         return log.read_text()[-2000:] if log.exists() else "no log"
 
 
-class Writers:
+class Writers(ClientThreads):
     """Clients that register one component after another, and remember every answer."""
 
     def __init__(self, tekton: Tekton, writers: int = 8) -> None:
+        super().__init__(partial(self._write, number) for number in range(writers))
         self._tekton = tekton
-        self._stop = threading.Event()
         self.acknowledged: dict[str, str] = {}
         self.refused: list[Json] = []
-        self._threads = [threading.Thread(target=self._write, args=(number,)) for number in range(writers)]
-
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(timeout=30)
 
     def _write(self, writer: int) -> None:
         count = 0

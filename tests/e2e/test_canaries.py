@@ -102,9 +102,10 @@ def _handed_out(tekton: Any) -> dict[str, str]:
     found = {"credential of the owner": (run / "credential").read_text().strip()}
     for file in (run / "credentials").glob("*"):
         found[f"credential of {file.name}"] = file.read_text().strip()
-    if (signing := tekton.data_dir / "keys" / "signing.json").exists():
-        for number, key in enumerate(json.loads(signing.read_text())["keys"]):
-            found[f"signing key {number}"] = key["private"]
+    for name in ("signing", "cards"):
+        if (keys := tekton.data_dir / "keys" / f"{name}.json").exists():
+            for number, key in enumerate(json.loads(keys.read_text())["keys"]):
+                found[f"{name} key {number}"] = key["private"]
     for name, path, body in (
         ("token", "/api/auth/token", {"subject": "owner"}),
         ("key", "/api/keys", {"label": "canary"}),

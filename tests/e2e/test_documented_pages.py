@@ -2,9 +2,8 @@
 
 A page is read from top to bottom in one shell, in a home directory of its own with a small system in it. What goes on
 until Ctrl-C runs in another window, and gets its Ctrl-C at the end of the section. Before a block a system runs, unless
-the block begins one. Ports and places that are not ours are replaced, `curl` fails when the answer is an error, a
-question is answered with yes, and `pkill` reaches only what this system has started: nothing else differs from what
-stands there. Lines that a test cannot run are in NOT_RUN.
+the block begins one. Ports and places that are not ours are replaced, `curl` fails when the answer is an error, and a
+question is answered with yes: nothing else differs from what stands there. Lines that a test cannot run are in NOT_RUN.
 """
 
 import json
@@ -32,7 +31,7 @@ Eventually = Callable[..., Any]
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 60.0
-TOOLS = ("bash", "curl", "make", "node", "perl", "pkill")
+TOOLS = ("bash", "curl", "make", "node", "perl")
 
 pytestmark = [
     pytest.mark.timeout(300),
@@ -47,10 +46,13 @@ _INDEX = "it installs from an index, which a test does not reach"
 _BENCH = "it measures for minutes, with peers that are installed for it"
 _ENGINE = "there is no container engine; tests/deploy/image.py does the same without one"
 _CLUSTER = "there is no cluster; tests/deploy/image.py does what a kubelet would"
+_MACHINE = "it changes the machine"
 _NOBODY = "nobody is there to show a card"
 _NIGHTLY = "it needs a nightly Rust, and takes minutes"
 
 NOT_RUN = {
+    "git clone https://github.com/tekton-core/tekton && cd tekton": "it is what is tested",
+    ". .venv/bin/activate": _ALREADY,
     "make test": _ALREADY,
     "make build && .venv/bin/python -m pytest tests/core/test_dependency.py": _ALREADY,
     "make lint": "continuous integration runs it beside the suite",
@@ -60,6 +62,7 @@ NOT_RUN = {
     "make fuzz": "continuous integration runs it beside the suite",
     "make docs": "continuous integration runs it beside the suite",
     "make lock": _INDEX,
+    'make lock COOLDOWN="0 days"': _INDEX,
     "make audit": "it asks an index for known weaknesses",
     "make sbom": _INDEX,
     "make notices": "it changes the sources; `make lint` compares",
@@ -67,6 +70,7 @@ NOT_RUN = {
     "make release VERSION=1.2.3": "it is everything that continuous integration runs, and more",
     "make test-wheel": "it builds, with tools from an index",
     "python docs/site/readme_figures.py": "it changes the sources; tests/docs/test_readme.py compares",
+    "python docs/site/capacity_figures.py": "it changes the sources; tests/docs/test_readme.py compares",
     "python tests/docs/errors_page.py": "it changes the sources; tests/docs compares",
     "python benches/NAME.py --help": _BENCH,
     "python benches/run.py --only store,startup": _BENCH,
@@ -81,6 +85,7 @@ NOT_RUN = {
     "pip install 'tekton-core[import]'": _INDEX,
     "pip install 'tekton-core[otel]'": _INDEX,
     "make wheel": "it builds for a minute, and is tried by `make test-wheel`",
+    "make sdist": "it is tried by `make test-wheel`",
     "make test-image": "it builds for a minute",
     "docker build --file deploy/docker/Dockerfile --tag tekton/core .": _ENGINE,
     "docker run --detach --name tekton --publish 127.0.0.1:8010:8010 --volume tekton-data:/data --read-only "
@@ -93,8 +98,16 @@ NOT_RUN = {
     "kubectl exec deploy/tekton-core -- tekton auth key create --subject engram --role component "
     "| kubectl create secret generic engram-credential --from-file=key=/dev/stdin": _CLUSTER,
     "kubectl apply -k kubernetes": _CLUSTER,
-    "sudo install -m 644 orders.service /etc/systemd/system/": "it changes the machine",
-    "sudo systemctl enable --now orders": "it changes the machine",
+    "kubectl delete -k deploy/kubernetes/overlays/development": _CLUSTER,
+    "kubectl rollout status deploy/tekton-core --timeout 2m": _CLUSTER,
+    "kubectl rollout status deploy/engram --timeout 2m": _CLUSTER,
+    "kind load docker-image tekton/core:latest": _CLUSTER,
+    "docker build --tag orders:latest . && kind load docker-image orders:latest": _CLUSTER,
+    "sudo useradd --system --home-dir /var/lib/tekton --shell /usr/sbin/nologin tekton": _MACHINE,
+    "sudo install -m 644 demo.service /etc/systemd/system/": _MACHINE,
+    "sudo systemctl daemon-reload": _MACHINE,
+    "sudo systemctl enable --now demo": _MACHINE,
+    "sudo -u tekton /opt/tekton/bin/tekton ps": _MACHINE,
     "cargo mutants": "the name of a program",
     "tekton agent register translator https://agents.example/translator": _NOBODY,
     "tekton agent register reviewer https://agents.example/reviewer --credential token.txt": _NOBODY,
@@ -110,7 +123,6 @@ _REGISTERED = (
     f"""-d '{{"component_id": "billing", "instance_uuid": "{_BILLING}", "capabilities": ["invoicing"]}}'"""
 )
 BEFORE = {
-    ("README.md", "tekton run --name billing"): ["cp ~/server.js ."],
     ("docs/reference/audit.md", "tekton audit --since 1h"): ["tekton restart hermes"],
     ("docs/reference/http-api.md", "curl -s localhost:8010/api/components/billing"): [
         "tekton run --name billing -d -- sleep 1000000"
@@ -124,7 +136,7 @@ BEFORE = {
 _DRILL = """curl -s localhost:8002/api/jobs -H 'content-type: application/json' -d '{"kind": "riff", "words": 3"""
 SHOWS = {
     ("README.md", "tekton events"): "engram .*killed by signal 9",
-    ("README.md", "tekton why engram"): "engram is ready",
+    ("README.md", "tekton why greeter"): "greeter is ready",
     ("docs/reference/audit.md", "tekton audit --since 1h"): r"owner +component\.restart +hermes +done",
     ("docs/drill.md", _DRILL): r'"state":"done","result":"(?!\[small\])\w',
     ("examples/system/README.md", "tekton events"): "rhetor .*killed by signal 9",
@@ -160,12 +172,6 @@ SERVER = """\
 require("node:http").createServer((_, response) => response.end("ok")).listen(process.env.PORT, "127.0.0.1",
     () => console.log("listening"));
 """
-# The real one, but whatever else is called so on this machine is left alone.
-PKILL = """\
-#!/bin/sh
-guard=$(sed -n 's/.*"pid": *\\([0-9]*\\).*/\\1/p' ~/.tekton/data/run/guard.json)
-exec {pkill} -P "$(pgrep -d, -P "$guard")" "$@"
-"""
 CURL = """\
 curl() {
     for word in "$@"; do case $word in --fail*|-f*|-[!-]*f*) command curl "$@"; return ;; esac; done
@@ -189,6 +195,10 @@ COMPONENTS: dict[str, Any] = {
 }
 
 
+BUILT_OF = ("Makefile", "pyproject.toml", "Cargo.toml", "Cargo.lock", "requirements-dev.txt", "deploy/requirements.txt")
+"""What `make` looks at to see whether there is something to build."""
+
+
 class Home:
     """The home directory of a reader: a small system, the examples, and what `make up` needs."""
 
@@ -201,14 +211,12 @@ class Home:
         (directory / "mnt" / "copies").mkdir(parents=True)
         shutil.copytree(ROOT / "examples", directory / "examples", ignore=shutil.ignore_patterns("data", "__pycache__"))
         self._pretend_to_be_built()
-        (directory / "bin").mkdir()
-        (directory / "bin" / "pkill").write_text(PKILL.format(pkill=which("pkill")))
-        (directory / "bin" / "pkill").chmod(0o755)
 
     def _pretend_to_be_built(self) -> None:
         binaries = Path(sys.executable).parent
-        for name in ("Makefile", "pyproject.toml", "Cargo.toml", "Cargo.lock"):
-            shutil.copy2(ROOT / name, self.directory)
+        (self.directory / "deploy").mkdir()
+        for name in BUILT_OF:
+            shutil.copy2(ROOT / name, self.directory / name)
         (self.directory / "rust").mkdir()
         (self.directory / ".venv").mkdir()
         (self.directory / ".venv" / "bin").symlink_to(binaries)
@@ -216,7 +224,7 @@ class Home:
             (self.directory / ".venv" / name).touch()
 
     def environment(self) -> dict[str, str]:
-        path = [str(self.directory / "bin"), str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
+        path = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("TEKTON_", "MAKE"))}
         services: dict[str, Any] = {}
         for example in ("system", "orders"):
@@ -229,7 +237,7 @@ class Home:
         """*line*, with ports and places that are ours."""
         line = line.replace("/mnt/", f"{self.directory}/mnt/")
         line = line.replace("/var/lib/tekton", f"{self.directory}/.tekton/data")
-        line = re.sub(r"(?<=PORT=|port |host:|.0.1:)\d{4,5}\b", lambda number: self._port(number[0]), line)
+        line = re.sub(r"(?<=PORT=|port |host:|.0.1:|rver )\d{4,5}\b", lambda number: self._port(number[0]), line)
         return re.sub(r"^(tekton restore .*)$", r"\1 --yes", line)
 
     def _port(self, number: str) -> str:

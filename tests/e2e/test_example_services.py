@@ -170,6 +170,40 @@ def test_hermes_keeps_a_directory_and_passes_messages_on(system: System) -> None
     assert hermes.end() == 0
 
 
+def test_hermes_keeps_its_directory_in_the_file_that_is_named(system: System, tmp_path: Path) -> None:
+    system.environment["HERMES_DB_PATH"] = str(tmp_path / "hermes.db")
+    first = system.start("hermes")
+    first.call("PUT", "/api/registry/services/engram", {"url": "http://127.0.0.1:8000"})
+    first.call("PUT", "/api/registry/services/ergon", {"url": "http://127.0.0.1:8002"})
+    first.call("DELETE", "/api/registry/services/ergon")
+    assert first.end() == 0
+
+    again = system.start("hermes")
+
+    assert again.call("GET", "/api/registry/services") == {"services": {"engram": "http://127.0.0.1:8000"}}
+    assert again.send("DELETE", "/api/registry/services/ergon")[0] == 404
+
+
+async def test_a_service_that_nobody_has_started_for_tekton_takes_part_by_its_key(
+    system: System, tmp_path: Path
+) -> None:
+    async with InMemoryControlPlane(interval=0.1) as plane:
+        (tmp_path / "key").write_text(await plane.token("hermes", "component"))
+        system.environment |= {"TEKTON_URL": plane.address.url, "TEKTON_CREDENTIAL_FILE": str(tmp_path / "key")}
+        hermes = await asyncio.to_thread(system.start, "hermes")
+
+        first = await reaches(plane, "hermes")
+        await plane.registry.deregister("hermes", first.instance_uuid)
+        again = await reaches(plane, "hermes")
+        assert await asyncio.to_thread(hermes.end) == 0
+
+        assert first.endpoint == hermes.url
+        assert set(first.capabilities) == {"service_directory", "messaging"}
+        assert again.instance_uuid != first.instance_uuid
+        left = plane.record("hermes")
+        assert left.state is ComponentState.STOPPED
+
+
 def test_engram_remembers_across_a_restart_and_tells_hermes(system: System) -> None:
     hermes = system.start("hermes")
     engram = system.start("engram")

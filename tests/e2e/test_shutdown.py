@@ -16,13 +16,15 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import aiohttp
 import msgspec
 import psutil
 import pytest
+from client_threads import ClientThreads
 
 from tekton.core.component_lifecycle.sqlite_store import SqliteStore
 from tekton.core.component_lifecycle.store import HistoryEntry, Mutation
@@ -93,27 +95,16 @@ def start(tekton: Any, eventually: Any) -> Iterator[Start]:
         plane.process.wait(30)
 
 
-class Clients:
+class Clients(ClientThreads):
     """Registers component after component until nobody listens any more, and notes every answer."""
 
     def __init__(self, port: int, *, retry: Callable[[], object] | None = None) -> None:
+        super().__init__(partial(self._run, number) for number in range(CLIENTS))
         self._port = port
         self._retry = retry
-        self._stop = threading.Event()
         self.acknowledged: set[str] = set()
         self.refusals: list[int] = []
         self.unanswered: list[str] = []
-        self._threads = [threading.Thread(target=self._run, args=(number,)) for number in range(CLIENTS)]
-
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(30)
 
     def _run(self, number: int) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=20)

@@ -1,6 +1,7 @@
 """The unit of a system."""
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from shutil import which
 from typing import Any
@@ -26,6 +27,40 @@ def test_it_runs_the_system_where_it_is(system: Blueprint) -> None:
     # Four components one after the other: 10, 10, 25 and 10 seconds, and 10 for Tekton itself.
     assert said["TimeoutStopSec"] == "65"
     assert (said["NoNewPrivileges"], said["CapabilityBoundingSet"]) == ("yes", "")
+
+
+def test_the_data_directory_is_that_of_the_configuration(make_system: Any) -> None:
+    system = make_system(main={"data_dir": "/var/lib/tekton"})
+    shown = systemd(system, PROGRAM, "llm").shown
+
+    said = settings(shown)
+    assert (said["Environment"], said["StateDirectory"]) == ("TEKTON_DATA_DIR=/var/lib/tekton", "tekton")
+    assert said["ReadWritePaths"] == str(system.directory)
+    assert "sudo useradd --system --home-dir /var/lib/tekton " in shown
+
+
+def test_a_data_directory_elsewhere_is_made_by_hand_and_can_be_written(make_system: Any, tmp_path: Path) -> None:
+    shown = systemd(make_system(main={"data_dir": "/mnt/a b"}), PROGRAM, "llm").shown
+
+    said = settings(shown)
+    assert said["Environment"] == '"TEKTON_DATA_DIR=/mnt/a b"'
+    assert said["ReadWritePaths"] == f'{tmp_path} "/mnt/a b"'
+    assert "StateDirectory" not in said
+    assert "#     sudo chown --recursive llm '/mnt/a b'" in shown
+
+
+@pytest.mark.parametrize("written", ["${HOME}/data", "~/data"])
+def test_a_data_directory_of_whoever_runs_it_is_not_that_of_the_service(make_system: Any, written: str) -> None:
+    said = settings(systemd(make_system(main={"data_dir": written}), PROGRAM, "llm").shown)
+
+    assert said["Environment"] == "TEKTON_DATA_DIR=/var/lib/llm"
+
+
+@pytest.mark.parametrize(("place", "own"), [("/srv/llm", "yes"), ("/tmp/llm", "no"), ("/var/tmp/llm", "no")])
+def test_what_lies_below_tmp_is_seen(system: Blueprint, place: str, own: str) -> None:
+    said = settings(systemd(replace(system, directory=Path(place)), PROGRAM, "llm").shown)
+
+    assert said["PrivateTmp"] == own
 
 
 def test_components_of_other_users_need_root(make_system: Any) -> None:

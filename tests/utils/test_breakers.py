@@ -5,6 +5,7 @@ import logging
 
 import msgspec
 import pytest
+from component_records import component_record
 
 from tekton.core.degradation.breaker_settings import BreakerSettings
 from tekton.core.degradation.breaker_states import BreakerState
@@ -31,25 +32,7 @@ def breakers(clock: ManualClock) -> Breakers:
 def one(
     instance: str = "1", component_id: str = "rhetor", state: ComponentState = ComponentState.READY
 ) -> ComponentRecord:
-    return ComponentRecord(
-        component_id=component_id,
-        instance_uuid=instance,
-        component_name=component_id,
-        component_type="service",
-        version="1",
-        capabilities=(),
-        dependencies=(),
-        endpoint="http://127.0.0.1:1",
-        metadata={},
-        max_instances=2,
-        supervised=False,
-        state=state,
-        reason=None,
-        generation=1,
-        revision=1,
-        registered_at=0.0,
-        changed_at=0.0,
-    )
+    return component_record(component_id, instance, endpoint="http://127.0.0.1:1", max_instances=2, state=state)
 
 
 async def call(breakers: Breakers, error: BaseException | None = None, record: ComponentRecord | None = None) -> None:

@@ -10,6 +10,7 @@ from typing import Any, cast
 import msgspec
 import pytest
 from aiohttp import web
+from component_records import component_record
 
 from tekton.core.degradation.deadline import within
 from tekton.core.lifecycle import ComponentRecord, ComponentRegistration, ComponentState
@@ -41,25 +42,7 @@ FALLBACKS = {
 }
 
 
-READY_RECORD = ComponentRecord(
-    component_id="any",
-    instance_uuid="1",
-    component_name="any",
-    component_type="service",
-    version="1",
-    capabilities=(),
-    dependencies=(),
-    endpoint="http://h:1",
-    metadata={},
-    max_instances=1,
-    supervised=False,
-    state=ComponentState.READY,
-    reason=None,
-    generation=1,
-    revision=1,
-    registered_at=0.0,
-    changed_at=0.0,
-)
+READY_RECORD = component_record("any", "1", endpoint="http://h:1")
 
 
 class Server:

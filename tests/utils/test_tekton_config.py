@@ -234,6 +234,9 @@ def _other_value(attribute: str) -> tuple[Any, str]:
         "history_size": (5_000_000, "5000000"),
         "enable_streams": (False, "no"),
         "streams_size": (5_000_000, "5000000"),
+        "max_conversation_size": (5_000_000, "5000000"),
+        "max_open_size": (5_000_000, "5000000"),
+        "max_open_size_per_owner": (5_000_000, "5000000"),
     }
     return values.get(attribute, (25, "25"))
 

@@ -155,10 +155,26 @@ class _Presence(click.types.BoolParamType):
         return bool(value)
 
 
+def _show_version(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:
+        from tekton.cli.version import own_version
+
+        click.echo(own_version())
+        context.exit()
+
+
 @click.group(cls=VerbGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @target_options
 @click.option(
     "--no-color", is_flag=True, type=_Presence(), envvar="NO_COLOR", help="No colour, not even on a terminal."
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version and exit.",
 )
 @click.pass_context
 def cli(context: click.Context, target: Target, no_color: bool) -> None:

@@ -132,6 +132,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "agent": (("tekton agent ls", "who can do what"),),
     "agent ls": (
         ("tekton agent ls --capability code_review", "who can review code"),
+        ("tekton agent ls --version '>=1.2, <2' --locality remote", "those of such a version that are elsewhere"),
         ("tekton agent ls --health unusable -o name", "who cannot be asked now"),
     ),
     "agent show": (("tekton agent show reviewer", "what it can do, and where it is"),),
@@ -168,6 +169,11 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "task types ls": (("tekton task types ls -o json", "the same for a program"),),
     "task types set": (
         ("tekton task types set code_audit code_review", "whoever can review code is asked to audit it"),
+        (
+            'echo \'{"required": ["verdict"]}\' | tekton task types set code_audit code_review --result-schema -',
+            "who answers without a verdict has not done it",
+        ),
+        ("tekton task types set code_audit code_review --attempt-timeout 90s", "who hangs is given up by then"),
     ),
     "task types rm": (("tekton task types rm code_audit", "as before"),),
     "conversation": (("tekton conversation ls", "those in which one takes part"),),
@@ -260,6 +266,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "auth signing-key rotate": (
         ("tekton auth signing-key rotate", "no token becomes void"),
         ("tekton auth signing-key rotate --void", "somebody has read the keys"),
+        ("tekton auth signing-key rotate --cards", "others who pinned the one before have 30 days"),
     ),
     "auth signing-key list": (("tekton auth signing-key list", "what each does, and until when"),),
     "auth revoke": (

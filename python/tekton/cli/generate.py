@@ -1,8 +1,9 @@
-"""The verb generate: a system as others run it. Nothing is started, and no secret is written."""
+"""The verb generate: a system as others run it. Nothing is started."""
 
 import functools
 import re
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -55,7 +56,8 @@ def generate(context: click.Context, target: Target) -> None:
     """Make the files with which others run a system.
 
     From a components.json: an image, Docker Compose, Kubernetes manifests, a systemd unit. They are a beginning, to be
-    kept and edited. No secret gets into them, and nothing of the environment in which they are made.
+    kept and edited. Nothing of the environment in which they are made gets into them, and a secret only where one is
+    written out in tekton.json or security.json.
     """
     context.obj = target
 
@@ -143,10 +145,13 @@ def k8s(system: "Blueprint", place: _Place) -> None:
 def systemd(system: "Blueprint", place: _Place, user: str) -> None:
     """Make a unit that runs the system as a service of this machine.
 
-    It starts `tekton up` in the folder of the components.json.
+    It starts `tekton up` in the folder of the components.json. The data directory is that of tekton.json, else a folder
+    in /var/lib.
     """
     from tekton.generate.systemd import systemd as make
 
+    if Path(tempfile.gettempdir()) in system.directory.parents:
+        say(f"{system.directory} is a folder for a while; move the system to another one, such as /srv/{system.name}")
     place.put(make(system, Path(sys.executable).with_name("tekton"), user))
 
 

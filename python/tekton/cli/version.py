@@ -22,9 +22,14 @@ def version(output: str, target: Target) -> None:
         own = {"version": tekton.__version__, "python": platform.python_version()}
         click.echo(to_json({**own, "control_plane": running}, indent=2))
         return
-    click.echo(f"tekton {tekton.__version__} (Python {platform.python_version()})")
+    click.echo(own_version())
     if running is not None:
         click.echo(f"control plane {running['version']} (Python {running['python']}, process {running['pid']})")
+
+
+def own_version() -> str:
+    """The version of this program, in a line."""
+    return f"tekton {tekton.__version__} (Python {platform.python_version()})"
 
 
 def _running(target: Target) -> dict[str, Any] | None:

@@ -42,8 +42,8 @@ class Component(Definition):
 
     * *component_id*: under which others find it. *capabilities*: what it can do, by which it is found as well.
     * *depends_on*: ids of components without which it is not READY.
-    * *name*, *version*, *component_type*, *metadata* (a JSON object, 64 KiB at most): what is shown of it; *name* is the
-      id unless it is given.
+    * *name*, *version*, *component_type*, *metadata* (a JSON object, 64 KiB at most): what is shown of it; *name* is
+      the id unless it is given.
     * *host*, *port*: where it listens. The port is *port*, else PORT, else the configured port of *component_id*, else
       any free one. *endpoint*: the base URL under which others reach it, when that is not host and port.
     * *max_instances* of it may run at once.

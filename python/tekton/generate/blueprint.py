@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tekton.generate.settings import Settings, settings
-from tekton.generate.variables import is_reference
+from tekton.generate.variables import is_reference, references
 from tekton.utils.config_components import ComponentSpec
 from tekton.utils.config_ports import variable_prefix
 from tekton.utils.redaction import is_secret_name
@@ -76,13 +76,16 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Blueprint:
-    """A system. `image` is the name of its image, `version` that of Tekton."""
+    """A system. `image` is the name of its image, `version` that of Tekton.
+
+    `data_dir` is None where nobody has chosen one, or whose it is stands in a variable of whoever runs it.
+    """
 
     name: str
     image: str
     version: str
     directory: Path
-    data_dir: Path
+    data_dir: Path | None
     settings: Settings
     requirements: bool
     parts: tuple[Part, ...]
@@ -114,7 +117,7 @@ def blueprint(config: TektonConfig, image: str, version: str) -> Blueprint:
         image=image,
         version=version,
         directory=files.directory,
-        data_dir=config.data_dir,
+        data_dir=config.data_dir if _is_chosen(config) else None,
         settings=settings(config, whole.get("fallbacks", {})),
         requirements=_has_requirements(files.directory / "requirements.txt"),
         parts=tuple(
@@ -144,6 +147,15 @@ def probe_command(probe: ProbeSpec, port: int | None) -> list[str] | None:
 def whole_seconds(seconds: float) -> int:
     """*seconds* for those who count in whole ones."""
     return max(1, math.ceil(seconds))
+
+
+def _is_chosen(config: TektonConfig) -> bool:
+    """True when the data directory stands in tekton.json or on the command line, as it is for everybody."""
+    source = config.sources["tekton.data_dir"]
+    if config.files.main is None or source.startswith(("env ", "default", "command line")):
+        return source.startswith("command line")
+    text = str(json.loads(config.files.main.read_bytes())["tekton"]["data_dir"])
+    return not text.startswith("~") and not any(references(text))
 
 
 def _part(spec: ComponentSpec, written: Mapping[str, Any], directory: Path, awaited: bool) -> Part:

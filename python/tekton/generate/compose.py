@@ -18,6 +18,7 @@ from tekton.generate.blueprint import (
     probe_command,
     whole_seconds,
 )
+from tekton.generate.programs import note
 from tekton.generate.settings import PLACE, Settings
 from tekton.generate.variables import written_for
 from tekton.generate.yaml_text import yaml_text
@@ -226,11 +227,11 @@ def _left_open(system: Blueprint) -> str:
     """What cannot be said in compose, as far as it is in *system*."""
     blind = [part.name for part in system.parts if part.spec.ready and not _health(part.spec.ready, part.spec.port)]
     unasked = [part.name for part in system.parts if part.spec.startup or part.spec.liveness]
-    notes = list(system.settings.notes())
+    notes = [*system.settings.notes(), *note(system)]
     if blind:
         notes.append(f"No command in the container can ask whether it is ready, only Tekton knows: {', '.join(blind)}.")
     if unasked:
         notes.append(
             f"Compose has one health check, which is `ready`; startup and liveness are not asked: {', '.join(unasked)}."
         )
-    return "".join(f"\n\n{note}" for note in notes)
+    return "".join(f"\n\n{one}" for one in notes)

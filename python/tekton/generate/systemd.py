@@ -2,9 +2,13 @@
 
 What it leaves open, and why: the folder of the configuration and the data directory can be written, since components
 do; programs may make code while they run (Node.js, Java), so MemoryDenyWriteExecute is not there; devices are as for
-any other service, since components may need a GPU.
+any other service, since components may need a GPU; and what lies below /tmp is only seen without a /tmp of its own.
+
+The data directory is that of tekton.json, so that `tekton` in the folder finds the system; without one it is a folder
+of its own in /var/lib.
 """
 
+import shlex
 from pathlib import Path
 
 from tekton.generate.blueprint import Blueprint, Generated
@@ -13,11 +17,11 @@ from tekton.utils.tekton_config import ComponentSpec
 _UNIT = """\
 # The system {name}. To install it:
 #
-#     sudo useradd --system --home-dir /var/lib/{name} {user}
-#     sudo install -m 644 {name}.service /etc/systemd/system/
-#     sudo systemctl daemon-reload && sudo systemctl enable --now {name}
+{prepared}#     sudo install -m 644 {name}.service /etc/systemd/system/
+#     sudo systemctl daemon-reload
+#     sudo systemctl enable --now {name}
 #
-# Then: tekton ps --data-dir /var/lib/{name}, as {user} or root. `systemd-analyze security {name}` says what it may do.
+# Then: tekton ps --data-dir {shell_data}, as {user} or root. `systemd-analyze security {name}` says what it may do.
 
 [Unit]
 Description=Tekton: {name}
@@ -28,7 +32,7 @@ After=network-online.target
 Type=exec
 User={user}
 WorkingDirectory={directory}
-Environment=TEKTON_DATA_DIR=/var/lib/{name}
+Environment={data}
 ExecStart={program} up --no-progress
 ExecReload={program} reload
 # In order, dependents first; what has not ended by then is killed.
@@ -42,9 +46,7 @@ RestartPreventExitStatus=8 78
 # The memory limits of components need a group of their own.
 Delegate=memory pids
 DelegateSubgroup=main
-StateDirectory={name}
-StateDirectoryMode=0700
-UMask=0077
+{state}UMask=0077
 LimitNOFILE=65536
 
 NoNewPrivileges={confined}
@@ -52,7 +54,7 @@ CapabilityBoundingSet={capabilities}
 ProtectSystem=strict
 ReadWritePaths={writable}
 ProtectHome={home}
-PrivateTmp=yes
+PrivateTmp={own_tmp}
 ProtectClock=yes
 ProtectHostname=yes
 ProtectKernelLogs=yes
@@ -72,27 +74,55 @@ SystemCallErrorNumber=EPERM
 WantedBy=multi-user.target
 """
 _HOMES = ("/home", "/root", "/run/user")
+_TEMPORARY = ("/tmp", "/var/tmp")
+_STATE = Path("/var/lib")
 _SHORTEST = 30
 
 
 def systemd(system: Blueprint, program: Path, user: str) -> Generated:
     """The unit of *system*: *program* is the command `tekton`, *user* who it runs as."""
     others = any(part.spec.user is not None for part in system.parts)
+    user = "root" if others else user
+    data = system.data_dir or _STATE / system.name
+    places = (system.directory, data, program)
     text = _UNIT.format(
         name=system.name,
-        user="root" if others else user,
+        user=user,
+        prepared=_prepared(data, user),
+        shell_data=shlex.quote(str(data)),
         directory=_escaped(system.directory),
-        writable=_word(system.directory),
+        data=_word(f"TEKTON_DATA_DIR={data}"),
+        state=_state(data),
+        writable=" ".join(map(_word, dict.fromkeys((system.directory, *([] if _is_state(data) else [data]))))),
         program=_word(program),
         patience=_patience([part.spec for part in system.parts]),
         confined="no" if others else "yes",
         capabilities="CAP_SETUID CAP_SETGID CAP_KILL CAP_CHOWN CAP_DAC_OVERRIDE CAP_FOWNER" if others else "",
         privileged=" @setuid @chown" if others else "",
         # What lies there can be read, so that the system may; the rest of it cannot be written.
-        home="read-only" if any(_lies_in(path, _HOMES) for path in (system.directory, program)) else "yes",
+        home="read-only" if any(_lies_in(path, _HOMES) for path in places) else "yes",
+        own_tmp="no" if any(_lies_in(path, _TEMPORARY) for path in places) else "yes",
     )
     name = f"{system.name}.service"
     return Generated({name: text}, text)
+
+
+def _prepared(data: Path, user: str) -> str:
+    """What has to be there first: who runs it, and the data directory where systemd does not make it."""
+    place = shlex.quote(str(data))
+    lines = [] if user == "root" else [f"useradd --system --home-dir {place} --shell /usr/sbin/nologin {user}"]
+    if not _is_state(data):
+        lines += [f"mkdir --parents {place}", f"chown --recursive {user} {place}"]
+    return "".join(f"#     sudo {line}\n" for line in lines)
+
+
+def _state(data: Path) -> str:
+    """Has systemd make the data directory, where it does such things."""
+    return f"StateDirectory={_word(data.relative_to(_STATE))}\nStateDirectoryMode=0700\n" if _is_state(data) else ""
+
+
+def _is_state(data: Path) -> bool:
+    return data != _STATE and data.is_relative_to(_STATE)
 
 
 def _patience(specs: list[ComponentSpec]) -> int:
@@ -100,11 +130,11 @@ def _patience(specs: list[ComponentSpec]) -> int:
     return max(_SHORTEST, round(sum(spec.stop_timeout + spec.drain for spec in specs)) + 10)
 
 
-def _escaped(path: Path) -> str:
+def _escaped(path: Path | str) -> str:
     return str(path).replace("%", "%%")
 
 
-def _word(path: Path) -> str:
+def _word(path: Path | str) -> str:
     """*path* as one word of a line that may have several."""
     text = _escaped(path)
     return f'"{text}"' if " " in text else text

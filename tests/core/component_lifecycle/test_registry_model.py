@@ -337,7 +337,7 @@ class HeldWorker(Executor):
 
     def submit(self, fn: Callable[..., _T], /, *args: Any, **kwargs: Any) -> "Future[_T]":
         future: Future[_T] = Future()
-        if fn.__name__ == "tidy":
+        if getattr(fn, "__name__", "") == "tidy":
             # Nobody waits for it, and nothing that can be seen comes of it.
             future.set_result(fn(*args, **kwargs))
         else:

@@ -25,6 +25,7 @@ def workload(system: Blueprint, part: Part) -> list[Manifest]:
     container: Manifest = {
         "name": host,
         "image": system.image,
+        "imagePullPolicy": "IfNotPresent",
         "command": [written_for(word, _reference, "$$") for word in part.command],
         "workingDir": part.directory,
         "env": [_POD_IP, *_variables(system, part)],

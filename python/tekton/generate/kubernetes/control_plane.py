@@ -29,6 +29,7 @@ def control_plane(system: Blueprint) -> list[Manifest]:
     container: Manifest = {
         "name": CORE,
         "image": system.image,
+        "imagePullPolicy": "IfNotPresent",
         "command": ["python", "-m", "tekton.service.main"],
         "workingDir": DATA,
         "ports": [{"name": "http", "containerPort": 8010}],

@@ -5,7 +5,7 @@ from tekton.generate.kubernetes.component import left_out, question, workload
 from tekton.generate.kubernetes.control_plane import beside, control_plane, generator, left_open
 from tekton.generate.kubernetes.network import network
 from tekton.generate.kubernetes.objects import Manifest, host_name
-from tekton.generate.settings import Settings
+from tekton.generate.programs import note
 from tekton.generate.yaml_text import yaml_text
 
 _ABOUT_SYSTEM = """\
@@ -16,7 +16,8 @@ Set the image to one that your cluster can pull, of the Dockerfile that `tekton 
 _ABOUT_CORE = """\
 The control plane. Its one replica has the data: the old one has to be gone before the new one starts.
 
-A component that runs in a pod needs a credential, once:
+A component that runs in a pod needs a credential, once; its pods wait for it. As soon as the control plane runs:
+    kubectl rollout status deploy/tekton-core
     kubectl exec deploy/tekton-core -- tekton auth key create --subject NAME --role component |
         kubectl create secret generic NAME-credential --from-file=key=/dev/stdin
 """
@@ -40,7 +41,7 @@ Who may reach whom: the components each other and the control plane, nobody else
 def kubernetes(system: Blueprint) -> Generated:
     """The manifests of *system*, with a kustomization."""
     files = {
-        "core.yaml": _documents(_about_core(system.settings), control_plane(system)),
+        "core.yaml": _documents(_about_core(system), control_plane(system)),
         **{f"{host_name(part.name)}.yaml": _documents(_about(part), workload(system, part)) for part in system.parts},
         "networkpolicy.yaml": _documents(_ABOUT_NETWORK, network()),
     }
@@ -63,11 +64,11 @@ def _documents(about: str, manifests: list[Manifest]) -> str:
     return "---\n".join([yaml_text(first, about), *map(yaml_text, rest)])
 
 
-def _about_core(settings: Settings) -> str:
+def _about_core(system: Blueprint) -> str:
     text = _ABOUT_CORE
-    if left := left_open(settings):
+    if left := left_open(system.settings):
         text += "\n" + _ABOUT_VARIABLES.format(host=CORE, names=", ".join(left))
-    return text + "".join(f"\n{note}\n" for note in settings.notes())
+    return text + "".join(f"\n{one}\n" for one in (*system.settings.notes(), *note(system)))
 
 
 def _about(part: Part) -> str:
