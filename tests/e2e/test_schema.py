@@ -55,8 +55,8 @@ no-shrink = true
 expected-statuses = ["2xx", "3xx", "4xx", 503, 504]
 
 [checks.negative_data_rejection]
-# Its own, and 414: a text that is too long can make the whole target too long, which is found first.
-expected-statuses = [400, 401, 403, 404, 405, 406, 409, 414, 415, 422, 428, 429, "5xx"]
+# Its own, and 413 and 414: what is too long can make the whole body or target too long, which is found first.
+expected-statuses = [400, 401, 403, 404, 405, 406, 409, 413, 414, 415, 422, 428, 429, "5xx"]
 """
 
 
