@@ -221,7 +221,8 @@ async def test_an_announced_body_that_breaks_off_is_not_taken_for_whole(
         with pytest.raises(aiohttp.ClientPayloadError):
             await answer.read()
 
-    assert [record.getMessage() for record in caplog.records] == ["GET /admin/breaks-off broke off"]
+    # The client asks once more by itself when the connection ends before the head of the answer has come.
+    assert {record.getMessage() for record in caplog.records} == {"GET /admin/breaks-off broke off"}
 
 
 async def test_a_body_streams_in(client: aiohttp.ClientSession, app: App) -> None:
