@@ -88,7 +88,7 @@ def say(content: object, *, deadline: float | None = None, hops: int = 0) -> Mes
 async def read(subscription: Subscription, count: int) -> list[object]:
     """What the next *count* messages say."""
     seen: list[object] = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(40):
         while len(seen) < count:
             seen.append((await anext(aiter(subscription))).message.content)
     return seen
