@@ -147,7 +147,7 @@ async def frames(socket: aiohttp.ClientWebSocketResponse) -> AsyncIterator[Item]
             yield kind, head["seq"], msgspec.convert(head["data"], list[ComponentRecord])
         elif kind == "change":
             yield kind, head["seq"], msgspec.convert(head["data"], Change)
-        else:
+        elif kind != "lag":  # which comes before a reset, and says no more
             yield kind, 0, None
 
 
