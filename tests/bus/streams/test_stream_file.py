@@ -12,9 +12,9 @@ from typing import Any
 
 import apsw
 import pytest
+from stream_owner import Nobody, put, said
 
 from tekton.bus.bus import StreamSettings
-from tekton.bus.envelope import Envelope
 from tekton.bus.streams.append_queue import PATIENCE
 from tekton.bus.streams.memory_store import MemoryStreamStore
 from tekton.bus.streams.sqlite_store import SqliteStreamStore
@@ -23,8 +23,6 @@ from tekton.bus.streams.stream_sql import APPLICATION_ID, MIGRATIONS
 from tekton.bus.streams.streams import Streams
 from tekton.bus.streams.writer import StreamWriter
 from tekton.core.component_lifecycle import database
-from tekton.mcp.context import MessageContext
-from tekton.mcp.message import Message
 from tekton.testing.clock import current_clock, virtual_time
 from tekton.testing.failing_disk import FailingDisk
 from tekton.utils.tekton_errors import (
@@ -37,11 +35,6 @@ from tekton.utils.tekton_errors import (
 )
 
 ORDERS = StreamSettings(("orders.>",))
-SENDER = MessageContext("ann")
-
-
-def said(content: object) -> Envelope:
-    return Envelope("orders.new", Message("event", content, SENDER))
 
 
 class FailingStore(SqliteStreamStore):
@@ -95,27 +88,6 @@ class StandingDesk:
 
     def stop(self) -> None:
         pass
-
-
-class Nobody:
-    """The owner of a writer, who has all streams and is not interested."""
-
-    def has_stream(self, _: str) -> bool:
-        return True
-
-    def progress(self) -> tuple[list[Progress], list[tuple[str, int]]]:
-        return [], []
-
-    def committed(self, batch: Batch, outcome: Committed) -> None:
-        pass
-
-    def stopped(self, error: StorageError) -> None:
-        pass
-
-
-def put(content: object) -> Put:
-    envelope = said(content)
-    return Put("orders", envelope, envelope.message.to_json(), 0.0)
 
 
 async def result_of(future: "asyncio.Future[Any]") -> Any:

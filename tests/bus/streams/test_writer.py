@@ -7,17 +7,13 @@ from itertools import pairwise
 from typing import Any, Final
 
 import pytest
+from stream_owner import Nobody, put
 
 from tekton.bus.bus import StreamSettings
-from tekton.bus.envelope import Envelope
 from tekton.bus.streams.memory_store import MemoryStreamStore
-from tekton.bus.streams.store import Batch, Committed, Progress, Put
 from tekton.bus.streams.writer import StreamWriter
 from tekton.core.precedence import LONGEST_REST, RESTS, Precedence
-from tekton.mcp.context import MessageContext
-from tekton.mcp.message import Message
 from tekton.testing.clock import current_clock, virtual_time
-from tekton.utils.tekton_errors import StorageError
 
 LONG: Final = 0.004
 """Seconds of a commit after which a rest is as long as any."""
@@ -38,27 +34,6 @@ class SlowDesk:
 
     def stop(self) -> None:
         pass
-
-
-class Nobody:
-    """The owner of a writer, who has all streams and is not interested."""
-
-    def has_stream(self, _: str) -> bool:
-        return True
-
-    def progress(self) -> tuple[list[Progress], list[tuple[str, int]]]:
-        return [], []
-
-    def committed(self, batch: Batch, outcome: Committed) -> None:
-        pass
-
-    def stopped(self, error: StorageError) -> None:
-        pass
-
-
-def put(content: object) -> Put:
-    envelope = Envelope("orders.new", Message("event", content, MessageContext("ann")))
-    return Put("orders", envelope, envelope.message.to_json(), 0.0)
 
 
 def new_writer(desk: SlowDesk, precedence: Precedence) -> StreamWriter:
