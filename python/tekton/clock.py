@@ -20,6 +20,14 @@ class Clock(Protocol):
         """Seconds on a clock that never goes back and does not run while the machine is suspended."""
         ...
 
+    def boottime(self) -> float:
+        """Seconds on a clock that never goes back and runs on while the machine is suspended.
+
+        It is `monotonic` where the operating system does not tell. Not `monotonic() + asleep()`: these are read one
+        after the other, and a sum of readings between which something else ran may go back.
+        """
+        ...
+
     def asleep(self) -> float:
         """Seconds for which the machine has been suspended, counted from anywhere: only the growth means something.
 
@@ -38,6 +46,9 @@ class SystemClock:
 
     def time(self) -> float:
         return time.time()
+
+    def boottime(self) -> float:
+        return time.monotonic() if _BOOTTIME is None else time.clock_gettime(_BOOTTIME)
 
     def asleep(self) -> float:
         return 0.0 if _BOOTTIME is None else time.clock_gettime(_BOOTTIME) - time.monotonic()

@@ -541,3 +541,16 @@ async def test_after_stop_nobody_is_forgotten() -> None:
         await settle()
 
     assert not world.is_there("billing")
+
+
+class UnsteadyClock(ManualClock):
+    """Its readings of sleep are late, as where something else ran between the two readings of which they are made."""
+
+    def asleep(self) -> float:
+        self.late = getattr(self, "late", 0.02) - 0.02
+        return self.late
+
+
+async def test_time_does_not_go_back_for_a_reading_that_was_late(registry: ComponentRegistry) -> None:
+    async with Forgetting(registry, clock=UnsteadyClock()) as forgetting:
+        await forgetting.forget_due()

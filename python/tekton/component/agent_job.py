@@ -226,8 +226,7 @@ class Job:
         self._sure.set()
 
     def _now(self) -> float:
-        clock = self._workshop.clock
-        return clock.monotonic() + clock.asleep()
+        return self._workshop.clock.boottime()
 
     async def _be_sure(self) -> None:
         """Return when the lease is ours; ask, if that was not said lately."""

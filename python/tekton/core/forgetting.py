@@ -101,7 +101,7 @@ class Forgetting:
         """Begin; what has ended already is taken up in the background. O(instances). Starting twice does nothing."""
         if self._unlisten is not None:
             return
-        self._began = self._awake_and_asleep()
+        self._began = self._clock.boottime()
         self._wheel = _native.TimerWheel()
         self._earlier = asyncio.Event()
         self._unlisten = self._registry.feed.add_listener(self._on_change)
@@ -206,10 +206,7 @@ class Forgetting:
 
     def _elapsed(self) -> float:
         """Seconds since `start`, by a clock that nobody sets."""
-        return self._awake_and_asleep() - self._began
-
-    def _awake_and_asleep(self) -> float:
-        return self._clock.monotonic() + self._clock.asleep()
+        return self._clock.boottime() - self._began
 
 
 def _reason(record: ComponentRecord) -> str:

@@ -59,7 +59,7 @@ class Window:
 
 def position(clock: Clock) -> float:
     """Where on the way of time we are: seconds since some moment, those that the machine slept included."""
-    return clock.monotonic() + clock.asleep()
+    return clock.boottime()
 
 
 def wall_time(clock: Clock, at: float) -> float:

@@ -40,6 +40,10 @@ class ManualClock:
         """Seconds on the clock that never goes back."""
         return self._monotonic
 
+    def boottime(self) -> float:
+        """Seconds on the clock that never goes back, those included for which the machine has been suspended."""
+        return self._monotonic + self._asleep
+
     def asleep(self) -> float:
         """Seconds for which the machine has been suspended."""
         return self._asleep

@@ -260,7 +260,7 @@ class RemoteAuth:
 
     def _now(self) -> float:
         # Also while the machine sleeps, what is known becomes older.
-        return self._clock.monotonic() + self._clock.asleep()
+        return self._clock.boottime()
 
     def _delay(self, failures: int) -> float:
         limit = min(BACKOFF[1], BACKOFF[0] * 2 ** min(failures, 16))
