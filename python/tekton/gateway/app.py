@@ -315,6 +315,8 @@ class Gateway:
             self._admission.arrive(request.client)
             self._admission.shed("look", request.client)
         self._ingress.check(scope, request, query, upgrade=True)
+        if request.method != "GET":  # RFC 6455, 4.2.1; the server below upgrades whatever asks for it
+            raise MethodNotAllowedError(request.method, ["GET"])
         self.streams.check()
         if self._websocket is None or request.path != self._socket.path:
             mount = None if self._mounts is None else self._mounts.find(self.router, request.method, request.path)
