@@ -257,6 +257,46 @@ def test_nulls_and_what_looks_like_one_are_written() -> None:
         assert Message.from_json(message(content).to_json()).content == orjson.loads(orjson.dumps(content))
 
 
+SCALARS = st.none() | st.booleans() | st.integers(-(2**63) - 1, 2**64) | st.text() | NUMBERS | st.lists(st.none())
+
+
+@given(st.dictionaries(st.text(), SCALARS, min_size=1, max_size=20))
+def test_small_objects_are_written_as_orjson_writes_them(content: dict[str, Any]) -> None:
+    try:
+        expected = orjson.dumps(content)
+    except TypeError:
+        with pytest.raises(TypeError):
+            message(content).to_json()
+    else:
+        assert message(content).to_json().endswith(b',"content":' + expected + b"}")
+        assert b',"metadata":' + expected + b"," in message(1, content).to_json()
+
+
+class Label(str):
+    __slots__ = ()
+
+
+class Count(int):
+    pass
+
+
+class Table(dict[str, Any]):
+    pass
+
+
+@pytest.mark.parametrize("content", [{}, {"a": Label("b")}, {"a": Count(1)}, Table(a=1), {"a": MessageType.EVENT}])
+def test_what_is_not_of_an_exact_type_is_written_as_orjson_writes_it(content: Any) -> None:
+    assert message(content).to_json().endswith(b',"content":' + orjson.dumps(content) + b"}")
+
+
+@pytest.mark.parametrize("content", [{1: 2}, {Label("a"): 1}, {"a": 2**64}, {"a": object()}])
+def test_what_orjson_does_not_write_is_refused(content: Any) -> None:
+    with pytest.raises(TypeError):
+        message(content).to_json()
+    with pytest.raises(TypeError):
+        message(1, content).to_json()
+
+
 @given(TREES, st.sampled_from(["a", '\\"', "n[{", "null"]))
 def test_what_is_written_is_no_deeper_than_what_is_read(content: Any, name: str) -> None:
     for levels in range(58, 66):

@@ -7,6 +7,7 @@
 mod envelope;
 mod error;
 mod finite;
+mod flat;
 mod graph;
 mod ids;
 mod message;

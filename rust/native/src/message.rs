@@ -13,7 +13,7 @@ use tekton_kernel::uuid;
 use crate::message_context::{MessageContext, make};
 use crate::message_type;
 use crate::text::{self, Text};
-use crate::{error, finite, ids, objects, routes};
+use crate::{error, finite, flat, ids, objects, routes};
 
 /// What was given, or was made of the text when somebody asked for it.
 type Made<T> = OnceLock<Py<T>>;
@@ -294,31 +294,30 @@ impl Message {
     fn encode<'py>(&self, py: Python<'py>, built: &Built) -> PyResult<Bound<'py, PyBytes>> {
         let (timestamp, context) = (built.timestamp, &built.context.get().0);
         let header = Header { id: self.id, kind: self.kind, timestamp, context };
-        // What was made because somebody has asked for it may have got something in it.
-        let metadata = match built.metadata.as_ref().or_else(|| self.metadata.get()) {
-            Some(metadata) if !metadata.bind(py).is_empty() => Some(dump(metadata.bind(py), "/metadata")?),
-            _ => None,
-        };
         let content = built.content.bind(py);
         let text = content.cast_exact::<PyString>().map(|text| text.to_str()).ok().transpose()?;
-        let tree = if text.is_none() { Some(dump(content, "/content")?) } else { None };
         let mut out = Vec::new();
-        // A text mostly has few escapes.
-        let length = header.bound() + text.map_or(0, |text| text.len() + text.len() / 8 + 32);
-        let metadata_length = metadata.as_ref().map_or(0, |metadata| metadata.as_bytes().len() + 16);
-        if out.try_reserve(length + metadata_length).is_err() {
+        // A text mostly has few escapes, and metadata few members.
+        let length = header.bound() + METADATA + text.map_or(0, |text| text.len() + text.len() / 8 + 32);
+        if out.try_reserve(length).is_err() {
             return Err(pyo3::exceptions::PyMemoryError::new_err(()));
         }
         header.write(&mut out);
-        if let Some(metadata) = metadata {
+        // What was made because somebody has asked for it may have got something in it.
+        let metadata =
+            built.metadata.as_ref().or_else(|| self.metadata.get()).map(|metadata| metadata.bind(py));
+        if let Some(metadata) = metadata.filter(|metadata| !metadata.is_empty()) {
             out.extend_from_slice(b",\"metadata\":");
-            out.extend_from_slice(metadata.as_bytes());
+            if !flat::write(&mut out, metadata) {
+                out.extend_from_slice(dump(metadata, "/metadata")?.as_bytes());
+            }
         }
         out.extend_from_slice(b",\"content\":");
-        match (text, tree) {
-            (Some(text), _) => message::write_text(&mut out, text),
-            (None, Some(tree)) => return objects::concatenated(py, &[&out, tree.as_bytes(), b"}"]),
-            (None, None) => {}
+        if let Some(text) = text {
+            message::write_text(&mut out, text);
+        } else if !flat::write(&mut out, content) {
+            let tree = dump(content, "/content")?;
+            return objects::concatenated(py, &[&out, tree.as_bytes(), b"}"]);
         }
         out.push(b'}');
         objects::bytes(py, &out)
@@ -340,7 +339,7 @@ impl Source {
     fn decode<'py>(&self, py: Python<'py>, part: Span) -> PyResult<Bound<'py, PyAny>> {
         match part.of(self.text.bytes(py)?) {
             [b'"', plain @ .., b'"'] if !plain.contains(&b'\\') => Ok(objects::utf8(py, plain)?.into_any()),
-            json => codec(py, &LOADS, "loads")?.call1((objects::bytes(py, json)?,)),
+            json => objects::call(codec(py, &LOADS, "loads")?, objects::bytes(py, json)?.as_any()),
         }
     }
 }
@@ -371,6 +370,9 @@ fn made<'py, T>(
     }
 }
 
+/// Bytes for which there is room without a second look.
+const METADATA: usize = 128;
+
 static LOADS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 static DUMPS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
@@ -386,7 +388,7 @@ fn codec<'py>(
 /// A tree as JSON that can be read again as what it was.
 fn dump<'py>(tree: &Bound<'py, PyAny>, pointer: &str) -> PyResult<Bound<'py, PyBytes>> {
     let py = tree.py();
-    let json = codec(py, &DUMPS, "dumps")?.call1((tree,))?.cast_into::<PyBytes>()?;
+    let json = objects::call(codec(py, &DUMPS, "dumps")?, tree)?.cast_into::<PyBytes>()?;
     // The message is a level, too.
     let shape = message::shape(json.as_bytes(), LEVELS - 1);
     if shape.deep {

@@ -124,6 +124,16 @@ pub fn concatenated<'py>(py: Python<'py>, pieces: &[&[u8]]) -> PyResult<Bound<'p
     }
 }
 
+/// What `function` gives for `argument`, without a tuple of arguments in between.
+pub fn call<'py>(function: &Bound<'py, PyAny>, argument: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    // SAFETY: the arguments are valid, and end with a null. The call gives an owned reference, or none and an exception.
+    unsafe {
+        let end = std::ptr::null_mut::<ffi::PyObject>();
+        let result = ffi::PyObject_CallFunctionObjArgs(function.as_ptr(), argument.as_ptr(), end);
+        Bound::from_owned_ptr_or_err(function.py(), result)
+    }
+}
+
 /// A float.
 pub fn float(py: Python<'_>, number: f64) -> PyResult<Bound<'_, PyAny>> {
     // SAFETY: the call gives an owned reference to a float, or none and an exception.
