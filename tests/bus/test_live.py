@@ -191,6 +191,27 @@ async def test_one_at_a_time_and_in_batches_can_be_mixed(live: LiveBus) -> None:
     assert (first.message.content, rest) == (0, [1, 2, 3, 4])
 
 
+@pytest.mark.parametrize("queue", [None, "workers"])
+@pytest.mark.parametrize("policy", Policy)
+async def test_what_comes_while_a_batch_is_looked_at_is_read_next(
+    live: LiveBus, policy: Policy, queue: str | None
+) -> None:
+    subscription = live.subscribe("a.*", queue=queue, limits=Limits(policy=policy))
+    live.deliver([say("a.0", 0)])
+    seen: list[object] = []
+    async with asyncio.timeout(5):
+        async for batch in subscription.batches():
+            seen += contents(batch)
+            if len(seen) < 5:
+                live.deliver([say(f"a.{len(seen)}", len(seen))])
+            elif len(seen) == 5:
+                asyncio.get_running_loop().call_soon(live.deliver, [say("a.5", 5)])
+            else:
+                await subscription.close()
+
+    assert seen == list(range(6))
+
+
 async def test_who_does_not_keep_up_is_cut_with_the_number_that_waited(live: LiveBus) -> None:
     subscription = live.subscribe("a", limits=Limits(messages=3))
     live.deliver(numbers("a", 0, 4))

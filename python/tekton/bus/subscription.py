@@ -54,15 +54,19 @@ class LiveSubscription:
     async def batches(self) -> AsyncGenerator[list[Envelope], None]:
         """Lists, never empty, in order: all that waits, of a queue group a share of it."""
         cursor = self._cursor
-        take, sleeping, waiting = cursor.take, cursor.sleeping, self._waiting
+        channel, take, sleeping, waiting = cursor.channel, cursor.take, cursor.sleeping, self._waiting
         create_future = asyncio.get_running_loop().create_future
         while not self._closed:
+            end = channel.end
             batch = take()
             if batch:
                 if cursor.gap or self.gap:
                     self._tell_gap()
                 yield batch
-                continue
+                # All of it was taken, so there is no need to look again where nothing has come since. Of what a queue
+                # group has, another member may have left some.
+                if end != channel.end or cursor.group is not None or self._closed:
+                    continue
             # As _sleep, without the call: who is woken for each message comes by here for each.
             future = create_future()
             sleeping[future] = None
