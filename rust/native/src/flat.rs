@@ -24,7 +24,7 @@ fn write_members(out: &mut Vec<u8>, members: &Bound<'_, PyDict>) -> Option<()> {
     for (key, value) in members {
         out.push(separator);
         separator = b',';
-        write_text(out, text(&key)?);
+        append_text(out, text(&key)?)?;
         out.push(b':');
         write_scalar(out, &value)?;
     }
@@ -37,7 +37,7 @@ fn write_members(out: &mut Vec<u8>, members: &Bound<'_, PyDict>) -> Option<()> {
 
 fn write_scalar(out: &mut Vec<u8>, value: &Bound<'_, PyAny>) -> Option<()> {
     if let Some(text) = text(value) {
-        write_text(out, text);
+        append_text(out, text)?;
     } else if let Ok(number) = value.cast_exact::<PyInt>() {
         let number: i64 = number.extract().ok()?;
         if number < 0 {
@@ -51,6 +51,14 @@ fn write_scalar(out: &mut Vec<u8>, value: &Bound<'_, PyAny>) -> Option<()> {
     } else {
         return None;
     }
+    Some(())
+}
+
+/// None when there is no memory for it.
+fn append_text(out: &mut Vec<u8>, text: &str) -> Option<()> {
+    // A text mostly has few escapes.
+    out.try_reserve(text.len() + text.len() / 8 + 32).ok()?;
+    write_text(out, text);
     Some(())
 }
 
