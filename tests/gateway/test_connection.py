@@ -97,6 +97,19 @@ async def test_nothing_more_is_sent_to_who_did_not_read_in_time() -> None:
     assert await peer.send("x", 5.0) is False
 
 
+async def test_all_that_is_on_its_way_is_given_up_with_the_first_that_is_not_read_in_time() -> None:
+    transport = Transport()
+    peer = connection(transport)
+
+    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+        patient = group.create_task(peer.send("x", 1000.0))
+        sent = [group.create_task(peer.send("y", 0.01)) for _ in range(3)]
+
+    assert not patient.result()
+    assert not any(one.result() for one in sent)
+    assert all(one.cancelled() for one in transport.sending)
+
+
 async def test_a_sender_that_is_cancelled_is_cancelled() -> None:
     peer = connection(Transport())
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -388,6 +388,38 @@ async def test_a_client_that_reads_nothing_is_cut(feed: Any, monkeypatch: pytest
     async with session(feed) as (transport, _):
         transport.reading.clear()
         transport.incoming.put_nowait(Message(2, json.dumps(SUBSCRIBE)))
+
+
+async def test_a_client_that_reads_nothing_is_cut_while_it_is_pinged(
+    feed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sockets, "STALL_TIMEOUT", 0.1)
+    monkeypatch.setattr(sockets, "PING_INTERVAL", 0.05)
+
+    async with session(feed) as (transport, _):
+        transport.reading.clear()
+        transport.incoming.put_nowait(Message(2, json.dumps(SUBSCRIBE)))
+
+
+async def test_a_topic_that_has_ended_leaves_its_place_to_others() -> None:
+    class Brief:
+        def permission(self, topic: str) -> str:
+            del topic
+            return "components:read"
+
+        async def open(self, *_: Any) -> AsyncGenerator[str, None]:
+            yield '{"t":"end"}'
+
+    transport, closing = Transport(), asyncio.Event()
+    handler = sockets.TopicSocket(Brief())
+    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+        group.create_task(handler(Connection(transport, permit, closing)))
+        for number in [*range(sockets.MAX_SUBSCRIPTIONS + 1), 0]:
+            transport.incoming.put_nowait(Message(2, json.dumps({"op": "sub", "id": number, "topic": "brief"})))
+            assert await transport.get() == {"t": "end"}
+            transport.incoming.put_nowait(Message(2, '{"op":"ping"}'))
+            assert await transport.get() == {"t": "pong"}
+        closing.set()
 
 
 async def test_a_quiet_socket_is_pinged(feed: Any, monkeypatch: pytest.MonkeyPatch) -> None:

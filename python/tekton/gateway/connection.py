@@ -126,7 +126,7 @@ class Connection:
             self.release()
             return False
         except asyncio.CancelledError:
-            if not self._stalls.has_cut(sending):
+            if not self._stalls.has_cut():
                 raise
             self.release()
             return False
@@ -137,11 +137,11 @@ class Connection:
     def release(self) -> None:
         """Let go of the socket, which the server closes when nobody has it any more (not even a traceback)."""
         self._transport = None
-        self._stalls.close()
+        self._stalls.give_up()
 
 
 class _Stalls:
-    """Gives up what waits too long for a client to read.
+    """Gives up a client that takes too long to read: what is on its way to it then is all given up.
 
     One timer watches all sends of a connection: `asyncio.timeout` around each of them is half of what a send costs.
     """
@@ -151,39 +151,44 @@ class _Stalls:
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._due: dict[ServerFuture, float] = {}
-        self._given_up: ServerFuture | None = None
+        self._given_up = False
         self._timer: asyncio.TimerHandle | None = None
 
     def enter(self, sending: ServerFuture, timeout: float) -> None:
         """Somebody begins to wait for *sending*, at most *timeout* seconds."""
         due = self._due[sending] = self._loop.time() + timeout
         if self._timer is None or self._timer.when() > due:
-            self.close()
-            self._timer = self._loop.call_at(due, self._give_up_due)
+            self._set_timer(due)
 
     def leave(self, sending: ServerFuture) -> None:
         """Nobody waits for it any longer."""
         self._due.pop(sending, None)
 
-    def has_cut(self, sending: ServerFuture) -> bool:
-        """Whether it was given up here, and not its task cancelled."""
+    def has_cut(self) -> bool:
+        """Whether what this task waits for was given up here, and not the task cancelled."""
         task = asyncio.current_task()
-        return sending is self._given_up and not (task is not None and task.cancelling())
+        return self._given_up and not (task is not None and task.cancelling())
 
-    def close(self) -> None:
-        """Watch no more."""
+    def give_up(self) -> None:
+        """Nobody is to wait any longer."""
+        self._given_up = True
+        self._set_timer(None)
+        due, self._due = self._due, {}
+        for sending in due:
+            sending.cancel()
+
+    def _look(self) -> None:
+        first = min(self._due.values(), default=None)
+        if first is not None and first <= self._loop.time():
+            self.give_up()
+        else:
+            # Never in vain for long: without a timer, the next send makes one.
+            self._set_timer(first)
+
+    def _set_timer(self, due: float | None) -> None:
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
-
-    def _give_up_due(self) -> None:
-        now = self._loop.time()
-        for sending in [sending for sending, due in self._due.items() if due <= now]:
-            del self._due[sending]
-            self._given_up = sending
-            sending.cancel()
-        # Never in vain for long: without a timer, the next send makes one.
-        self._timer = self._loop.call_at(min(self._due.values()), self._give_up_due) if self._due else None
+        self._timer = None if due is None else self._loop.call_at(due, self._look)
 
 
 SocketHandler = Callable[[Connection], Awaitable[None]]

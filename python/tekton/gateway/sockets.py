@@ -167,9 +167,11 @@ class _Session:
             elif not ended.done():
                 await self._bye("stopping" if self._connection.allowed() else "unauthenticated")
         finally:
-            await self._group.stop()
-            if self._bus is not None:
-                await self._bus.close()
+            try:
+                await self._group.stop()
+            finally:
+                if self._bus is not None:
+                    await self._bus.close()
 
     def _pause(self) -> float:
         return next_look(PING_INTERVAL, self._connection.left())
@@ -278,9 +280,11 @@ class _Session:
                     await self._send(frame)
             except TektonError as error:
                 await self._send(error_frame(error, operation.id))
-                self._topics.pop(operation.id, None)
             finally:
                 self._subscriptions[operation.topic] -= 1
+        # It has ended by itself: its number is free, unless it was unsubscribed meanwhile and given to another.
+        if self._topics.get(operation.id) is asyncio.current_task():
+            del self._topics[operation.id]
 
     async def _bye(self, reason: str) -> None:
         await self._send(f'{{"op":"bye","reason":"{reason}","retry":{retry_delay()}}}')
