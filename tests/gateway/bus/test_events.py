@@ -87,6 +87,21 @@ async def test_what_is_published_comes_with_its_place(bus: Any, listen: Open, me
     assert set(event.data) == {"subject", "sequence", "time", "message"}
 
 
+@pytest.mark.parametrize(
+    ("pattern", "last"), [("news", None), ("news", "7"), ("orders.new", None), ("orders.new", "7")]
+)
+async def test_who_leaves_at_the_first_word_leaves_nothing_behind(
+    bus: Any, listen: Open, pattern: str, last: str | None
+) -> None:
+    await bus.bus.create_stream("orders", StreamSettings(("orders.>",)))
+
+    async with listen(pattern, last) as events:
+        await events.opening()
+        assert len(bus.port.patterns) == 1
+
+    assert (bus.live.tally.subscriptions, len(bus.port.patterns)) == (0, 0)
+
+
 async def test_who_comes_back_gets_what_he_has_missed(bus: Any, listen: Open, message: Make) -> None:
     position = bus.live.sequence
     for number in range(5):

@@ -84,8 +84,8 @@ class SubjectEvents:
             raise TooManySubscriptionsError(MAX_PATTERNS)
         try:
             known, subscription = self._open(pattern, last) if kept is None else self._replay(kept, pattern, last)
-            yield b": listening\n\n" if known else _RESET
             async with subscription:
+                yield b": listening\n\n" if known else _RESET
                 async for batch in subscription.batches():
                     if subscription.gap:
                         yield event(b'{"lost":%d}' % subscription.gap, "gap")
