@@ -81,6 +81,8 @@ CALLS = {
     "build a message": "check(lambda: Message('event', 'text', context)); check(lambda: MessageContext('a'))",
     "write a message": "check(lambda: Message('event', 'text', context).to_json()); "
     "check(lambda: repr(message)); check(lambda: message.follow('b'))",
+    "write small objects": "members = {'a': 1, 'b': 'c', 'd': None}; "
+    "check(lambda: Message('event', members, context, members).to_json())",
     "read a message": "check(read); check(lambda: read().content); check(lambda: read().context); "
     "check(lambda: read().route)",
     # Routes that were seen before are remembered.
@@ -113,6 +115,23 @@ def run(program: str) -> None:
 @pytest.mark.parametrize("program", CALLS.values(), ids=CALLS.keys())
 def test_a_failed_allocation_is_a_memory_error(program: str) -> None:
     run(program)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not keep to RLIMIT_AS")
+@pytest.mark.parametrize("content", ["escapes", "{'a': escapes}", "{escapes: 1}"])
+def test_escapes_that_find_no_memory_are_a_memory_error(content: str) -> None:
+    run(
+        f"""
+import resource
+
+escapes = chr(1) * 2**26
+large = Message("event", {content}, context)
+with open("/proc/self/statm") as file:
+    size = int(file.read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (size + 2**28, size + 2**28))
+assert fails_with_memory_error(large.to_json, 10**6, 0)
+"""
+    )
 
 
 def test_a_transition_whose_answer_finds_no_memory_did_not_happen() -> None:

@@ -6,7 +6,7 @@ mod model;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use tekton_kernel::message::{
-    Context, Header, Kind, Problem, Shape, is_identifier, read, route, seconds, shape, write_text,
+    Context, Header, Kind, Problem, Shape, is_identifier, read, route, seconds, shape, text_room, write_text,
 };
 use tekton_kernel::uuid::{Sequence, milliseconds, parse};
 
@@ -89,6 +89,16 @@ fn written(text: &str) -> String {
     let mut out = Vec::new();
     write_text(&mut out, text);
     String::from_utf8(out).expect("UTF-8 in, UTF-8 out")
+}
+
+#[test]
+fn there_is_room_for_a_large_text() {
+    for part in ["x", "\u{1}", "\"", "é", "\u{1}x\\"] {
+        for length in [1 << 20, (1 << 20) + 63] {
+            let text = part.repeat(length);
+            assert!(written(&text).len() <= text_room(&text));
+        }
+    }
 }
 
 /// How many arrays and objects are open at most, and if there is a null.

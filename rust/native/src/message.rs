@@ -297,8 +297,7 @@ impl Message {
         let content = built.content.bind(py);
         let text = content.cast_exact::<PyString>().map(|text| text.to_str()).ok().transpose()?;
         let mut out = Vec::new();
-        // A text mostly has few escapes, and metadata few members.
-        let length = header.bound() + METADATA + text.map_or(0, |text| text.len() + text.len() / 8 + 32);
+        let length = header.bound() + METADATA + text.map_or(0, message::text_room);
         if out.try_reserve(length).is_err() {
             return Err(pyo3::exceptions::PyMemoryError::new_err(()));
         }
@@ -308,14 +307,14 @@ impl Message {
             built.metadata.as_ref().or_else(|| self.metadata.get()).map(|metadata| metadata.bind(py));
         if let Some(metadata) = metadata.filter(|metadata| !metadata.is_empty()) {
             out.extend_from_slice(b",\"metadata\":");
-            if !flat::write(&mut out, metadata) {
+            if !flat::write(&mut out, metadata)? {
                 out.extend_from_slice(dump(metadata, "/metadata")?.as_bytes());
             }
         }
         out.extend_from_slice(b",\"content\":");
         if let Some(text) = text {
             message::write_text(&mut out, text);
-        } else if !flat::write(&mut out, content) {
+        } else if !flat::write(&mut out, content)? {
             let tree = dump(content, "/content")?;
             return objects::concatenated(py, &[&out, tree.as_bytes(), b"}"]);
         }
@@ -370,7 +369,7 @@ fn made<'py, T>(
     }
 }
 
-/// Bytes for which there is room without a second look.
+/// Bytes for metadata, which mostly has few members.
 const METADATA: usize = 128;
 
 static LOADS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();

@@ -27,7 +27,7 @@ pub use context::{Context, NotAnIdentifier};
 pub use fault::{DEPTH, Fault, Problem, Span, utf8};
 pub use read::{Received, Route, read, read_text, route, seconds};
 pub use shape::{Shape, shape};
-pub use write::{Header, write_text, write_unsigned};
+pub use write::{Header, text_room, write_text, write_unsigned};
 
 /// What a message is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -69,6 +69,20 @@ pub fn write_unsigned(out: &mut Vec<u8>, mut number: u64) {
     out.extend_from_slice(&digits[place..]);
 }
 
+/// Room for `text` as [`write_text`] writes it: mostly enough, and always where it has a MiB or more.
+#[must_use]
+pub fn text_room(text: &str) -> usize {
+    const LARGE: usize = 1 << 20;
+    let text = text.as_bytes();
+    if text.len() < LARGE {
+        // Most have few escapes.
+        return text.len() + text.len() / 8 + 32;
+    }
+    let escapes = |at| with_block(text, at, |block, _| special(block).count_ones() as usize);
+    // An escape has six bytes at most, in place of one.
+    text.len() + 2 + 5 * (0..text.len()).step_by(64).map(escapes).sum::<usize>()
+}
+
 /// Append `text` as JSON: with quotes, and escapes where they have to be (and nowhere else).
 pub fn write_text(out: &mut Vec<u8>, text: &str) {
     let text = text.as_bytes();
