@@ -52,6 +52,13 @@ async def test_a_handler_may_take_all_inputs_there_are() -> None:
     assert await result(everything) == INPUTS
 
 
+async def test_keys_may_be_of_another_type_than_text() -> None:
+    def counted(lines: dict[int, str]) -> list[int]:
+        return sorted(lines)
+
+    assert await result(counted, {"lines": {"2": "b", "10": "a"}}) == [2, 10]
+
+
 async def refused(handler: Callable[..., Any], inputs: dict[str, Any] | None = None) -> InvalidTaskError:
     with pytest.raises(InvalidTaskError) as caught:
         prepared(handler, await context(inputs))

@@ -65,7 +65,7 @@ def _decoded(shape: _Shape, inputs: Mapping[str, Any], *, strict: bool) -> dict[
 
 def _converted(kind: type[msgspec.Struct], inputs: Mapping[str, Any]) -> msgspec.Struct:
     try:
-        return msgspec.convert(inputs, kind)
+        return msgspec.convert(inputs, kind, str_keys=True)
     except msgspec.ValidationError as error:
         found = misfit(kind, str(error))
         # What was meant is part of the reason: of an attempt that has failed nothing else is kept.
