@@ -375,6 +375,12 @@ def test_limits_that_allow_nothing_or_all_are_refused(limits: dict[str, Any]) ->
         ToolLimits(**limits)
 
 
+def test_limits_that_no_component_can_register_are_refused() -> None:
+    assert ToolLimits(timeout=3600).timeout == 3600
+    with pytest.raises(ValueError, match="at most 3600 seconds, not 7200"):
+        ToolLimits(timeout=7200)
+
+
 class Link(msgspec.Struct):
     next: "Link | None" = None
 

@@ -1,6 +1,7 @@
 """The one place where every call of a tool ends, whatever the tool does."""
 
 import asyncio
+import functools
 import logging
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -30,6 +31,19 @@ from tekton.utils.tekton_errors import (
 
 class Place(msgspec.Struct):
     city: str
+
+
+class Passing:
+    """An iterator that cannot be closed."""
+
+    def __init__(self, values: AsyncIterator[int]) -> None:
+        self._values = values
+
+    def __aiter__(self) -> AsyncIterator[int]:
+        return self
+
+    async def __anext__(self) -> int:
+        return await anext(self._values)
 
 
 async def greet(name: str) -> str:
@@ -182,6 +196,31 @@ class TestResults:
 
         assert result.value == 1
         assert told == [Progress(0, 2), Chunk(0), Progress(1, 2), Chunk(1)]
+
+    @pytest.mark.parametrize("kind", ["plain", "async", "an iterator"])
+    async def test_a_stream_that_is_returned_streams_as_well(self, kind: str) -> None:
+        async def count(to: int) -> AsyncIterator[int]:
+            for number in range(to):
+                yield number
+
+        @functools.wraps(count)
+        def plain(**arguments: Any) -> AsyncIterator[int]:
+            return count(**arguments)
+
+        @functools.wraps(count)
+        async def later(**arguments: Any) -> AsyncIterator[int]:
+            return count(**arguments)
+
+        @functools.wraps(count)
+        def iterator(**arguments: Any) -> AsyncIterator[int]:
+            return Passing(count(**arguments))
+
+        told: list[ToolEvent] = []
+        registry = registry_of({"plain": plain, "async": later, "an iterator": iterator}[kind])
+        result = await registry.execute("tool", {"to": 2}, context=ToolContext(tell=told.append))
+
+        assert (result.value, told) == (1, [Chunk(0), Chunk(1)])
+        assert registry.get("tool").output_schema == {"type": "integer"}
 
     async def test_arguments_are_checked_before_the_call(self) -> None:
         registry = ToolRegistry()
@@ -420,6 +459,22 @@ class TestTime:
 
         with pytest.raises(ToolTimeoutError):
             await registry_of(forever, timeout=1.0).execute("tool")
+
+    @virtual_time
+    async def test_a_stream_that_is_returned_has_as_much_time_as_the_tool(self) -> None:
+        closed: list[str] = []
+
+        async def hang() -> AsyncIterator[int]:
+            try:
+                yield 1
+                await asyncio.Event().wait()
+            finally:
+                closed.append("closed")
+
+        with pytest.raises(ToolTimeoutError):
+            await registry_of(lambda: hang(), timeout=1.0).execute("tool")  # noqa: PLW0108 - it is no async generator
+
+        assert closed == ["closed"]
 
     async def test_a_stream_that_has_failed_is_closed(self) -> None:
         closed: list[str] = []

@@ -3,9 +3,11 @@
 import dataclasses
 import datetime
 import tracemalloc
-from collections.abc import Iterator
-from typing import Any
+from decimal import Decimal
+from enum import Enum
+from typing import Any, ClassVar
 
+import attrs
 import msgspec
 import pytest
 from hypothesis import given
@@ -38,6 +40,30 @@ class Pair:
     right: Any
 
 
+@attrs.define
+class Couple:
+    left: Any
+    right: Any = None
+
+
+@attrs.define(slots=False)
+class Open:
+    """One that can get members which it has not declared."""
+
+    left: Any
+
+
+class Text(str):
+    """A text of which more is known."""
+
+
+class Sparse(msgspec.Struct, omit_defaults=True):
+    id: int = 1
+    text: str = ""
+    tags: list[str] = []
+    more: int | msgspec.UnsetType = msgspec.UNSET
+
+
 @given(value=json_values)
 def test_what_is_json_stays_as_it_is(value: Any) -> None:
     result = as_json(value, LIMIT)
@@ -58,6 +84,10 @@ def test_what_is_json_stays_as_it_is(value: Any) -> None:
         (TextContent("hello"), "hello"),
         (CodeContent("x = 1", "python"), {"modality": "code", "code": "x = 1", "language": "python"}),
         ([CodeContent("x", "c")], [{"modality": "code", "code": "x", "language": "c"}]),
+        (memoryview(b"\x00\xff"), "AP8="),
+        (Enum("Choice", {"only": {"a": [1]}})["only"], {"a": [1]}),
+        (Couple(1, [2]), {"left": 1, "right": [2]}),
+        (Decimal("1.50"), "1.50"),
     ],
 )
 def test_what_has_a_json_form_gets_it(value: Any, content: Any) -> None:
@@ -93,6 +123,9 @@ def nested(levels: int) -> Any:
         (nested(MAX_DEPTH + 1), "more than 60 levels"),
         (Pair(1, Pair(float("inf"), 2)), "inf is no number"),
         (Point(2**70), "beyond 64 bits"),
+        (Couple(float("nan")), "nan is no number"),
+        (Enum("Choice", {"only": float("nan")})["only"], "nan is no number"),
+        (Enum("Choice", {"only": 2**70})["only"], "beyond 64 bits"),
     ],
 )
 def test_garbage_is_refused_and_said_to_be(value: Any, why: str) -> None:
@@ -105,7 +138,21 @@ def test_as_many_levels_as_are_allowed_are_allowed() -> None:
 
 
 @pytest.mark.parametrize(
-    "escaped", ["x" * 101, '"' * 51, "ä" * 51, ["x"] * 26, {str(number): 1 for number in range(30)}]
+    "escaped",
+    [
+        "x" * 101,
+        '"' * 51,
+        "ä" * 51,
+        ["x"] * 26,
+        {str(number): 1 for number in range(30)},
+        {Text("x" * 30): 1, Text("y" * 30): 2},
+        b"x" * 99,
+        [Enum("Choice", {"only": "x"})["only"]] * 26,
+        [Couple(1)] * 9,
+        [Sparse(2), Sparse()] * 9,
+        [Decimal("9" * 1000)],
+    ],
+    ids=["text", "quotes", "letters", "list", "dict", "keys", "bytes", "enum", "attrs", "left out", "decimal"],
 )
 def test_the_limit_is_that_of_the_bytes_as_json(escaped: Any) -> None:
     size = len(msgspec.json.encode(escaped))
@@ -123,6 +170,29 @@ def doubled(times: int) -> Any:
     return value
 
 
+def wide(fields: int) -> Any:
+    """Many references to one object of many members, all of which are one object of as many."""
+    kind = msgspec.defstruct("Wide", [(f"field{number}", Any) for number in range(fields)])
+    inner = kind(*range(fields))
+    return [kind(*[inner] * fields)] * 20_000
+
+
+def undeclared() -> Open:
+    one = Open(1)
+    vars(one)["more"] = "x" * 20_000_000
+    return one
+
+
+class Modest(list[Any]):
+    """A list that says it is empty."""
+
+    def __len__(self) -> int:
+        return 0
+
+    def __iter__(self) -> Any:
+        return iter(())
+
+
 @pytest.mark.parametrize(
     "value",
     [
@@ -132,8 +202,18 @@ def doubled(times: int) -> Any:
         dict.fromkeys(range(300_000)),
         doubled(50),
         [Point(1, "x" * 100_000)] * 1000,
+        memoryview(b"x" * 20_000_000),
+        Enum("Choice", {"only": "x" * 20_000_000})["only"],
+        Couple(["x" * 1000] * 1_000_000),
+        undeclared(),
+        Decimal("9" * 20_000_000),
+        Modest(["x" * 1000] * 1_000_000),
+        wide(300),
     ],
-    ids=["text", "bytes", "list", "dict", "doubled", "structs"],
+    ids=[
+        *("text", "bytes", "list", "dict", "doubled", "structs", "memoryview", "enum", "attrs", "undeclared"),
+        *("decimal", "a list that denies it", "wide"),
+    ],
 )
 def test_what_is_far_too_large_is_not_copied(value: Any) -> None:
     tracemalloc.start()
@@ -147,20 +227,41 @@ def test_what_is_far_too_large_is_not_copied(value: Any) -> None:
     assert peak < 4 * 1024 * 1024
 
 
-class Hostile(dict[str, Any]):
-    def keys(self) -> Any:
-        raise RuntimeError("boo")
+class Counted(msgspec.Struct, omit_defaults=True):
+    """Counts how often one of its members was looked at."""
+
+    first: int = 0
+
+    looks: ClassVar[int] = 0
+
+    def __getattribute__(self, name: str) -> Any:
+        Counted.looks += name == "first"
+        return super().__getattribute__(name)
 
 
-class Endless(list[int]):
-    def __len__(self) -> int:
-        return 0
+def test_looking_at_members_that_are_left_out_has_an_end_as_well() -> None:
+    fields = [(f"field{number}", int, 0) for number in range(300)]
+    kind = msgspec.defstruct("Sparse", fields, bases=(Counted,), omit_defaults=True)
 
-    def __iter__(self) -> Iterator[int]:
-        raise MemoryError
+    with pytest.raises(GarbageError, match="larger than 65536 bytes"):
+        as_json([kind()] * 20_000, 65_536)
+
+    assert 0 < Counted.looks < 1000
+
+
+class Hostile:
+    """A dataclass that raises what it is asked to."""
+
+    __dataclass_fields__ = Pair.__dataclass_fields__
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def __getattr__(self, name: str) -> Any:
+        raise self.error
 
 
 def test_objects_that_raise_when_they_are_looked_at_are_garbage() -> None:
-    for value in (Hostile(a=1), Endless()):
+    for error in (RuntimeError("boo"), MemoryError()):
         with pytest.raises(GarbageError, match="no JSON form"):
-            as_json(value, LIMIT)
+            as_json(Hostile(error), LIMIT)

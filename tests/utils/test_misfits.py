@@ -13,6 +13,7 @@ UNKNOWN = "unknown field"
 class Place(msgspec.Struct, forbid_unknown_fields=True):
     city: str
     tags: list[int] = []
+    floors: dict[int, str] = {}
     more: dict[str, int] = {}
 
 
@@ -26,12 +27,17 @@ class Trip(msgspec.Struct, forbid_unknown_fields=True):
         ([], Misfit((), "Expected object, got array", None), ""),
         ({"plces": []}, Misfit(("plces",), UNKNOWN, "places"), "/plces"),
         ({"places": [{}]}, Misfit(("places", "0", "city"), "required and missing", None), "/places/0/city"),
+        (
+            {"places": [{"city": "x", "floors": {"top": "roof"}}]},
+            Misfit(("places", "0", "floors"), "Expected int, got str", None),
+            "/places/0/floors",
+        ),
         ({"places": [{"city": "x", "tgs": 1}]}, Misfit(("places", "0", "tgs"), UNKNOWN, "tags"), "/places/0/tgs"),
     ],
 )
 def test_a_complaint_is_taken_apart(value: Any, found: Misfit, pointer: str) -> None:
     with pytest.raises(msgspec.ValidationError) as refused:
-        msgspec.convert(value, Trip)
+        msgspec.convert(value, Trip, str_keys=True)
 
     assert misfit(Trip, str(refused.value)) == found
     assert found.pointer == pointer

@@ -167,7 +167,7 @@ def is_async(function: Callable[..., object]) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
 
 
-def bound(function: Callable[..., object], *args: Any, **kwargs: Any) -> UserFunction:
+def bound(function: Callable[..., object], /, *args: Any, **kwargs: Any) -> UserFunction:
     """*function* with these arguments, for `call`; one that is async stays so (a `partial` of an object does not)."""
     return partial(_awaited, function, args, kwargs) if is_async(function) else partial(function, *args, **kwargs)
 

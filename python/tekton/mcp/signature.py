@@ -1,22 +1,41 @@
-"""What the signature and the docstring of a function say of the tool that it is."""
+"""What the signature and the docstring of a function say of the tool that it is.
 
+Annotations are taken from where they were written: behind any number of partials and wrappers, at the `__call__` of an
+object, at a class. What a partial has bound is no parameter any more.
+"""
+
+import dataclasses
 import inspect
 import re
+import sys
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
+from functools import partial
 from typing import Annotated, Any, NamedTuple, Union
 
 import msgspec
 
 from tekton.mcp.modality.content import Content
+from tekton.mcp.schema_types import unfit
 from tekton.mcp.tool_context import ToolContext
+from tekton.mcp.tool_result import GarbageError, as_json
 
-__all__ = ["Signature", "described", "first_paragraph", "schema_of", "schema_of_result", "struct_of"]
+__all__ = [
+    "Signature",
+    "described",
+    "documentation_of",
+    "first_paragraph",
+    "schema_of",
+    "schema_of_result",
+    "struct_of",
+    "unbound",
+]
 
 _OPEN_ENDED = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.POSITIONAL_ONLY)
 _PLAIN_DEFAULTS = (type(None), bool, int, float, str, bytes, tuple, frozenset)
+_CHANGEABLE = (list, dict, set, bytearray, msgspec.Struct)
 _STREAMS = ("AsyncGenerator", "AsyncIterator", "AsyncIterable")
 
 
@@ -35,19 +54,31 @@ class Signature(NamedTuple):
     @classmethod
     def of(cls, handler: Callable[..., Any], tool: str) -> "Signature":
         """The signature of *handler*. Raises TypeError for parameters that cannot be given by name."""
-        hints = _hints(handler, tool)
         try:
-            found = inspect.signature(handler).parameters.values()
+            declared = inspect.signature(unbound(handler)).parameters.values()
         except ValueError:  # of some that are written in C
             raise TypeError(f"the tool {tool} does not say which parameters it has") from None
+        *_, written = wrapped = list(_behind(handler))
+        hints = _hints(written, tool)
+        given = {name for each in wrapped if isinstance(each, partial) for name in each.keywords}
+        found = [parameter for parameter in declared if parameter.name not in given]
         for parameter in found:
             if parameter.kind in _OPEN_ENDED:
                 raise TypeError(f"the tool {tool} cannot have the parameter {parameter}: arguments are given by name")
-        typed = [parameter.replace(annotation=hints.get(parameter.name, Any)) for parameter in found]
+        typed = [parameter.replace(annotation=_annotation(parameter, hints)) for parameter in found]
         context = next((each.name for each in typed if _is_context(each.annotation)), None)
         keywords = next((each.name for each in typed if each.kind is inspect.Parameter.VAR_KEYWORD), None)
         named = {each.name: each for each in typed if each.name not in (context, keywords)}
         return cls(named, context, keywords, _yielded(hints.get("return", Any)))
+
+
+def unbound(handler: Callable[..., Any]) -> "partial[Any]":
+    """*handler* as one partial of what is none, whatever partials of partials it is."""
+    args: tuple[Any, ...] = ()
+    keywords: dict[str, Any] = {}
+    while isinstance(handler, partial):
+        args, keywords, handler = (*handler.args, *args), {**handler.keywords, **keywords}, handler.func
+    return partial(handler, *args, **keywords)
 
 
 def struct_of(signature: Signature, tool: str, descriptions: Mapping[str, str]) -> type[msgspec.Struct]:
@@ -67,12 +98,18 @@ def struct_of(signature: Signature, tool: str, descriptions: Mapping[str, str]) 
 
 
 def schema_of(arguments: type[msgspec.Struct], tool: str) -> dict[str, Any]:
-    """The JSON schema of *arguments*. Raises TypeError for what cannot come from JSON."""
+    """The JSON schema of *arguments*. Raises TypeError for what cannot come from JSON, or cannot be said in it."""
     try:
         schema = _schema(arguments)
-    except TypeError as error:
+    except Exception as error:  # a type may be anything, and may name what is nowhere
         raise TypeError(f"the tool {tool} has a parameter that cannot come from JSON: {error}") from None
     schema.pop("title", None)
+    for part in ("properties", "$defs"):
+        for name, value in schema.get(part, {}).items():
+            try:
+                schema[part][name] = as_json(value, sys.maxsize).content
+            except GarbageError as error:
+                raise TypeError(f"the tool {tool} has a default of {name} that is no JSON: {error}") from None
     return schema
 
 
@@ -81,9 +118,28 @@ def schema_of_result(returns: Any) -> dict[str, Any] | None:
     if returns in (Any, object, None, type(None)) or _has_content(returns):
         return None
     try:
-        return _schema(returns)
-    except TypeError:
+        schema: dict[str, Any] = as_json(_schema(returns), sys.maxsize).content
+    except Exception:  # as above; then nothing is said
         return None
+    return schema
+
+
+def documentation_of(handler: Callable[..., Any]) -> str:
+    """The docstring of *handler*. Of an object that is its class's, and then that of its `__call__`."""
+    while isinstance(handler, partial) and "__doc__" not in vars(handler):  # without one it has that of `partial`
+        handler = handler.func
+    text = inspect.getdoc(handler) or ""
+    if inspect.isroutine(handler):
+        return text
+    kind = handler if isinstance(handler, type) else type(handler)
+    own = "" if _is_generated(text, kind) else text
+    called = "" if kind is handler else inspect.cleandoc(type(handler).__call__.__doc__ or "")
+    return "\n\n".join(each for each in (own, called) if each)
+
+
+def _is_generated(text: str, kind: type) -> bool:
+    is_signature = dataclasses.is_dataclass(kind) and text.startswith(f"{kind.__name__}(")
+    return is_signature or (issubclass(kind, msgspec.Struct) and text == inspect.getdoc(msgspec.Struct))
 
 
 def first_paragraph(documentation: str) -> str:
@@ -103,22 +159,58 @@ def described(documentation: str) -> dict[str, str]:
     return {name: " ".join(text.split()) for name, text in found}
 
 
-def _hints(handler: Callable[..., Any], tool: str) -> dict[str, Any]:
-    function = handler if inspect.isroutine(handler) else type(handler).__call__
+def _behind(handler: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
+    """*handler*, what it is a partial of or wraps, what that wraps, and so on to what somebody has written."""
+    while True:
+        yield handler
+        if isinstance(handler, partial):
+            handler = handler.func
+        elif hasattr(handler, "__wrapped__") and not hasattr(handler, "__signature__"):
+            handler = handler.__wrapped__
+        else:
+            return
+
+
+def _hints(written: Callable[..., Any], tool: str) -> dict[str, Any]:
+    is_function = inspect.isroutine(written) or isinstance(written, type)
     try:
-        return typing.get_type_hints(function, include_extras=True)
-    except NameError as error:
+        hints = typing.get_type_hints(written if is_function else type(written).__call__, include_extras=True)
+        if isinstance(written, type):
+            made = written.__init__  # type: ignore[misc]  # of this very class
+            hints |= typing.get_type_hints(made, include_extras=True) | {"return": written}
+    except Exception as error:  # an annotation may be any text, and may raise anything
         raise TypeError(f"the tool {tool} has an annotation that cannot be resolved: {error}") from None
+    return hints
+
+
+def _annotation(parameter: inspect.Parameter, hints: Mapping[str, Any]) -> Any:
+    said = parameter.annotation  # of a signature that was put together by hand
+    kind = hints.get(parameter.name, Any if said is parameter.empty or isinstance(said, str) else said)
+    return kind if parameter.default is not None or _takes_none(kind) else kind | None
+
+
+def _takes_none(kind: Any) -> bool:
+    try:
+        msgspec.convert(None, kind)
+    except msgspec.ValidationError:
+        return False
+    except Exception:  # it is no type of JSON; the schema finds out
+        return True
+    return True
 
 
 def _is_context(kind: Any) -> bool:
-    members = typing.get_args(kind) if typing.get_origin(kind) in (Union, types.UnionType) else (kind,)
-    return any(isinstance(member, type) and issubclass(member, ToolContext) for member in members)
+    if typing.get_origin(kind) in (Annotated, Union, types.UnionType):
+        members = typing.get_args(kind)
+        return any(map(_is_context, members[:1] if typing.get_origin(kind) is Annotated else members))
+    return isinstance(kind, type) and issubclass(kind, ToolContext)
 
 
 def _yielded(kind: Any) -> Any:
     """Of what streams, what it yields."""
     origin = typing.get_origin(kind)
+    if origin is Annotated and (yielded := _yielded(kind.__origin__)) is not kind.__origin__:
+        return yielded
     if origin is not None and getattr(origin, "__name__", "") in _STREAMS:
         return (typing.get_args(kind) or (Any,))[0]
     return kind
@@ -133,14 +225,19 @@ def _has_content(kind: Any) -> bool:
 def _default(value: Any) -> Any:
     if isinstance(value, _PLAIN_DEFAULTS):
         return value
-    return msgspec.field(default_factory=lambda: deepcopy(value))
+    if isinstance(value, _CHANGEABLE) or dataclasses.is_dataclass(value):
+        return msgspec.field(default_factory=lambda: deepcopy(value))
+    # A copy would be another one: functions ask whether it is the very object that stands for "not given".
+    return msgspec.field(default_factory=lambda: value)
 
 
 def _schema(kind: Any) -> dict[str, Any]:
+    if (problem := unfit(kind)) is not None:
+        raise TypeError(problem)
     (schema,), components = msgspec.json.schema_components([kind], ref_template="#/$defs/{name}")
     if set(schema) == {"$ref"}:
         name = schema["$ref"].rpartition("/")[2]
         # One that refers to itself has to stay where it is referred to.
-        if schema["$ref"] not in str(components):
+        if repr(schema["$ref"]) not in str(components):
             schema = components.pop(name)
     return {**schema, "$defs": components} if components else schema

@@ -11,8 +11,8 @@ What the docstring says of a parameter (under `Args:`, or as `:param name:`) is 
 Arguments are checked before the function is called; it sees the types that it asked for. A parameter annotated with
 ToolContext is not an argument: through it the function tells how far it is (`tekton.mcp.tool_context`).
 
-The function may be async, plain (then it runs in a thread), or an async generator: each value that it yields is told to
-whoever listens, and the last one is the result.
+The function may be async, plain (then it runs in a thread), or an async generator, or return one: each value that is
+yielded is told to whoever listens, and the last one is the result.
 
 A tool that was described by somebody else has schemas of its own (`input_schema`): its function is called with the
 members of the object by name. One that is not here at all (`Tool.remote`) is called with the object as it is, and
@@ -22,7 +22,8 @@ checked where it is.
 import asyncio
 import inspect
 import math
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import partial
@@ -31,9 +32,19 @@ from typing import Any
 
 import msgspec
 
-from tekton.core.calls import UserFunction, bound, call, describe, is_async
+from tekton.core.calls import Outcome, UserFunction, bound, call, describe, is_async
+from tekton.core.offered_tools import MAX_TOOL_TIMEOUT
 from tekton.mcp.schema_check import SchemaCheck, copied_schema
-from tekton.mcp.signature import Signature, described, first_paragraph, schema_of, schema_of_result, struct_of
+from tekton.mcp.signature import (
+    Signature,
+    described,
+    documentation_of,
+    first_paragraph,
+    schema_of,
+    schema_of_result,
+    struct_of,
+    unbound,
+)
 from tekton.mcp.tool_context import Chunk, ToolContext
 from tekton.mcp.tool_result import GarbageError, as_json
 from tekton.utils.misfits import json_pointer, misfit
@@ -48,7 +59,7 @@ RemoteCall = Callable[[dict[str, Any], ToolContext], Awaitable[Any]]
 
 @dataclass(frozen=True, slots=True)
 class ToolLimits:
-    """What a tool may take. *timeout* is in seconds, *max_result* in bytes of the result as JSON.
+    """What a tool may take. *timeout* is in seconds, at most 3600, *max_result* in bytes of the result as JSON.
 
     At most *max_concurrent* calls run at once; those that were given up and run on count. *max_waiting* more wait for
     their turn, in the order of their arrival and within their own time.
@@ -62,6 +73,8 @@ class ToolLimits:
     def __post_init__(self) -> None:
         if not 0 < self.timeout < math.inf or self.max_concurrent < 1 or self.max_waiting < 0 or self.max_result < 1:
             raise ValueError(f"{self} allows nothing, or has no end")
+        if self.timeout > MAX_TOOL_TIMEOUT:
+            raise ValueError(f"a call may take at most {MAX_TOOL_TIMEOUT:g} seconds, not {self.timeout:g}")
 
 
 _DEFAULT_LIMITS = ToolLimits()
@@ -104,27 +117,30 @@ class Tool:
     ) -> "Tool":
         """The tool that *handler* is.
 
-        Raises InvalidIdError for a name that is none, TypeError for parameters that cannot come from JSON, for a plain
-        generator and for what is no function, ValueError for what is no schema, ImportError when schemas are given and
-        the extra `schemas` is not installed.
+        Raises InvalidIdError for a name that is none, TypeError for parameters that cannot come from JSON, for defaults
+        that cannot be said in it, for a plain generator and for what is no function, ValueError for what is no schema
+        and for a description or annotations that are no JSON, ImportError when schemas are given and the extra
+        `schemas` is not installed.
         """
         _check_callable(handler)
         name = name or str(getattr(handler, "__name__", ""))
         check_id(name, "/name", dots=True)
-        documentation = inspect.getdoc(handler) or ""
+        documentation = documentation_of(handler)
         signature = Signature.of(handler, name)
-        given = None if input_schema is None else copied_schema(input_schema)
+        given = None if input_schema is None else copied_schema(_plain("the schema", input_schema))
         arguments = struct_of(signature, name, described(documentation)) if given is None else None
-        promised = schema_of_result(signature.returns) if output_schema is None else copied_schema(output_schema)
+        promised = schema_of_result(signature.returns)
+        if output_schema is not None:
+            promised = copied_schema(_plain("the schema", output_schema))
         return cls(
             name,
-            description or first_paragraph(documentation),
+            _plain("the description", description or first_paragraph(documentation)),
             handler,
             arguments,
             schema_of(arguments, name) if arguments is not None else given or {},
             promised,
             limits,
-            MappingProxyType(dict(annotations)),
+            MappingProxyType(_plain("what is annotated", dict(annotations))),
             _signature=signature,
             _input_check=None if given is None else SchemaCheck(given),
             _output_check=None if output_schema is None else SchemaCheck(output_schema),
@@ -161,7 +177,8 @@ class Tool:
 
     async def invoke(self, arguments: msgspec.Struct | dict[str, Any], context: ToolContext | None = None) -> Any:
         """Call the function with arguments that are decoded already."""
-        value, error = await call(self.prepared(arguments, (context or ToolContext()).bound(self.name, None)))
+        context = (context or ToolContext()).bound(self.name, None)
+        value, error = await self.settled(await call(self.prepared(arguments, context)), context)
         if error is not None:
             raise error
         return value
@@ -180,7 +197,7 @@ class Tool:
             self._check(given)
             return given
         try:
-            return msgspec.convert(given, self.arguments)
+            return msgspec.convert(given, self.arguments, str_keys=True)  # as of JSON
         except msgspec.ValidationError as error:
             found = misfit(self.arguments, str(error))
             raise InvalidArgumentsError(self.name, found.pointer, found.problem, found.nearest) from None
@@ -202,6 +219,12 @@ class Tool:
         if _streams(self.handler):
             return partial(_last, self, partial(self.handler, **arguments), context)
         return bound(self.handler, **arguments)
+
+    async def settled(self, outcome: Outcome, context: ToolContext) -> Outcome:
+        """*outcome* of the function; where it has returned what streams, the last of that."""
+        if not isinstance(outcome.value, AsyncIterator):
+            return outcome
+        return await call(partial(_last, self, partial(_generated, outcome.value), context))
 
     @property
     def is_async(self) -> bool:
@@ -252,12 +275,28 @@ async def _last(tool: Tool, stream: Callable[[], AsyncGenerator[Any, None]], con
     return value
 
 
+def _generated(stream: AsyncIterator[Any]) -> AsyncGenerator[Any, None]:
+    """*stream*, as something that can be closed."""
+    return stream if isinstance(stream, AsyncGenerator) else (value async for value in stream)
+
+
+def _plain(what: str, value: Any) -> Any:
+    """*value* as JSON has it. Raises ValueError."""
+    try:
+        return as_json(value, sys.maxsize).content
+    except GarbageError as error:
+        raise ValueError(f"{what} is not JSON: {error}") from None
+
+
 def _streams(handler: Callable[..., Any]) -> bool:
-    return inspect.isasyncgenfunction(handler) or inspect.isasyncgenfunction(type(handler).__call__)
+    function = unbound(handler).func
+    return inspect.isasyncgenfunction(function) or inspect.isasyncgenfunction(type(function).__call__)
 
 
 def _check_callable(handler: Any) -> None:
     if not callable(handler):
         raise TypeError(f"{handler!r} is no function; a name is given as name={handler!r}")
-    if inspect.isgeneratorfunction(handler):
-        raise TypeError(f"{handler.__name__} yields: a tool returns one value, or is an async generator")
+    function = unbound(handler).func
+    if inspect.isgeneratorfunction(function) or inspect.isgeneratorfunction(type(function).__call__):
+        name = getattr(function, "__name__", type(function).__name__)
+        raise TypeError(f"{name} yields: a tool returns one value, or is an async generator")

@@ -221,10 +221,10 @@ class ToolRegistry(Observable[ToolChange]):
 async def _attempt(tool: Tool, given: Any, context: ToolContext, slot: Slot) -> Outcome:
     function = tool.prepared(given, context)
     if tool.is_async:
-        return await call(function)
+        return await tool.settled(await call(function), context)
     in_thread = InThread(function, slot)
     try:
-        return await call(in_thread)
+        return await tool.settled(await call(in_thread), context)
     except asyncio.CancelledError:
         in_thread.outlive()
         raise

@@ -12,7 +12,7 @@ from msgspec import inspect
 
 from tekton.utils.tekton_ids import nearest_name
 
-_PLACE = re.compile(r" - at `(?:key in )?\$([^`]*)`$")
+_PLACE = re.compile(r" - at (?:`key` in )?`\$([^`]*)`$")
 _STEP = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(.*)`")
