@@ -24,9 +24,10 @@ app = tekton.Component("billing", capabilities=["billing"])
 @app.subscribe("billing.requests.price", queue="billing")
 async def price(message: Message) -> int:
     """What a thing costs; a request. What is raised here is raised by who asks."""
-    if message.content not in PRICES:
-        raise ProblemError(404, "no_such_item", f"there is no {message.content}", hint=f"ask for {' or '.join(PRICES)}")
-    return PRICES[message.content]
+    item = message.content
+    if not isinstance(item, str) or item not in PRICES:
+        raise ProblemError(404, "no_such_item", f"there is no {item}", hint=f"ask for {' or '.join(PRICES)}")
+    return PRICES[item]
 
 
 @app.consume("orders")

@@ -98,3 +98,9 @@ def test_what_is_no_pattern_is_refused() -> None:
 def test_nothing_can_be_done_none_at_a_time() -> None:
     with pytest.raises(ValueError, match="at least 1"):
         MessageTable().consume("orders", concurrency=0)
+
+
+@pytest.mark.parametrize("longest", [-1.0, float("nan")])
+def test_nothing_is_worked_on_for_less_than_no_time(longest: float) -> None:
+    with pytest.raises(ValueError, match=r"longest is .* and has to be 0 or more"):
+        MessageTable().consume("orders", longest=longest)

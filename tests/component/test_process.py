@@ -26,6 +26,15 @@ async def start():
     print("started", flush=True)
     if "forever" in sys.argv:
         await asyncio.Event().wait()
+    if "stubborn" in sys.argv:
+        app.stubborn = asyncio.create_task(ignore_the_end())
+
+async def ignore_the_end():
+    while True:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            pass
 
 @app.on_stop
 async def stop():
@@ -92,6 +101,21 @@ async def test_a_signal_during_the_start_ends_it_too(plane: InMemoryControlPlane
             code, output, errors = await ended(process)
 
     assert (code, output) == (0, "stopped")
+    assert "Traceback" not in errors
+
+
+async def test_what_ignores_its_cancellation_does_not_keep_the_process(
+    plane: InMemoryControlPlane, tmp_path: Path
+) -> None:
+    async with asyncio.timeout(15):
+        with running(plane, tmp_path, "0", "stubborn") as process:
+            await plane.registry.wait_until("greeter", lambda record: record is not None and record.usable)
+
+            process.send_signal(signal.SIGTERM)
+            code, output, errors = await ended(process)
+
+    assert (code, output.splitlines()) == (0, ["started", "stopped"])
+    assert "ignores its cancellation and is left behind" in errors
     assert "Traceback" not in errors
 
 

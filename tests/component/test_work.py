@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 
@@ -196,6 +196,73 @@ async def test_work_is_ended_at_the_deadline_of_its_message_and_is_a_dead_letter
 
     assert [round(at, 3) for at in ended] == [5.0]
     assert letter["attempts"] == 1
+
+
+@virtual_time
+async def test_a_handler_that_exits_is_one_that_has_failed_and_what_is_behind_it_goes_on() -> None:
+    table, done = MessageTable(), []
+
+    @table.consume("orders", "billing", MINUTE)
+    async def bill(message: Message) -> None:
+        if message.content == "tea":
+            raise SystemExit(3)
+        done.append(message.content)
+
+    async with bus_with_orders("tea", "cake") as bus, at_work(bus, table):
+        await asyncio.sleep(10.0)
+        [letter] = await letters(bus)
+
+    assert done == ["cake"]
+    assert (letter["attempts"], letter["reason"]) == (3, "RuntimeError: a handler has raised SystemExit")
+
+
+@virtual_time
+async def test_that_another_message_is_too_late_is_a_failure_and_no_reason_to_reject_the_one_in_hand() -> None:
+    table, clock, attempts = MessageTable(), current_clock(), []
+
+    async with bus_with_orders("tea") as bus:
+
+        @table.consume("orders", "billing", MINUTE)
+        async def bill(message: Message) -> None:
+            attempts.append(message.content)
+            if len(attempts) == 1:
+                late = MessageContext("billing", deadline=clock.time() - 1.0)
+                await bus.publish("notes.new", Message("event", "billed", late))
+
+        async with at_work(bus, table):
+            await asyncio.sleep(10.0)
+            [stream] = [one for one in await bus.streams() if one.name == "orders"]
+
+    assert attempts == ["tea", "tea"]
+    assert (stream.consumers[0].acknowledged, stream.consumers[0].dead_letters) == (1, 0)
+
+
+@virtual_time
+async def test_a_handler_that_ignores_its_cancellation_keeps_neither_its_stream_nor_its_component() -> None:
+    table, clock, done = MessageTable(), current_clock(), []
+
+    @table.consume("orders", "billing", MINUTE)
+    async def bill(message: Message) -> None:
+        for _ in range(3 if message.content == "tea" else 0):
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(3600.0)
+        done.append(message.content)
+
+    async with bus_with_orders() as bus:
+        async with at_work(bus, table):
+            for content in ("tea", "cake"):
+                context = MessageContext("ann", deadline=clock.time() + 5.0)
+                await bus.publish("orders.new", Message("event", content, context))
+            await bus.publish("orders.new", Message("event", "bread", MessageContext("ann")))
+            await asyncio.sleep(10.0)
+            done_by_then = list(done)
+            await bus.publish("orders.new", Message("event", "tea", MessageContext("ann")))
+            await asyncio.sleep(1.0)
+            stopping = clock.monotonic()
+        stopped = clock.monotonic()
+
+    assert done_by_then == ["bread"]
+    assert stopped - stopping < 1.0
 
 
 @virtual_time

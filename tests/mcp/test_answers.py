@@ -7,7 +7,7 @@ import pytest
 from tekton.mcp.answers import Answered, Answers
 from tekton.mcp.context import MessageContext
 from tekton.mcp.message import Message, MessageType
-from tekton.testing import ManualClock
+from tekton.testing import ManualClock, virtual_time
 
 
 def message(text: str = "yes") -> Message:
@@ -160,3 +160,39 @@ async def test_what_raises_leaves_nothing_behind() -> None:
             await answers.once("a", fail)
 
     assert len(answers) == 0
+
+
+async def test_an_answer_that_cannot_be_written_is_kept_for_all_who_wait_and_counts_as_a_large_one() -> None:
+    answers, work = Answers(), Work()
+    work.answered = Answered(Message(MessageType.RESPONSE, float("nan"), MessageContext("engram")))
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(answers.once("a", work)) for _ in range(3)]
+    again = await answers.once("a", work)
+
+    assert {id(task.result()) for task in tasks} == {id(again)}
+    assert (work.times, len(answers), answers.size) == (1, 1, 1024 * 1024)
+
+
+@virtual_time
+async def test_the_time_of_who_waits_does_not_begin_anew_when_another_takes_over() -> None:
+    answers, now = Answers(), asyncio.get_running_loop().time
+    first, second = Gate(), Gate()
+
+    async def wait() -> float:
+        begun = now()
+        with pytest.raises(TimeoutError):
+            await answers.once("a", Gate(), 5.0)
+        return now() - begun
+
+    async with asyncio.TaskGroup() as group:
+        cancelled = group.create_task(answers.once("a", first))
+        group.create_task(answers.once("a", second))
+        waited = group.create_task(wait())
+        await asyncio.sleep(3.0)
+        cancelled.cancel()
+        await asyncio.sleep(10.0)
+        second.open.set()
+
+    assert waited.result() == pytest.approx(5.0)
+    assert (first.times, second.times) == (1, 1)

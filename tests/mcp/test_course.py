@@ -1,15 +1,12 @@
 """What is said in the course of a message is caused by it."""
 
-import asyncio
 from typing import Any
 
 import pytest
 
 from tekton.mcp.context import MessageContext
-from tekton.mcp.course import caused, due, ending, fingerprint, in_course_of, undated
+from tekton.mcp.course import caused, due, fingerprint, in_course_of, undated
 from tekton.mcp.message import Message, MessageType
-from tekton.testing import virtual_time
-from tekton.utils.tekton_errors import MessageExpiredError
 
 ID = "0190b5e4-7e4d-7c3a-8f2b-3d6f1a2b3c4d"
 OTHER_ID = "0190b5e4-7e4d-7c3a-8f2b-3d6f1a2b3c4e"
@@ -101,22 +98,3 @@ def test_messages_that_say_something_else_have_another_one() -> None:
     ]
 
     assert len({fingerprint(message) for message in said}) == len(said)
-
-
-@virtual_time
-async def test_what_takes_longer_than_it_may_is_ended() -> None:
-    async def wait(seconds: float | None) -> None:
-        async with ending(Message("event", 1, MessageContext("ada"), message_id=ID), seconds):
-            await asyncio.sleep(10.0)
-
-    await wait(11.0)
-    await wait(None)
-    with pytest.raises(MessageExpiredError, match=ID):
-        await wait(9.0)
-
-
-@virtual_time
-async def test_a_timeout_of_what_is_done_is_its_own() -> None:
-    with pytest.raises(TimeoutError):
-        async with ending(say(), 100.0), asyncio.timeout(1.0):
-            await asyncio.sleep(10.0)

@@ -8,14 +8,15 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tekton.core.degradation.deadline import time_left
 from tekton.mcp.context import MessageContext
 from tekton.mcp.message import Message, MessageType
 from tekton.mcp.modality import CodeContent, ImageContent, StructuredContent, TextContent
-from tekton.mcp.processor import MAX_ANSWER, MessageProcessor, Next
+from tekton.mcp.processor import MessageProcessor, Next
+from tekton.mcp.sealed import MAX_ANSWER
 from tekton.mcp.tool import ToolLimits
 from tekton.mcp.tool_context import Answer, Progress, Question, ToolContext, ToolEvent
 from tekton.mcp.tool_registry import ToolRegistry
@@ -232,6 +233,15 @@ class TestHandlers:
 
         assert content_of(await processor.process_message(message())) != threading.get_ident()
 
+    async def test_a_condition_that_would_end_the_process_is_a_defect(self) -> None:
+        def leave(_: Message) -> bool:
+            raise SystemExit(3)
+
+        processor = MessageProcessor()
+        processor.on(REQUEST, lambda _: 1, when=leave)
+
+        assert code_of(await processor.process_message(message())) == "internal"
+
     @pytest.mark.parametrize("message_type", [REQUEST, COMMAND, EVENT, NOTIFICATION])
     async def test_what_a_handler_raises_stays_in_the_log(
         self, message_type: MessageType, caplog: pytest.LogCaptureFixture
@@ -274,6 +284,8 @@ class TestHandlers:
         with caplog.at_level(logging.ERROR, "tekton.messages"):
             assert code_of(await processor.process_message(message())) == "internal"
             assert code_of(await processor.process_message(message(EVENT))) == "internal"
+
+        assert len(caplog.records) == 2
 
     @pytest.mark.parametrize("detail", ["\ud800", "x" * 2 * MAX_ANSWER], ids=["surrogate", "large"])
     async def test_an_error_that_cannot_be_sent_is_an_error_nevertheless(self, detail: str) -> None:
@@ -341,6 +353,33 @@ class TestMiddleware:
             return None
 
         assert await processor.process_message(message()) is None
+
+    @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), asyncio.CancelledError()], ids=repr)
+    @pytest.mark.parametrize("timeout", [None, 5])
+    async def test_one_that_would_end_the_process_is_a_defect(self, error: BaseException, timeout: int | None) -> None:
+        processor = MessageProcessor()
+
+        @processor.use
+        async def leave(_: Message, __: Next) -> NoReturn:
+            raise error
+
+        assert code_of(await processor.process_message(message(timeout=timeout))) == "internal"
+        assert code_of(await processor.process_message(message(EVENT, timeout=timeout))) == "internal"
+
+    async def test_what_one_makes_of_an_answer_is_looked_at_too(self) -> None:
+        processor = MessageProcessor()
+        processor.on(REQUEST, lambda _: 1)
+
+        @processor.use
+        async def spoil(asked: Message, next: Next) -> Message:  # noqa: A002
+            await next(asked)
+            return Message(RESPONSE, "x" * 2 * MAX_ANSWER, asked.follow("ergon"))
+
+        answer = await processor.process_message(message())
+
+        assert code_of(answer) == "internal"
+        assert answer is not None
+        assert "larger than" in answer.content["detail"]
 
 
 class TestDeadlines:
@@ -414,6 +453,24 @@ class TestDeadlines:
         processor.use(hang)
         assert code_of(await processor.process_message(message(timeout=2))) == "message_expired"
         assert asyncio.get_running_loop().time() - begun < 10.0
+
+    @virtual_time
+    async def test_who_ignores_that_his_time_is_over_is_given_up(self) -> None:
+        async def stubborn(*_: Any) -> int:
+            for _ in range(5):
+                with suppress(asyncio.CancelledError):
+                    await asyncio.sleep(60.0)
+            return 1
+
+        now = asyncio.get_running_loop().time
+        handles, comes_between = MessageProcessor(), MessageProcessor()
+        handles.on(REQUEST, stubborn)
+        comes_between.use(stubborn)
+
+        for processor in (handles, comes_between):
+            begun = now()
+            assert code_of(await processor.process_message(message(timeout=2))) == "message_expired"
+            assert now() - begun <= 3.0
 
     async def test_a_timeout_of_the_handlers_own_is_not_the_messages(self) -> None:
         processor = MessageProcessor()
@@ -644,6 +701,7 @@ anything = st.builds(
 
 
 @given(asked=anything)
+@example(asked=message(EVENT, tool="search", timeout=1e-172))
 async def test_whatever_comes_is_answered_with_what_can_be_sent_or_not_at_all(asked: Message) -> None:
     processor = processor_with(search)
     processor.on(REQUEST, lambda message: message.content, content=StructuredContent)
@@ -651,7 +709,7 @@ async def test_whatever_comes_is_answered_with_what_can_be_sent_or_not_at_all(as
     answer = await processor.process_message(asked)
 
     if asked.message_type not in (REQUEST, COMMAND):
-        assert answer is None
+        assert answer is None or code_of(answer) == "message_expired"  # its timeout was over before anything was done
         return
     assert answer is not None
     assert answer.message_type in (RESPONSE, ERROR)

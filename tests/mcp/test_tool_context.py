@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import msgspec
@@ -56,6 +57,62 @@ async def test_a_thread_that_floods_keeps_the_newest_and_costs_no_more() -> None
     context.close()
 
     assert told == [Progress(number) for number in range(2 * BACKLOG, 3 * BACKLOG)]
+
+
+class Chatty:
+    """Hears what is said, and has a thread say something more before it goes on, *most* times."""
+
+    def __init__(self, thread: ThreadPoolExecutor, most: int = 100) -> None:
+        self.told: list[ToolEvent] = []
+        self.context = ToolContext(tell=self._hear).bound("build", None)
+        self._thread = thread
+        self._most = most
+
+    def say(self) -> None:
+        """Have the thread say how much was heard."""
+        self._thread.submit(self.context.progress, len(self.told)).result()
+
+    def _hear(self, event: ToolEvent) -> None:
+        self.told.append(event)
+        if len(self.told) < self._most:
+            self.say()
+
+
+async def test_a_thread_that_says_more_than_can_be_heard_leaves_the_loop_its_turns() -> None:
+    with ThreadPoolExecutor(1) as thread:
+        chatty = Chatty(thread)
+
+        chatty.say()
+        for _ in range(3):
+            await asyncio.sleep(0)
+        heard_by_then = len(chatty.told)
+        async with asyncio.timeout(5):
+            while len(chatty.told) < 100:  # noqa: ASYNC110 - of nothing that could tell
+                await asyncio.sleep(0)
+
+    assert heard_by_then <= 3
+    assert chatty.told == [Progress(number) for number in range(100)]
+
+
+async def test_a_thread_that_says_more_than_can_be_heard_does_not_keep_its_call_from_ending() -> None:
+    with ThreadPoolExecutor(1) as thread:
+        chatty = Chatty(thread)
+
+        chatty.say()
+        chatty.context.close()
+        await asyncio.sleep(0)
+
+    assert chatty.told == [Progress(0)]
+
+
+async def test_what_is_said_on_the_loop_comes_behind_what_a_thread_has_said_and_waits_for_no_more() -> None:
+    with ThreadPoolExecutor(1) as thread:
+        chatty = Chatty(thread, most=3)
+
+        chatty.say()
+        chatty.context.log("info", "on the loop")
+
+    assert chatty.told[:2] == [Progress(0), LogLine("info", "on the loop")]
 
 
 async def test_after_the_call_nobody_listens() -> None:

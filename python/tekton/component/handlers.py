@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from tekton._native import is_valid_pattern
-from tekton.bus.bus import DEFAULT_CONSUMER, ConsumerSettings, Delivery, Limits, Policy
+from tekton.bus.bus import DEFAULT_CONSUMER, ConsumerSettings, Delivery, Limits, Policy, at_least
 from tekton.bus.envelope import Envelope
 from tekton.bus.streams.subjects import check_consumer
 from tekton.mcp.message import Message
@@ -77,9 +77,12 @@ class MessageTable:
         """Call the decorated function, which stays as it is, with what is published to *pattern*, in order.
 
         Of all who name the same *queue*, one gets each message. Up to *concurrency* run at a time; with more than one
-        they end in any order. What it returns to a request is published as the answer; what it raises, as an ERROR
-        with the code of that. Nobody is told of what it raises otherwise, but the log. What waits for it at most is
-        said by *limits*. It runs while the component is ready.
+        they end in any order; a plain function keeps its place until its thread has ended. What it returns to a request
+        is published as the answer; what it raises, and what cannot be sent, as an ERROR with the code of that. A
+        message that it returns is the answer itself; one of another sender is passed on as said by the component, as a
+        RESPONSE unless it is an ERROR. Nobody is told of what it raises otherwise, but the log. What waits for it at
+        most is said by *limits*. It runs while the component is ready. One that ignores its cancellation, at the
+        deadline of its message or at the end, is given up after half a second, and runs on by itself.
 
         Raises InvalidSubjectError, and TypeError for a function that does not take one message.
         """
@@ -122,6 +125,7 @@ class MessageTable:
                 check_id(name, field)
         check_consumer(settings)
         _check_concurrency(concurrency)
+        at_least("longest", longest, 0)
 
         def add(handler: _HandlerT) -> _HandlerT:
             takes = _taken(handler, (Message, Envelope, Delivery))

@@ -14,6 +14,7 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, suppress
+from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
 from tekton.background import BackgroundGroup, BackgroundTask
@@ -26,6 +27,7 @@ from tekton.component.handlers import MessageTable, Subscriber, Worker
 from tekton.component.handling import Calls
 from tekton.component.losses import Losses
 from tekton.core.calls import describe
+from tekton.core.degradation.bulkhead import Bulkhead, Slot
 from tekton.core.tracing.tracer import Tracer, why
 from tekton.utils.redaction import scrub
 from tekton.utils.tekton_errors import (
@@ -115,7 +117,8 @@ class _Reader(ABC, Generic[_ItemT]):
         self.changed: Callable[[], None] = _nothing
         """Called when `problem` has changed."""
         self._name = name
-        self._slots = asyncio.Semaphore(concurrency)
+        # The one that reads waits; a place may be kept by a thread that outlives its call, and this reader's end.
+        self._places = Bulkhead(name, concurrency, max_waiting=1)
         self._concurrency = concurrency
         self._work = BackgroundGroup(name)
         self._task = BackgroundTask(name)
@@ -136,7 +139,7 @@ class _Reader(ABC, Generic[_ItemT]):
         """Read until the source ends. Raises what ends it."""
 
     @abstractmethod
-    async def _handle(self, item: _ItemT) -> None:
+    async def _handle(self, item: _ItemT, slot: Slot) -> None:
         """Never raises but when it is cancelled."""
 
     async def _run(self) -> None:
@@ -164,13 +167,14 @@ class _Reader(ABC, Generic[_ItemT]):
         try:
             while True:
                 # A place comes first: what nobody can work on is left where it is.
-                await self._slots.acquire()
+                slot = await self._places.enter()
                 try:
                     item = await anext(items)
                 except BaseException:
-                    self._slots.release()
+                    slot.release()
                     raise
-                self._work.spawn(self._handle_here(item), "call")
+                # Not in the task itself: one that is cancelled before it has begun does nothing at all.
+                self._work.spawn(self._handle(item, slot), "call").add_done_callback(partial(_leave, slot))
         except StopAsyncIteration:
             pass
 
@@ -179,22 +183,18 @@ class _Reader(ABC, Generic[_ItemT]):
             self.problem = problem
             self.changed()
 
-    async def _handle_here(self, item: _ItemT) -> None:
-        try:
-            await self._handle(item)
-        finally:
-            self._slots.release()
-
     async def _finish(self) -> None:
+        free: list[Slot] = []
         try:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._patience):
                     for _ in range(self._concurrency):
-                        await self._slots.acquire()
+                        free.append(await self._places.enter())  # noqa: PERF401 - what there is by then counts
         finally:
+            for slot in free:
+                slot.release()
             # Also when whoever waits for this does not wait any longer: nothing goes on behind our back.
             await self._work.stop()
-        self._slots = asyncio.Semaphore(self._concurrency)
 
 
 class _SubscriptionReader(_Reader[Envelope]):
@@ -236,11 +236,11 @@ class _SubscriptionReader(_Reader[Envelope]):
                 self._position = envelope.sequence
             yield envelope
 
-    async def _handle(self, item: Envelope) -> None:
+    async def _handle(self, item: Envelope, slot: Slot) -> None:
         try:
             if item.reply is None:
-                await self._calls.handle(self._subscriber, item)
-            elif (answer := await self._calls.answer(self._bus, self._subscriber, item)) is not None:
+                await self._calls.handle(self._subscriber, item, slot)
+            elif (answer := await self._calls.answer(self._bus, self._subscriber, item, slot)) is not None:
                 await self._bus.publish(item.reply, answer)
         except TektonError as error:
             _logger.warning("%s: %s: %s", self._name, item.subject, error)
@@ -282,24 +282,24 @@ class _WorkReader(_Reader[Delivery]):
             finally:
                 await self._beside.stop()
 
-    async def _handle(self, item: Delivery) -> None:
+    async def _handle(self, item: Delivery, slot: Slot) -> None:
         try:
             with self._ack_waits.holding(item):
-                counts = await self._settle(item)
+                counts = await self._settle(item, slot)
         except TektonError as error:
             _logger.warning("%s: what became of message %d was not told: %s", self._name, _place(item), error)
             return
         if not counts and self._worker.takes is not Delivery:
             _logger.warning("%s: message %d was handed out again meanwhile", self._name, _place(item))
 
-    async def _settle(self, item: Delivery) -> bool:
+    async def _settle(self, item: Delivery, slot: Slot) -> bool:
         if item.envelope in self._done:
             return await item.ack()
         try:
-            await self._calls.handle(self._worker, item)
-        except MessageExpiredError as error:
-            return await item.reject(str(error))
+            await self._calls.handle(self._worker, item, slot)
         except Exception as error:
+            if isinstance(error, MessageExpiredError) and error.message_id == item.envelope.message.message_id:
+                return await item.reject(str(error))
             known = isinstance(error, TektonError)
             _logger.warning("%s: message %d: %s", self._name, _place(item), why(error), exc_info=not known)
             return await item.nack(reason=scrub(describe(error)))
@@ -310,6 +310,10 @@ class _WorkReader(_Reader[Delivery]):
 
 def _nothing() -> None:
     pass
+
+
+def _leave(slot: Slot, _: object) -> None:
+    slot.release()
 
 
 def _place(item: Delivery) -> int:

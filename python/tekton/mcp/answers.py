@@ -28,6 +28,10 @@ class _Kept(NamedTuple):
     size: int
 
 
+_UNWRITABLE = 1024 * 1024
+"""How many bytes a message counts that cannot be written: as many as one may have at most."""
+
+
 class Answers:
     """Answers by key, kept for *window* seconds, at most *most* of them, together at most *size* bytes."""
 
@@ -58,11 +62,11 @@ class Answers:
         When whoever works on it is cancelled, one of those who wait takes over. Raises TimeoutError when somebody else
         is not done with it within *timeout* seconds.
         """
-        while (running := self._running.get(key)) is not None:
-            async with asyncio.timeout(timeout):
+        async with asyncio.timeout(timeout):
+            while (running := self._running.get(key)) is not None:
                 await asyncio.wait({running})
-            if not running.cancelled():
-                return running.result()
+                if not running.cancelled():
+                    return running.result()
         self._expire()
         if (kept := self._kept.get(key)) is not None:
             return kept.message
@@ -77,13 +81,13 @@ class Answers:
             raise
         finally:
             del self._running[key]
-        running.set_result(answered.message)
         if answered.final:
             self._keep(key, answered.message)
+        running.set_result(answered.message)
         return answered.message
 
     def _keep(self, key: Hashable, message: Message | None) -> None:
-        size = 0 if message is None else len(message.to_json())
+        size = 0 if message is None else _size(message)
         self._kept[key] = _Kept(message, self._clock.monotonic() + self._window, size)
         self._size += size
         while len(self._kept) > self._most or self._size > self._most_bytes:
@@ -97,3 +101,10 @@ class Answers:
     def _drop(self) -> None:
         _, kept = self._kept.popitem(last=False)
         self._size -= kept.size
+
+
+def _size(message: Message) -> int:
+    try:
+        return len(message.to_json())
+    except Exception:  # to refuse it is a matter of whoever sends it
+        return _UNWRITABLE

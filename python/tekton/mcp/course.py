@@ -1,18 +1,16 @@
 """The course of a message: what is done because of it, and what is said because of it.
 
     with in_course_of(message):
-        async with ending(message, left):
-            await handler(message)
+        await handler(message)
 
 What is published in there is caused by the message, whether it was made with `message.follow` or not: it has one hop
 more, and, unless it names another parent, the message as its parent. So messages that cause one another in a circle
 come to an end, whoever has written their contexts.
 """
 
-import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import msgspec
@@ -20,9 +18,8 @@ import msgspec
 from tekton.mcp.context import MessageContext
 from tekton.mcp.message import Message
 from tekton.utils.causes import CAUSE, Cause
-from tekton.utils.tekton_errors import MessageExpiredError
 
-__all__ = ["caused", "due", "ending", "fingerprint", "in_course_of", "undated"]
+__all__ = ["caused", "due", "fingerprint", "in_course_of", "undated"]
 
 _MOST_HOPS: Final = 255
 _BESIDE: Final = frozenset({"timeout", "hears"})
@@ -37,19 +34,6 @@ def in_course_of(message: Message) -> Iterator[None]:
         yield
     finally:
         CAUSE.reset(token)
-
-
-@asynccontextmanager
-async def ending(message: Message, timeout: float | None) -> AsyncIterator[None]:
-    """End what is done in here after *timeout* seconds, at the deadline of *message*: MessageExpiredError."""
-    limit = asyncio.timeout(timeout)
-    try:
-        async with limit:
-            yield
-    except TimeoutError:
-        if limit.expired():
-            raise MessageExpiredError(message.message_id) from None
-        raise
 
 
 def caused(message: Message) -> Message:

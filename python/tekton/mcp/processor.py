@@ -5,14 +5,17 @@
 
 A REQUEST or COMMAND that names a tool (in `metadata["tool"]`, the content being the arguments, or by a content
 `{"tool": …, "arguments": {…}}`) is a call of it. For all else there are handlers (`processor.on`). The answer is a
-RESPONSE, or an ERROR with the code, detail and hint of the catalogue; nobody is answered who has not asked: an EVENT
-without a handler is no error.
+RESPONSE, or an ERROR with the code, detail and hint of the catalogue. What asks for nothing gets no RESPONSE, and an
+EVENT without a handler is no error. Of what goes wrong there is an ERROR nevertheless (a handler raises, it is too
+late), unless the message is an answer itself.
 
-The deadline of a message is kept: what comes after it is not begun, and what takes longer is ended. A request that
-comes again (the same sender, message_id, type, content and metadata) within five minutes is carried out once and
-answered with the same answer, unless it was refused before anything was done.
+The deadline of a message is kept: what comes after it is not begun, and what takes longer is ended; what ignores that
+is given up, and runs on by itself. A request that comes again (the same sender, message_id, type, content and
+metadata) within five minutes is carried out once and answered with the same answer, unless it was refused before
+anything was done.
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Hashable, Iterator
 from contextlib import contextmanager
@@ -21,26 +24,24 @@ from functools import partial
 from typing import Any, NamedTuple, TypeVar, overload
 
 from tekton.clock import SYSTEM_CLOCK, Clock
-from tekton.core.calls import bound, call
+from tekton.core.calls import bound
 from tekton.core.degradation.deadline import time_left, within
 from tekton.mcp.answers import Answered, Answers
 from tekton.mcp.context import MessageContext
-from tekton.mcp.course import ending, fingerprint, in_course_of, undated
-from tekton.mcp.error_message import error_content
+from tekton.mcp.course import fingerprint, in_course_of
+from tekton.mcp.handler_calls import HandlerCalls
 from tekton.mcp.message import Message, MessageType
 from tekton.mcp.modality import Content, StructuredContent, parse_content
 from tekton.mcp.modality.content import TAG
+from tekton.mcp.sealed import refusal, response, sealed, written
 from tekton.mcp.tool_context import AnswerQuestion, Tell, ToolContext
 from tekton.mcp.tool_line import ToolLine, line_of
 from tekton.mcp.tool_registry import ToolRegistry
-from tekton.mcp.tool_result import as_json
 from tekton.utils.tekton_errors import (
     InvalidArgumentsError,
     InvalidMessageError,
     MessageExpiredError,
-    MessageTooLargeError,
     NoHandlerError,
-    TektonError,
     ToolBusyError,
     ToolError,
     ToolNotFoundError,
@@ -49,11 +50,9 @@ from tekton.utils.trace_context import CURRENT, TraceContext, new_span_id
 
 __all__ = ["MessageHandler", "MessageProcessor", "Middleware", "Next"]
 
-MAX_ANSWER = 1024 * 1024
-"""Bytes of an answer as JSON: a bus takes no more."""
 _SLACK = 0.5
+"""Seconds that middleware has after the time of the message is over, and then once more after it was cancelled."""
 _FOREVER = 1e9
-_UNTOLD = "what the error says cannot be sent; the log has it"
 
 MessageHandler = Callable[[Message], Any]
 """Takes a message, async or in a thread. Returns the answer, its content, or None."""
@@ -107,6 +106,9 @@ class MessageProcessor:
         self._answers = answers if answers is not None else Answers(clock=clock)
         self._rules: list[_Rule] = []
         self._middleware: list[Middleware] = []
+        owner = component_id or "a message processor"
+        self._handler_calls = HandlerCalls(owner)
+        self._middleware_calls = HandlerCalls(owner, _SLACK)
 
     @overload
     def on(
@@ -166,7 +168,7 @@ class MessageProcessor:
         """
         with within(self._time_of(message)), _in_trace(message.context.trace_id), in_course_of(message):
             line = line_of(message) if tell is None and answer is None else ToolLine(message.message_id, tell, answer)
-            course = _Course(message, self._dispatch, self._middleware, line)
+            course = _Course(message, self._dispatch, self._middleware, self._middleware_calls, line)
             if message.message_type not in _ASKS:
                 return (await self._answered(course)).message
             key = (message.context.sender, message.message_id, _what(message))
@@ -179,18 +181,25 @@ class MessageProcessor:
         message = course.message
         try:
             answer = await course.run()
-            return Answered(answer and _sealed(undated(answer)), course.begun)
-        except Exception as error:
+            # Of what is large it takes a while to look at it once more.
+            return Answered(answer if answer is course.answer else answer and sealed(answer), course.begun)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
             return Answered(self._error(message, error), course.begun)
 
     async def _dispatch(self, course: "_Course", message: Message) -> Message | None:
+        course.answer = await self._taken(course, message)
+        return course.answer
+
+    async def _taken(self, course: "_Course", message: Message) -> Message | None:
         asks = message.message_type in _ASKS
         if asks and (wanted := _tool_call(message)) is not None:
             return await self._call_tool(course, message, wanted)
         rule = next((rule for rule in self._rules if rule.takes(message)), None)
         if rule is not None:
             course.begun = True
-            return self._answer(message, await _value(rule.handler, message))
+            return self._answer(message, await self._value(rule.handler, message))
         if asks:
             raise NoHandlerError(message.message_type, message.context.sender)
         return None
@@ -206,25 +215,25 @@ class MessageProcessor:
             course.begun = not (isinstance(error, _NOT_CALLED) and error.tool_id == wanted.tool_id)
             raise
         about = {"tool": wanted.tool_id}
-        return Message(MessageType.RESPONSE, result.content, self._back(message), about)
+        return written(Message(MessageType.RESPONSE, result.content, self._back(message), about))
+
+    async def _value(self, handler: MessageHandler, message: Message) -> Any:
+        what = f"handler of a {message.message_type}"
+        return await self._handler_calls.value(bound(handler, message), message, time_left(), what)
 
     def _answer(self, message: Message, value: Any) -> Message | None:
         if isinstance(value, Message):
-            return value
+            return sealed(value)
         if message.message_type not in _ASKS or (value is None and message.message_type is MessageType.COMMAND):
             return None
-        return Message(MessageType.RESPONSE, as_json(value, MAX_ANSWER).content, self._back(message))
+        return response(value, self._back(message))
 
-    def _error(self, message: Message, error: Exception) -> Message | None:
-        if not isinstance(error, TektonError) or message.message_type in _ANSWERS:
-            _log(message, error)
-        if message.message_type in _ANSWERS:  # two would answer each other's errors without an end
-            return None
-        try:
-            return _sealed(undated(Message(MessageType.ERROR, error_content(error), self._back(message))))
-        except Exception:  # it has something in it that is no JSON, or too much
-            _log(message, error)
-            return undated(Message(MessageType.ERROR, {"code": _code(error), "detail": _UNTOLD}, self._back(message)))
+    def _error(self, message: Message, error: BaseException) -> Message | None:
+        answer, to_log = refusal(error, self._back(message))
+        unheard = message.message_type in _ANSWERS  # two would answer each other's errors without an end
+        if to_log or unheard:
+            _logger.error("the %s %s failed", message.message_type, message.message_id, exc_info=error)
+        return None if unheard else answer
 
     def _back(self, message: Message) -> MessageContext:
         sender = self._component_id or message.context.recipient or "tekton"
@@ -244,14 +253,21 @@ _Dispatch = Callable[["_Course", Message], Awaitable[Message | None]]
 
 
 class _Course:
-    """The way of one *message*, through the middleware to what takes it. *begun*: somebody has taken it."""
+    """The way of one *message*, through the middleware to what takes it.
 
-    __slots__ = ("_way", "begun", "line", "message")
+    *begun*: somebody has taken it; *answer* is what he has answered, as it will be sent.
+    """
 
-    def __init__(self, message: Message, dispatch: _Dispatch, middleware: list[Middleware], line: ToolLine) -> None:
+    __slots__ = ("_calls", "_way", "answer", "begun", "line", "message")
+
+    def __init__(
+        self, message: Message, dispatch: _Dispatch, middleware: list[Middleware], calls: HandlerCalls, line: ToolLine
+    ) -> None:
         self.message = message
         self.line = line
         self.begun = False
+        self.answer: Message | None = None
+        self._calls = calls if middleware else None
         self._way: Next = partial(dispatch, self)
         for each in reversed(middleware):
             self._way = _behind(each, self._way)
@@ -259,29 +275,13 @@ class _Course:
     async def run(self) -> Message | None:
         """The answer. Raises MessageExpiredError, and what there is to raise."""
         left = time_left()
-        if left is None:
-            return await self._way(self.message)
-        if left <= 0:
+        if left is not None and left <= 0:
             raise MessageExpiredError(self.message.message_id)
-        # Tools and handlers are ended in time by themselves; this is for what comes between.
-        async with ending(self.message, left + _SLACK):
+        if self._calls is None:  # tools and handlers are ended in time by themselves
             return await self._way(self.message)
-
-
-def _sealed(answer: Message) -> Message:
-    """*answer* as it will be sent, so that what cannot be sent is found out here."""
-    text = answer.to_json()
-    if len(text) > MAX_ANSWER:
-        raise MessageTooLargeError(len(text), MAX_ANSWER)
-    return Message.from_json(text)
-
-
-def _log(message: Message, error: Exception) -> None:
-    _logger.error("the %s %s failed", message.message_type, message.message_id, exc_info=error)
-
-
-def _code(error: Exception) -> str:
-    return error.code if isinstance(error, TektonError) else TektonError.code
+        way = bound(self._way, self.message)
+        answer: Message | None = await self._calls.value(way, self.message, left and left + _SLACK, "middleware")
+        return answer
 
 
 def _what(message: Message) -> Hashable:
@@ -297,16 +297,6 @@ def _behind(middleware: Middleware, way: Next) -> Next:
         return await middleware(message, way)
 
     return go
-
-
-async def _value(handler: MessageHandler, message: Message) -> Any:
-    async with ending(message, time_left()):
-        value, error = await call(bound(handler, message))
-    if isinstance(error, Exception):
-        raise error
-    if error is not None:
-        raise RuntimeError(f"a handler has raised {type(error).__name__}") from error
-    return value
 
 
 class _ToolCall(NamedTuple):

@@ -153,7 +153,7 @@ class ToolContext:
         if self._tell is None or self.over:
             return
         if threading.get_ident() == self._thread:
-            self._flush()
+            self._drain()
             self._pass_on(event)
             return
         self._said.append(event)
@@ -183,16 +183,26 @@ class ToolContext:
 
     def close(self) -> None:
         """The call is over: tell what was said so far, and no more."""
-        self._flush()
-        self.over = True
+        self.over = True  # first, so that a thread that goes on says nothing more
+        self._drain()
+        self._said.clear()
 
     def _flush(self) -> None:
-        self._waking = False  # before the last is taken: what comes now wakes again
-        while self._said:
-            self._pass_on(self._said.popleft())
+        self._waking = False  # before any is taken: what comes now wakes again
+        if self.over:
+            return
+        self._drain()
+        if self._said and self._loop is not None and not self._waking:
+            self._waking = True
+            self._loop.call_soon(self._flush)
+
+    def _drain(self) -> None:
+        """Tell what waits now, and not what is said meanwhile: a thread may say more than anybody can hear."""
+        for event in [self._said.popleft() for _ in range(len(self._said))]:
+            self._pass_on(event)
 
     def _pass_on(self, event: ToolEvent) -> None:
-        if self._tell is None or self.over:
+        if self._tell is None:
             return
         try:
             self._tell(event)
