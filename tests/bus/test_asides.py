@@ -20,9 +20,10 @@ from tekton.mcp.processor import MessageProcessor
 from tekton.mcp.tool_context import Answer, LogLine, Progress, Question, ToolContext, ToolEvent
 from tekton.mcp.tool_line import line_of
 from tekton.mcp.tool_registry import ToolRegistry
+from tekton.testing.clock import current_clock, virtual_time
 from tekton.testing.control_plane import InMemoryControlPlane
 from tekton.utils.bus_client import BusClient
-from tekton.utils.tekton_errors import ComponentNotFoundError
+from tekton.utils.tekton_errors import ComponentNotFoundError, ReplyTimeoutError
 
 
 class Confirmation(msgspec.Struct):
@@ -170,3 +171,41 @@ async def test_what_says_less_than_it_should_is_no_question_and_no_answer(asks: 
     answered = await asks.request("ergon.requests.do", call(), timeout=10, answer=answer)
 
     assert (answered.message_type, answered.content["code"]) == (MessageType.ERROR, "invalid_content")
+
+
+async def _raises(asking: "asyncio.Future[Answer]") -> BaseException | None:
+    await asyncio.wait([asking])
+    return asking.exception()
+
+
+@virtual_time
+async def test_an_answer_in_time_counts_also_when_who_is_asked_takes_long_to_clean_up() -> None:
+    bus = LocalBus(current_clock())
+
+    async def answer(_: Question) -> Answer:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(5)
+        raise AssertionError
+
+    async def serve() -> None:
+        async with bus.subscribe("ergon.requests.do") as requests:
+            envelope = await anext(aiter(requests))
+            async with on_line(bus, "ergon", envelope):
+                ask = line_of(envelope.message).answer
+                assert ask is not None
+                asking = asyncio.ensure_future(ask(Question("deploy", "As what?", None)))
+                await asyncio.sleep(1)
+                assert envelope.reply is not None
+                context = envelope.message.follow("ergon", "ada")
+                await bus.publish(envelope.reply, Message(MessageType.RESPONSE, "blue", context))
+                # It has the time of the request, and who is asked is not done by then.
+                assert isinstance(await _raises(asking), ReplyTimeoutError)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(serve())
+        await asyncio.sleep(0)
+        answered = await bus.request("ergon.requests.do", call(), timeout=3, answer=answer)
+
+    assert answered.content == "blue"

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,6 +25,7 @@ from tekton.bus.streams.memory_store import MemoryStreamStore
 from tekton.bus.streams.sqlite_store import SqliteStreamStore
 from tekton.bus.streams.store import StreamStore
 from tekton.bus.streams.streams import Streams
+from tekton.bus.telling import Telling
 from tekton.clock import SYSTEM_CLOCK
 from tekton.mcp.context import MessageContext
 from tekton.mcp.message import Message, MessageType
@@ -51,7 +53,7 @@ AT_ONCE = ConsumerSettings(ack_wait=30.0, max_deliver=2, backoff=(0.0,))
 @asynccontextmanager
 async def local(store: StreamStore) -> AsyncIterator[Bus]:
     live = LiveBus(SYSTEM_CLOCK)
-    streams = Streams(store, SYSTEM_CLOCK, live.deliver)
+    streams = Streams(store, SYSTEM_CLOCK, Telling(live).tell)
     await streams.start()
     try:
         yield LocalBus(SYSTEM_CLOCK, streams, live)
@@ -239,12 +241,23 @@ async def test_who_does_not_keep_up_is_treated_as_he_asked_for(bus: Bus) -> None
         assert (await read(conflating, 2))[-2:] == [8, 9]
 
 
-@pytest.mark.parametrize("subject", ["", "a..b", "a.*", "a b"])
-async def test_what_is_no_subject_is_refused(bus: Bus, subject: str) -> None:
-    with pytest.raises(InvalidSubjectError):
+@pytest.mark.parametrize(
+    ("subject", "reason"),
+    [
+        ("", "'' is no subject: it has an empty token"),
+        ("a..b", "'a..b' is no subject: it has an empty token"),
+        ("a.*", "'a.*' is no subject: wildcards are for patterns only"),
+        ("a b", "'a b' is no subject: it has the character ' '"),
+        ("a" * 256, f"'{'a' * 64}' is no subject: it is longer than 255 bytes"),
+    ],
+)
+async def test_what_is_no_subject_is_refused_and_the_reason_told(bus: Bus, subject: str, reason: str) -> None:
+    with pytest.raises(InvalidSubjectError) as caught:
         await bus.publish(subject, say(1))
-    with pytest.raises(InvalidSubjectError):
+    assert str(caught.value) == reason
+    with pytest.raises(InvalidSubjectError) as caught:
         await bus.publish("a", say(1), reply=subject)
+    assert str(caught.value) == reason.replace("no subject", "no subject to reply to")
     with pytest.raises(InvalidSubjectError):
         await bus.publish_many([Envelope("a", say(1)), Envelope(subject, say(2))])
 
@@ -321,12 +334,20 @@ async def test_a_request_without_anybody_fails_at_once(bus: Bus) -> None:
 
 async def test_a_request_that_nobody_answers_ends_after_its_time(bus: Bus) -> None:
     async with bus.subscribe("engram.requests.>"):
-        with pytest.raises(ReplyTimeoutError):
-            await bus.request("engram.requests.search", say("?"), timeout=0.02)
+        with pytest.raises(ReplyTimeoutError, match=r"no answer from engram.requests.search within 0.2 s$"):
+            await bus.request("engram.requests.search", say("?"), timeout=0.2)
         with pytest.raises(ReplyTimeoutError):
             await bus.request("engram.requests.search", say("?", deadline=SYSTEM_CLOCK.time() + 0.05), timeout=60)
         with pytest.raises(MessageExpiredError):
             await bus.request("engram.requests.search", say("?", deadline=1.0), timeout=60)
+
+
+@pytest.mark.parametrize("timeout", [0, -1.0, float("nan")])
+async def test_a_request_without_any_time_is_a_mistake(bus: Bus, timeout: float) -> None:
+    """It was refused as one whose deadline had passed."""
+    async with bus.subscribe("engram.requests.>"):
+        with pytest.raises(ValueError, match=r"timeout is (0|-1|nan), and has to be above 0"):
+            await bus.request("engram.requests.search", say("?"), timeout=timeout)
 
 
 async def test_an_answer_that_comes_too_late_disturbs_nobody(bus: Bus) -> None:
@@ -536,6 +557,23 @@ async def test_who_has_given_it_back_has_it_no_more(bus: Bus) -> None:
     assert again.envelope.attempt == 2
 
 
+async def test_what_nobody_has_begun_with_was_never_handed_out(bus: Bus) -> None:
+    await bus.create_stream("orders", ORDERS)
+    await bus.publish("orders.new", say(1))
+    async with bus.consume("orders", "billing", ConsumerSettings(max_deliver=1, backoff=(60.0,))) as deliveries:
+        for _ in range(3):
+            delivery = await anext(aiter(deliveries))
+            assert delivery.envelope.attempt == 1
+            assert await delivery.release()
+            assert [await delivery.ack(), await delivery.release()] == [False, False]
+        last = await anext(aiter(deliveries))
+        assert await last.ack()
+
+    [info] = [stream for stream in await bus.streams() if stream.name == "orders"]
+    [consumer] = info.consumers
+    assert (last.envelope.attempt, consumer.redelivered, consumer.dead_letters) == (1, 0, 0)
+
+
 async def test_a_message_that_goes_in_circles_becomes_a_dead_letter(bus: Bus) -> None:
     async with bus.subscribe("tekton.dead.hops") as dead:
         with pytest.raises(TooManyHopsError):
@@ -560,6 +598,42 @@ async def test_a_consumer_is_there_with_the_settings_that_it_was_created_with(bu
     with pytest.raises(ConsumerNotFoundError):
         await bus.delete_consumer("orders", "billing")
     await hand_out(bus, 1, ConsumerSettings(max_in_flight=7))
+
+
+async def test_a_consumer_is_taken_as_it_is_by_who_gives_no_settings(bus: Bus) -> None:
+    """A consumer with settings of its own was refused to who had said nothing of them."""
+    await bus.create_stream("orders", ORDERS)
+    await bus.publish("orders.new", say(1))
+    await hand_out(bus, 1, ConsumerSettings(max_in_flight=7))
+    await bus.publish("orders.new", say(2))
+
+    async with asyncio.timeout(5), bus.consume("orders", "billing") as again:
+        delivery = await anext(aiter(again))
+        await delivery.ack()
+    async with asyncio.timeout(5), bus.consume("orders", "new") as fresh:
+        await anext(aiter(fresh))
+
+    [stream] = [one for one in await bus.streams() if one.name == "orders"]
+    assert {one.name: one.settings for one in stream.consumers} == {
+        "billing": ConsumerSettings(max_in_flight=7),
+        "new": ConsumerSettings(),
+    }
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"ack_wait": -1},
+        {"ack_wait": float("nan")},
+        {"max_deliver": 0},
+        {"max_in_flight": 0},
+        {"backoff": (0.0, -1.0)},
+    ],
+    ids=str,
+)
+def test_settings_that_cannot_be_are_refused_where_they_are_made(settings: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(settings))} is .* and has to be"):
+        ConsumerSettings(**settings)
 
 
 async def test_streams_that_are_not_there_are_named(bus: Bus) -> None:

@@ -13,6 +13,7 @@ from tekton.bus.local_bus import LocalBus
 from tekton.bus.streams.memory_store import MemoryStreamStore
 from tekton.bus.streams.store import Batch, Committed
 from tekton.bus.streams.streams import Streams
+from tekton.bus.telling import Telling
 from tekton.mcp.context import MessageContext
 from tekton.mcp.message import Message, MessageType
 from tekton.testing import ManualClock, current_clock, virtual_time
@@ -65,7 +66,7 @@ async def stored(store: FullStore) -> AsyncIterator[LocalBus]:
     """A bus with the stream `orders`."""
     clock = ManualClock()
     live = LiveBus(clock)
-    streams = Streams(store, clock, live.deliver)
+    streams = Streams(store, clock, Telling(live).tell)
     await streams.start()
     await streams.create_stream("orders", StreamSettings(("orders.>",)))
     yield LocalBus(clock, streams, live)

@@ -67,3 +67,15 @@ def test_much_is_published_in_parts() -> None:
         found = list(parts(envelopes))
         assert [len(part) for part, _ in found] == expected
         assert [size for _, size in found] == [sum(one.size for one in part) for part, _ in found]
+
+
+async def test_who_does_not_wait_himself_comes_in_order_too() -> None:
+    turn, order = Turn(), list[str]()
+    assert turn.has_room(MOST, 0)
+    for name, messages in (("a", MOST - 1), ("b", 1), ("c", 1)):
+        turn.reserve(messages, 0).add_done_callback(lambda _, name=name: order.append(name))  # type: ignore[misc]
+
+    await turn.wait(MOST, 0)
+
+    assert order == ["a", "b", "c"]
+    assert not turn.has_room(1, 0)

@@ -14,10 +14,12 @@ from tekton.mcp.message import Message, MessageType
 from tekton.testing import free_port
 from tekton.testing.control_plane import InMemoryControlPlane
 from tekton.testing.cut_connections import CuttingProxy
-from tekton.utils import bus_link
+from tekton.utils import bus_demand, bus_link
 from tekton.utils.bus_client import BusClient
+from tekton.utils.bus_consumption import ClientConsumption
 from tekton.utils.control_plane import ControlPlane
 from tekton.utils.tekton_errors import (
+    InvalidIdError,
     ProblemError,
     PublishUnknownError,
     ReplyTimeoutError,
@@ -138,6 +140,67 @@ class TestPublishing:
         assert caught.value.message_id == message.message_id
         assert receipt.sequence == 2
         assert await stored(plane, 2) == [1, 2]
+
+    async def test_what_was_given_up_does_not_wait_to_be_sent(
+        self, plane: InMemoryControlPlane, proxy: CuttingProxy
+    ) -> None:
+        """Where the control plane took nothing, the queue grew with each message that was given up."""
+        token = await plane.token("engram", "operator")
+        there = ControlPlane(f"http://127.0.0.1:{proxy.port}", credential=token)
+        async with BusClient(there, publish_timeout=0.2) as bus:
+            await bus.publish("news.weather", say(1))
+            proxy.stall()
+            much = [bus.publish("news.weather", say("x" * 1_000_000)) for _ in range(40)]
+            outcomes = await asyncio.gather(*much, return_exceptions=True)
+            waiting = len(bus._exchange._link._outgoing)
+            proxy.allow()
+
+        assert {type(outcome) for outcome in outcomes} <= {PublishUnknownError, TransportError}
+        assert waiting == 0
+
+    async def test_a_client_that_was_closed_does_nothing_any_more(self, plane: InMemoryControlPlane) -> None:
+        """It connected again, and left that connection open."""
+        bus = BusClient(plane.address_of(await plane.token("engram", "operator")))
+        await bus.publish("orders.new", say(1))
+        await bus.streams()
+        await bus.close()
+        await bus.close()
+
+        for call in (
+            lambda: bus.publish("orders.new", say(2)),
+            lambda: bus.publish_many([Envelope("orders.new", say(2))]),
+            lambda: bus.request("engram.requests.double", say(2), timeout=5),
+            lambda: read(bus.subscribe("memory.>")),
+            lambda: read(bus.replay("orders")),
+            lambda: read(bus.consume("orders", "billing")),
+            lambda: bus.create_stream("others", StreamSettings(("others.>",))),
+            lambda: bus.delete_stream("orders"),
+            lambda: bus.delete_consumer("orders", "billing"),
+            bus.streams,
+        ):
+            with pytest.raises(TransportError, match="the client was closed"):
+                await call()
+        assert not bus._exchange._link._socket.opened
+        assert await stored(plane, 1) == [1]
+
+    async def test_what_is_no_name_of_a_stream_or_a_consumer_leads_nowhere(
+        self, plane: InMemoryControlPlane, bus: BusClient
+    ) -> None:
+        """`delete_stream("orders/consumers/billing")` deleted the consumer."""
+        await plane.bus.consume("orders", "billing").__aenter__()
+
+        for call in (
+            lambda: bus.delete_stream("orders/consumers/billing"),
+            lambda: bus.delete_stream(""),
+            lambda: bus.create_stream("orders/consumers/billing", ORDERS),
+            lambda: bus.delete_consumer("orders", "../billing"),
+            lambda: bus.delete_consumer("orders/consumers/billing", "billing"),
+        ):
+            with pytest.raises(InvalidIdError):
+                await call()
+
+        [orders] = [info for info in await plane.bus.streams() if info.name == "orders"]
+        assert [consumer.name for consumer in orders.consumers] == ["billing"]
 
     async def test_what_is_under_way_is_bounded(self, plane: InMemoryControlPlane, bus: BusClient) -> None:
         await bus.publish("orders.new", say(0))
@@ -297,6 +360,11 @@ async def read(subscription: Any) -> Envelope:
 
 
 class TestConsuming:
+    @pytest.fixture(autouse=True)
+    def much_ahead(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Also on a machine that has much to do, some are asked for beforehand."""
+        monkeypatch.setattr(bus_demand, "AHEAD", 10.0)
+
     async def test_all_is_worked_off_however_often_it_is_cut(
         self, plane: InMemoryControlPlane, proxy: CuttingProxy, bus: BusClient
     ) -> None:
@@ -349,6 +417,72 @@ class TestConsuming:
 
         assert 1 <= most <= 64
 
+    async def ahead(self, deliveries: ClientConsumption) -> Delivery:
+        """Work quickly until some wait here; then one with which somebody is busy."""
+        for _ in range(60):
+            assert await (await anext(deliveries)).ack()
+        busy = await anext(deliveries)
+        while len(deliveries._waiting) < 3:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0)
+        return busy
+
+    async def test_what_waits_behind_a_slow_one_is_for_others_and_was_never_handed_out(
+        self, plane: InMemoryControlPlane, bus: BusClient
+    ) -> None:
+        """It ran out of its ack_wait, and became a dead letter though nobody had ever failed on it."""
+        await plane.bus.publish_many([Envelope("orders.new", say(number)) for number in range(200)])
+        settings = ConsumerSettings(max_deliver=1, max_in_flight=256)
+        attempts: dict[int, int] = {}
+
+        async with bus.consume("orders", "billing", settings) as deliveries:
+            busy = await self.ahead(deliveries)
+            async with bus.consume("orders", "billing", settings) as others:
+                async for delivery in others:
+                    attempts[delivery.envelope.message.content] = delivery.envelope.attempt
+                    assert await delivery.ack()
+                    if len(attempts) == 139:
+                        break
+            assert await busy.ack()
+
+        assert attempts == dict.fromkeys(range(61, 200), 1)
+        [orders] = [info for info in await plane.bus.streams() if info.name == "orders"]
+        assert (orders.consumers[0].acknowledged, orders.consumers[0].dead_letters) == (200, 0)
+
+    async def test_the_slow_one_gets_it_again_when_he_is_done(
+        self, plane: InMemoryControlPlane, bus: BusClient
+    ) -> None:
+        await plane.bus.publish_many([Envelope("orders.new", say(number)) for number in range(100)])
+
+        async with bus.consume("orders", "billing", ConsumerSettings(max_deliver=1)) as deliveries:
+            busy = await self.ahead(deliveries)
+            while deliveries._waiting:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.01)
+            assert await busy.ack()
+            rest: list[tuple[object, int]] = []
+            while len(rest) < 39:
+                delivery = await anext(deliveries)
+                assert await delivery.ack()
+                rest.append((delivery.envelope.message.content, delivery.envelope.attempt))
+
+        assert rest == [(number, 1) for number in range(61, 100)]
+
+    async def test_who_leaves_has_not_been_handed_what_he_has_not_begun_with(
+        self, plane: InMemoryControlPlane, bus: BusClient
+    ) -> None:
+        await plane.bus.publish_many([Envelope("orders.new", say(number)) for number in range(100)])
+        settings = ConsumerSettings(max_deliver=1)
+        async with bus.consume("orders", "billing", settings) as deliveries:
+            assert await (await self.ahead(deliveries)).ack()
+
+        async with bus.consume("orders", "billing", settings) as deliveries:
+            rest: list[tuple[object, int]] = []
+            while len(rest) < 39:
+                delivery = await anext(deliveries)
+                assert await delivery.ack()
+                rest.append((delivery.envelope.message.content, delivery.envelope.attempt))
+
+        assert rest == [(number, 1) for number in range(61, 100)]
+
     async def test_who_leaves_gives_back_what_he_has(self, plane: InMemoryControlPlane, bus: BusClient) -> None:
         await plane.bus.publish_many([Envelope("orders.new", say(number)) for number in range(10)])
         async with bus.consume("orders", "billing") as deliveries:
@@ -388,6 +522,46 @@ class TestRequests:
             answer = await bus.request("engram.requests.double", say(21, MessageType.REQUEST), timeout=10)
 
         assert answer.content == 42
+
+    async def test_the_first_request_has_no_more_time_than_any_other(self) -> None:
+        """It took thirty seconds to ask for the name of the inbox, whatever its timeout."""
+        heard = asyncio.Event()
+
+        async def say_nothing(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            heard.set()
+            writers.append(writer)
+
+        writers: list[asyncio.StreamWriter] = []
+        server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        async with asyncio.timeout(10), BusClient(ControlPlane(f"http://127.0.0.1:{port}")) as bus:
+            with pytest.raises(TransportError, match=r"within 0.5 s, so nobody was asked"):
+                await bus.request("engram.requests.double", say(21), timeout=0.5)
+
+        assert heard.is_set()
+        server.close()
+        for writer in writers:
+            writer.transport.abort()
+
+    async def test_the_first_request_waits_for_a_control_plane_that_is_away(
+        self, plane: InMemoryControlPlane, proxy: CuttingProxy, bus: BusClient
+    ) -> None:
+        """It failed at once, where all others wait for the connection."""
+        proxy.refuse()
+        with pytest.raises(TransportError, match=r"within 0.05 s, so nobody was asked"):
+            await bus.request("engram.requests.double", say(21, MessageType.REQUEST), timeout=0.05)
+        before = proxy.connections
+        other = BusClient(plane.address_of(await plane.token("engram", "operator")))
+        async with other, asyncio.TaskGroup() as group:
+            group.create_task(self.serve(other))
+            while not plane.bus.live.answered("engram.requests.double"):  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.001)
+            request = say(21, MessageType.REQUEST)
+            asking = group.create_task(bus.request("engram.requests.double", request, timeout=10))
+            await connections(proxy, before + 1)
+            proxy.allow()
+
+        assert asking.result().content == 42
 
     async def test_who_is_away_cannot_be_asked(self, proxy: CuttingProxy, bus: BusClient) -> None:
         async with bus.subscribe("engram.requests.>"):

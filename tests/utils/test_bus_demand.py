@@ -46,6 +46,30 @@ def test_who_takes_batches_can_have_a_whole_one() -> None:
     assert demand.more(1) == 99
 
 
+def test_who_is_busy_for_long_gets_nothing_more_until_he_is_done_and_is_slow_then() -> None:
+    demand = Demand()
+    work(demand, each=0.0, count=500)
+    assert demand.begin() == MOST
+    demand.took(0.0)
+
+    assert demand.pause() == MOST
+    assert demand.more(0) == 0
+    demand.came(3)  # they were on their way already
+    assert demand.pause() == 0
+    demand.asked(10.0)
+
+    assert demand.more(0) == 4
+    assert demand.pause() == 1
+
+
+def test_a_connection_that_comes_while_he_is_busy_brings_one() -> None:
+    demand = Demand()
+    work(demand, each=0.0, count=500)
+    demand.pause()
+
+    assert (demand.begin(), demand.more(0)) == (1, 0)
+
+
 def test_a_little_is_not_asked_for() -> None:
     demand = Demand()
     work(demand, each=0.0, count=500)

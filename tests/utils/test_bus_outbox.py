@@ -26,6 +26,10 @@ class Wire:
     def __init__(self) -> None:
         self.there = True
         self.sent: list[int] = []
+        self.taken_back: list[int] = []
+
+    def take_back(self, parcel: Parcel) -> None:
+        self.taken_back.append(parcel.number)
 
     def send(self, parcel: Parcel) -> bool:
         if self.there:
@@ -45,7 +49,7 @@ def wire() -> Wire:
 
 @pytest.fixture
 def outbox(wire: Wire) -> Outbox:
-    return Outbox(wire.send, "ws://there", ManualClock())
+    return Outbox(wire.send, wire.take_back, "ws://there", ManualClock())
 
 
 def begin(group: asyncio.TaskGroup, posting: Awaitable[list[Receipt]]) -> "asyncio.Task[list[Receipt]]":
@@ -68,7 +72,7 @@ async def test_a_receipt_is_that_of_its_parcel(wire: Wire, outbox: Outbox) -> No
         outbox.answer(1, [Receipt(7)])
 
     assert posting.result() == [Receipt(7), Receipt(8), Receipt(9)]
-    assert wire.sent == [1, 2]
+    assert (wire.sent, wire.taken_back) == ([1, 2], [])
     await settled()
     assert len(outbox) == 0
 
@@ -108,7 +112,7 @@ async def refused(outbox: Outbox) -> str:
 
 @virtual_time
 async def test_without_a_receipt_nobody_knows_whether_it_was_published(wire: Wire) -> None:
-    outbox = Outbox(wire.send, "ws://there", current_clock())
+    outbox = Outbox(wire.send, wire.take_back, "ws://there", current_clock())
     sent = parcel(1)
 
     with pytest.raises(PublishUnknownError) as caught:
@@ -117,12 +121,13 @@ async def test_without_a_receipt_nobody_knows_whether_it_was_published(wire: Wir
     assert (caught.value.message_id, caught.value.waited) == (sent.messages[0].message_id, 30)
     await settled()
     assert len(outbox) == 0
+    assert wire.taken_back == [1]
 
 
 @virtual_time
 async def test_what_was_never_sent_was_not_published(wire: Wire) -> None:
     wire.there = False
-    outbox = Outbox(wire.send, "ws://there", current_clock())
+    outbox = Outbox(wire.send, wire.take_back, "ws://there", current_clock())
 
     with pytest.raises(TransportError, match="nothing was published"):
         await outbox.post([parcel(1)], 30)
@@ -132,7 +137,7 @@ async def test_what_was_never_sent_was_not_published(wire: Wire) -> None:
 async def test_what_was_not_sent_before_its_deadline_is_too_late(wire: Wire) -> None:
     wire.there = False
     clock = current_clock()
-    outbox = Outbox(wire.send, "ws://there", clock)
+    outbox = Outbox(wire.send, wire.take_back, "ws://there", clock)
 
     before = clock.monotonic()
     with pytest.raises(MessageExpiredError):
@@ -162,7 +167,7 @@ async def test_whoever_publishes_waits_while_too_much_is_unanswered(
     monkeypatch: pytest.MonkeyPatch, wire: Wire
 ) -> None:
     monkeypatch.setattr(bus_outbox, "MOST_UNANSWERED", 2)
-    outbox = Outbox(wire.send, "ws://there", ManualClock())
+    outbox = Outbox(wire.send, wire.take_back, "ws://there", ManualClock())
 
     async with asyncio.timeout(5), asyncio.TaskGroup() as group:
         posting = begin(group, outbox.post([parcel(number) for number in (1, 2, 3, 4, 5)], 30))
@@ -186,3 +191,24 @@ async def test_who_is_cancelled_leaves_nothing_behind(outbox: Outbox) -> None:
 
     await settled()
     assert len(outbox) == 0
+
+
+async def test_when_it_is_closed_who_waits_for_room_hears_of_it_too(
+    monkeypatch: pytest.MonkeyPatch, wire: Wire
+) -> None:
+    monkeypatch.setattr(bus_outbox, "MOST_UNANSWERED", 1)
+    outbox = Outbox(wire.send, wire.take_back, "ws://there", ManualClock())
+
+    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+        posting = [group.create_task(closed(outbox, number)) for number in (1, 2, 3)]
+        await settled()
+        outbox.close(TransportError("ws://there", "the client was closed"))
+
+    assert [task.result() for task in posting] == [PublishUnknownError, TransportError, TransportError]
+    assert wire.sent == [1]
+
+
+async def closed(outbox: Outbox, number: int) -> type[Exception]:
+    with pytest.raises((TransportError, PublishUnknownError)) as caught:
+        await outbox.post([parcel(number)], 30)
+    return caught.type

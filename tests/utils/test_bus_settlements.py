@@ -115,3 +115,45 @@ async def test_one_can_wait_until_all_is_settled(settlements: Settlements) -> No
         await settled()
         assert not waiting.done()
         settlements.answer([1], counts=True)
+
+
+async def test_an_answer_is_that_of_what_it_was_told_for_though_nobody_waits_for_it(settlements: Settlements) -> None:
+    """An `ack` took the answer to a `working` that had been cancelled for its own."""
+    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+        working = group.create_task(settlements.tell(1, "working"))
+        await settled()
+        working.cancel()
+        await settled()
+        done = group.create_task(settlements.tell(1, "ack"))
+        await settled()
+
+        settlements.answer([1], counts=True)
+        await settled()
+        assert not done.done()
+        settlements.answer([1], counts=False)
+        await settlements.settled()
+
+    assert done.result() is False
+
+
+async def test_what_nobody_waits_for_is_not_told_again(wire: Wire, settlements: Settlements) -> None:
+    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+        working = group.create_task(settlements.tell(1, "working"))
+        settlements.say([2, 3], "release", less=4)
+        await settled()
+        working.cancel()
+        await settled()
+        settlements.break_off()
+        await settlements.settled()
+        settlements.say([4], "release")
+        settlements.begin(8)
+        done = group.create_task(settlements.tell(1, "ack"))
+        await settled()
+        settlements.answer([1, 2, 3], counts=True)
+
+    assert wire.frames == [
+        {"op": "release", "id": 7, "sequences": [2, 3], "less": 4},
+        {"op": "working", "id": 7, "sequences": [1]},
+        {"op": "ack", "id": 8, "sequences": [1]},
+    ]
+    assert done.result() is True

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tekton._native import is_valid_subject
+from tekton._native import SubjectTable, is_valid_subject
 from tekton.bus.bus import MAX_HOPS, MAX_MESSAGE
 from tekton.bus.envelope import Envelope
 from tekton.mcp.message import Message
@@ -19,8 +19,8 @@ def check(message: Message, reply: str | None, size: int, now: float) -> None:
 
     *size* is how many bytes the message has as JSON, *now* in seconds since 1970.
     """
-    if reply is not None and not is_valid_subject(reply):
-        raise InvalidSubjectError(reply, "is no subject to reply to")
+    if reply is not None:
+        check_subject(reply, "is no subject to reply to")
     if size > MAX_MESSAGE:
         raise MessageTooLargeError(size, MAX_MESSAGE)
     context = message.context
@@ -29,6 +29,16 @@ def check(message: Message, reply: str | None, size: int, now: float) -> None:
     deadline = context.deadline
     if deadline is not None and deadline <= now:
         raise MessageExpiredError(message.message_id)
+
+
+def check_subject(subject: str, what: str = "is no subject") -> None:
+    """Raise InvalidSubjectError, with the reason, for what is no subject."""
+    if is_valid_subject(subject):
+        return
+    try:
+        SubjectTable().match(subject)
+    except ValueError as error:
+        raise InvalidSubjectError(subject, f"{what}: {str(error).rpartition(': ')[2]}") from None
 
 
 def admit(envelopes: Sequence[Envelope], sequence: int, now: float) -> tuple[list[Envelope], int, bool]:

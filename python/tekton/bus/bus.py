@@ -24,6 +24,7 @@ Order: what one publisher publishes to one subject arrives in this order, in a s
 hands out in the order of the stream; what is handed out again comes later than it would have.
 """
 
+import math
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -108,6 +109,8 @@ class ConsumerSettings:
     after it was handed out a message that was not acknowledged is handed out again, at most *max_deliver* times, later
     and later (*backoff*, seconds; the last one repeats); then it becomes a dead letter. At most *max_in_flight* are
     handed out at a time.
+
+    Raises ValueError for a number that cannot be.
     """
 
     filter: str = ">"
@@ -118,6 +121,19 @@ class ConsumerSettings:
     max_deliver: int = 5
     backoff: tuple[float, ...] = (0.0, 1.0, 5.0, 15.0)
     max_in_flight: int = 256
+
+    def __post_init__(self) -> None:
+        at_least("ack_wait", self.ack_wait, 0.001)
+        at_least("max_deliver", self.max_deliver, 1)
+        at_least("max_in_flight", self.max_in_flight, 1)
+        for delay in self.backoff:
+            at_least("backoff", delay, 0)
+
+
+def at_least(name: str, value: float, least: float) -> None:
+    """Raise ValueError if the setting *name* is no number, or less than *least*."""
+    if not (math.isfinite(value) and value >= least):
+        raise ValueError(f"{name} is {value:g}, and has to be {least:g} or more")
 
 
 DEFAULT_CONSUMER = ConsumerSettings()
@@ -211,6 +227,12 @@ class Delivery(Protocol):
         """
         ...
 
+    async def release(self) -> bool:
+        """Nobody has begun with it: to be handed out again at once, to whoever asks, and that it was here counts as no
+        attempt.
+        """
+        ...
+
     async def in_progress(self) -> bool:
         """It takes longer: the ack_wait begins anew."""
         ...
@@ -255,7 +277,9 @@ class Bus(Protocol):
         """Publish *message*; where a stream takes the subject, this returns when it is on the disk.
 
         Raises InvalidSubjectError, MessageTooLargeError, TooManyHopsError, MessageExpiredError, the storage errors, and
-        BusBusyError when the disk does not keep up.
+        BusBusyError when the disk does not keep up. For wrong content it raises what `Message.to_json` raises, that is
+        InvalidMessageError, TypeError or UnicodeEncodeError, and a control plane InvalidContentError where it is not of
+        its `modality`.
         """
         ...
 
@@ -288,11 +312,12 @@ class Bus(Protocol):
         """
         ...
 
-    def consume(self, stream: str, consumer: str, settings: ConsumerSettings = DEFAULT_CONSUMER) -> Consumption:
+    def consume(self, stream: str, consumer: str, settings: ConsumerSettings | None = None) -> Consumption:
         """Work through *stream* together with all who do so under this name.
 
-        The consumer is created, with *settings*, when it is used for the first time, and stays. Raises
-        StreamNotFoundError, and ConsumerExistsError when it is there with other settings.
+        The consumer is created, with *settings*, when it is used for the first time, and stays. Without *settings* it
+        is taken as it is, or created with those of `ConsumerSettings()`. Raises StreamNotFoundError, and
+        ConsumerExistsError when it is there with other settings than are given.
         """
         ...
 
@@ -312,7 +337,8 @@ class Bus(Protocol):
 
         The deadline of the message is that, *timeout* seconds from now, or when the call is over in whose course this
         is asked (`time_left`), whatever comes first. Raises NoRespondersError at once when nobody listens,
-        ReplyTimeoutError when there is no answer by then, and MessageExpiredError when it is past before it is asked.
+        ReplyTimeoutError when there is no answer by then, MessageExpiredError when it is past before it is asked, and
+        ValueError for a *timeout* that is not above 0.
         """
         ...
 
@@ -341,9 +367,13 @@ class SharedBus(Bus, Protocol):
     """A bus that a port offers to others, who do not trust one another: what one has made is his."""
 
     def consume(
-        self, stream: str, consumer: str, settings: ConsumerSettings = DEFAULT_CONSUMER, *, owner: str = ""
+        self, stream: str, consumer: str, settings: ConsumerSettings | None = None, *, owner: str = ""
     ) -> Consumption:
         """As `Bus.consume`. One that is made by this belongs to *owner*; without, it is everybody's."""
+        ...
+
+    def filter_of(self, stream: str, consumer: str) -> str | None:
+        """Which subjects a consumer takes; None for one that is not there."""
         ...
 
     def owner_of(self, stream: str, consumer: str) -> str:

@@ -3,6 +3,9 @@
 What all have read is dropped at once; what some have not is dropped when they are beyond their limits (`cursor.py`).
 That is looked after every so many messages, so that who does not read costs the publisher nothing. So a log holds at
 most what the most patient of its cursors may have waiting, and `STEP` messages or `STEP_SIZE` bytes more.
+
+When those leave who have not read all, what only they have needed goes at the latest when the others have read all,
+with the next look, or when so many have left that looking costs each of them little (`LEAVERS`).
 """
 
 import asyncio
@@ -18,6 +21,8 @@ STEP = 128
 """After how many messages the cursors are looked at."""
 STEP_SIZE = 128 * 1024
 """After how many bytes they are."""
+LEAVERS = 8
+"""Where so many listen, one has to leave without having read all for it to be looked what nobody needs any more."""
 
 Sleepers = dict["asyncio.Future[None]", None]
 
@@ -27,6 +32,7 @@ class Channel:
 
     __slots__ = (
         "_dropped",
+        "_gone",
         "_left",
         "_look_at",
         "_look_at_size",
@@ -59,6 +65,7 @@ class Channel:
         """Who waits for the next message, queue groups aside."""
         self._left = left
         self._dropped = 0
+        self._gone = 0  # who have left without having read all since it was looked what nobody needs any more
         self._look_at = STEP
         self._look_at_size = STEP_SIZE
 
@@ -106,7 +113,8 @@ class Channel:
             del self.groups[cursor.group]
         if cursor.position < self.end:
             self.caught_up()
-            if cursor.position == self.base:
+            self._gone += 1
+            if LEAVERS * self._gone >= len(self.cursors):
                 self._trim()
         if not self.cursors:
             self._left(self)
@@ -125,7 +133,8 @@ class Channel:
         self._look_at_size = self.held + STEP_SIZE
 
     def _trim(self) -> None:
-        """Drop what every cursor has behind it."""
+        """Drop what every cursor has behind it. O(cursors)."""
+        self._gone = 0
         gone = min((cursor.position for cursor in self.cursors), default=self.end) - self.base
         if gone > 0:
             self._dropped += Envelope.measure(self.entries[:gone])

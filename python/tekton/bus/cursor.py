@@ -35,7 +35,8 @@ class Tally:
 class Cursor:
     """The policy `disconnect`, and what all policies share.
 
-    What a subscription begins with (*early*, from the ring) is beside its limits: it is no more than the ring had.
+    What a subscription begins with (*early*, from the ring) is beside its limits: it is no more than the ring had. It
+    is held until it is read, or until what has come since is more than may wait.
     """
 
     __slots__ = (
@@ -203,7 +204,10 @@ class DroppingCursor(Cursor):
     def drop(self) -> None:
         """Leave the oldest behind, until the others fit."""
         channel = self.channel
-        lost = len(self.pass_over(max(0, channel.end - self.position - self.messages)))
+        # What it began with is older than all of that.
+        lost = len(self.early)
+        self.early.clear()
+        lost += len(self.pass_over(max(0, channel.end - self.position - self.messages)))
         while self.exceeds():
             lost += len(self.pass_over(1))
         self.lose(lost)

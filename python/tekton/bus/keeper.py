@@ -24,8 +24,12 @@ class Keeper(Protocol):
         """See Bus."""
         ...
 
-    def consume(self, stream: str, consumer: str, settings: ConsumerSettings, owner: str = "") -> Consumption:
+    def consume(self, stream: str, consumer: str, settings: ConsumerSettings | None, owner: str = "") -> Consumption:
         """See Bus. One that is made by this belongs to *owner*."""
+        ...
+
+    def filter_of(self, stream: str, consumer: str) -> str | None:
+        """As `SharedBus.filter_of`."""
         ...
 
     def owner_of(self, stream: str, consumer: str) -> str:

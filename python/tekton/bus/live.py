@@ -21,6 +21,7 @@ from tekton.bus.envelope import Envelope
 from tekton.bus.interest import Interest, is_request, is_reserved, is_wild, share_subjects
 from tekton.bus.ring import Ring
 from tekton.bus.subscription import LiveSubscription
+from tekton.bus.turn import Turn
 from tekton.clock import Clock
 from tekton.mcp.message import Message
 from tekton.utils.tekton_errors import InvalidSubjectError, TooManySubscriptionsError
@@ -68,6 +69,8 @@ class LiveBus:
     def __init__(self, clock: Clock, most_subscriptions: int = MOST_SUBSCRIPTIONS) -> None:
         self.interest = Interest()
         self.tally = Tally()
+        self.turn = Turn()
+        """For those who publish much, to give way to who reads. Nothing here asks it."""
         # Microseconds of the wall clock: exact in every JSON, and nobody publishes more than a million a second.
         self.sequence = self._first = int(clock.time() * 1e6)
         """The position of what was published last."""
@@ -229,7 +232,7 @@ class LiveBus:
         try:
             listeners = [self._listeners[number] for number in self._table.match(subject)]
         except (ValueError, UnicodeEncodeError) as error:
-            raise InvalidSubjectError(subject, str(error)) from None
+            raise InvalidSubjectError(subject, f"is no subject: {str(error).rpartition(': ')[2]}") from None
         if is_reserved(subject):
             listeners = [listener for listener in listeners if not is_wild(listener.pattern)]
         elif is_request(subject):

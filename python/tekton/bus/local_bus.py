@@ -3,10 +3,10 @@
     bus = LocalBus(clock)                                       # live subjects alone
 
     live = LiveBus(clock)
-    bus = LocalBus(clock, Streams(store, clock, live.deliver), live)
+    bus = LocalBus(clock, Streams(store, clock, Telling(live).tell), live)
 
 What a stream takes is stored first, and told to who listens in the order of the commits; everything else is told at
-once, but not more than so much in one turn of the event loop (`turn.py`).
+once. Of both not more than so much is told in one turn of the event loop (`turn.py`).
 """
 
 import asyncio
@@ -18,7 +18,6 @@ from operator import not_
 from tekton.bus.admission import admit, check
 from tekton.bus.asides import Asides
 from tekton.bus.bus import (
-    DEFAULT_CONSUMER,
     DEFAULT_LIMITS,
     MAX_HOPS,
     RESERVED,
@@ -37,7 +36,7 @@ from tekton.bus.keeper import Keeper
 from tekton.bus.live import LiveBus
 from tekton.bus.outgoing import all_caused, patience
 from tekton.bus.receipts import Receipts
-from tekton.bus.turn import MOST, MOST_SIZE, Turn, parts
+from tekton.bus.turn import MOST, MOST_SIZE, parts
 from tekton.clock import Clock
 from tekton.mcp.course import caused, due
 from tekton.mcp.message import Message
@@ -64,7 +63,7 @@ class LocalBus:
         self._streams = streams
         self._inbox = Inbox(RESERVED)
         self.live.tap(self._inbox.pattern, self._inbox.receive)
-        self._turn = Turn()
+        self._turn = self.live.turn
 
     async def publish(self, subject: str, message: Message, *, reply: str | None = None) -> Receipt:
         """As `Bus.publish`."""
@@ -126,10 +125,14 @@ class LocalBus:
         return self._of(stream).replay(stream, since=since, at=at, pattern=pattern)
 
     def consume(
-        self, stream: str, consumer: str, settings: ConsumerSettings = DEFAULT_CONSUMER, *, owner: str = ""
+        self, stream: str, consumer: str, settings: ConsumerSettings | None = None, *, owner: str = ""
     ) -> Consumption:
         """As `Bus.consume`. One that is made by this belongs to *owner*; without, it is everybody's."""
         return self._of(stream).consume(stream, consumer, settings, owner)
+
+    def filter_of(self, stream: str, consumer: str) -> str | None:
+        """As `SharedBus.filter_of`."""
+        return None if self._streams is None else self._streams.filter_of(stream, consumer)
 
     def owner_of(self, stream: str, consumer: str) -> str:
         """To whom a consumer belongs; empty for one that is everybody's, or is not there."""
@@ -145,16 +148,17 @@ class LocalBus:
         answer: AnswerQuestion | None = None,
     ) -> Message:
         """As `Bus.request`. That a stream takes the subject is no answer; a message without anybody is not stored."""
-        if not self.live.answered(subject) and not self._inbox.listens(subject):
-            raise NoRespondersError(subject)
         now = self._clock.time()
         wait = patience(message, timeout, now)
+        if not self.live.answered(subject) and not self._inbox.listens(subject):
+            raise NoRespondersError(subject)
         asides = Asides(self, tell, answer)
         message = due(asides.announced(message), now + wait)
         with self._inbox.ask(asides.hear if asides.hears else None) as question:
             scope = asyncio.timeout(wait)
             try:
-                async with scope, asides:
+                # What they clean up comes after the answer, and is no part of the time in which it has to come.
+                async with asides, scope:
                     await self.publish(subject, message, reply=question.reply)
                     return await question.answer
             except TimeoutError:

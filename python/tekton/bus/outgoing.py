@@ -19,8 +19,11 @@ def all_caused(envelopes: Sequence[Envelope]) -> Sequence[Envelope]:
 def patience(message: Message, timeout: float, now: float) -> float:
     """Seconds for which somebody waits for an answer: *timeout*, and what is left of the call that he is in.
 
-    And no longer than *message* says itself. *now* is in seconds since 1970.
+    And no longer than *message* says itself. *now* is in seconds since 1970. Raises ValueError for a *timeout* that
+    cannot be.
     """
+    if not timeout > 0:
+        raise ValueError(f"timeout is {timeout:g}, and has to be above 0")
     left, deadline = time_left(), message.context.deadline
     waits = [timeout]
     if left is not None:

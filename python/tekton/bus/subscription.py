@@ -84,6 +84,7 @@ class LiveSubscription:
             return
         self._closed = True
         for future in self._waiting:
+            self._cursor.sleeping.pop(future, None)
             if not future.done():
                 future.set_result(None)
         leave(self._cursor)

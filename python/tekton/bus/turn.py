@@ -44,9 +44,7 @@ class Turn:
         """Wait for the turn in which *messages*, of *size* bytes in all, can be published, and count them."""
         loop = asyncio.get_running_loop()
         if self._ending:
-            future = loop.create_future()
-            self._waiting.append((future, messages, size))
-            await future
+            await self.reserve(messages, size)
             return
         # Who is the first to wait begins the next turn: a future would cost one turn of the loop more.
         self._ending = True
@@ -56,6 +54,16 @@ class Turn:
             self._begin(loop)
             raise
         self._begin(loop, messages, size)
+
+    def reserve(self, messages: int, size: int) -> "asyncio.Future[None]":
+        """A future that is done in the turn in which *messages*, of *size* bytes, can be published: they count then."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        self._waiting.append((future, messages, size))
+        if not self._ending:
+            self._ending = True
+            loop.call_soon(self._begin, loop)
+        return future
 
     def _fits(self, messages: int, size: int) -> bool:
         return not self._messages or (self._messages + messages <= MOST and self._size + size <= MOST_SIZE)

@@ -56,7 +56,7 @@ class Sub(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="op
 
 
 class ConsumerOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How the consumer is served, if it is not there yet."""
+    """How the consumer is served. One that is there has to be served like that already."""
 
     filter: str = DEFAULT_CONSUMER.filter
     since: Number | None = None
@@ -73,7 +73,10 @@ class ConsumerOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Consume(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="op", tag="consume", kw_only=True):
-    """Work through *stream* under the name *consumer*; so many messages may come before there is more *credit*."""
+    """Work through *stream* under the name *consumer*; so many messages may come before there is more *credit*.
+
+    Without *settings*, as the consumer is there.
+    """
 
     id: Number
     stream: str
@@ -103,6 +106,14 @@ class Nack(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="o
     sequences: _Sequences
     delay: _Seconds | None = None
     reason: _Reason = ""
+
+
+class Release(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="op", tag="release"):
+    """With these nobody has begun: to be handed out again at once, uncounted. So much *less* may come from now on."""
+
+    id: Number
+    sequences: _Sequences
+    less: Annotated[int, msgspec.Meta(ge=0, le=MAX_CREDIT)] = 0
 
 
 class Working(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="op", tag="working"):
@@ -143,10 +154,10 @@ class Pong(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="o
     """The answer to our own ping; not required."""
 
 
-Settling = Ack | Nack | Working | Reject
+Settling = Ack | Nack | Release | Working | Reject
 """What is said of deliveries."""
 
-BusOperation = Pub | Consume | Credit | Ack | Nack | Working | Reject
+BusOperation = Pub | Consume | Credit | Ack | Nack | Release | Working | Reject
 """What is for the bus alone. A `Sub` is for it if it has a subject or a stream."""
 
 Operation = Sub | Unsub | BeatOp | Ping | Pong | BusOperation

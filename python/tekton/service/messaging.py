@@ -24,6 +24,7 @@ from tekton.bus.local_bus import LocalBus
 from tekton.bus.streams.sqlite_store import FILE_NAME, SqliteStreamStore
 from tekton.bus.streams.store import Page, StreamStore
 from tekton.bus.streams.streams import Streams
+from tekton.bus.telling import Telling
 from tekton.clock import SYSTEM_CLOCK, Clock
 from tekton.core.precedence import Precedence
 from tekton.gateway.errors import InvalidInputError, UnavailableError
@@ -80,7 +81,9 @@ class Messaging:
         live = LiveBus(clock)
         if not config.enable_streams:
             return cls(config, live, RefusedStreams(_switched_off, all_kept=False), clock, precedence)
-        streams = Streams(store or SqliteStreamStore(config.data_dir / FILE_NAME), clock, live.deliver, precedence)
+        streams = Streams(
+            store or SqliteStreamStore(config.data_dir / FILE_NAME), clock, Telling(live).tell, precedence
+        )
         try:
             await streams.start()
         except StorageError as error:

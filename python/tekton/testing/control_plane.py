@@ -18,6 +18,7 @@ from tekton.auth.terms import AUDIENCE
 from tekton.bus.live import LiveBus
 from tekton.bus.streams.memory_store import MemoryStreamStore
 from tekton.bus.streams.streams import Streams
+from tekton.bus.telling import Telling
 from tekton.clock import SYSTEM_CLOCK
 from tekton.core.component_lifecycle import ComponentRegistry
 from tekton.core.forgetting import Forgetting
@@ -118,7 +119,7 @@ class InMemoryControlPlane:
             **task_topics(self.tasks),
         }
         live = LiveBus(SYSTEM_CLOCK)
-        self._streams = Streams(MemoryStreamStore(), SYSTEM_CLOCK, live.deliver)
+        self._streams = Streams(MemoryStreamStore(), SYSTEM_CLOCK, Telling(live).tell)
         self.messaging = _messaging(live, self._streams)
         self.bus = self.messaging.bus
         access = BusAccess(owner_of=self.tasks.owner_of)

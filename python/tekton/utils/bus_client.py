@@ -21,13 +21,13 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
-from tekton._native import is_valid_pattern, is_valid_subject
+from tekton._native import is_valid_pattern
 from tekton.auth.principal import Principal
 from tekton.auth.roles import NO_GRANTS
 from tekton.auth.subjects import owner_token
+from tekton.bus.admission import check_subject
 from tekton.bus.asides import Asides
 from tekton.bus.bus import (
-    DEFAULT_CONSUMER,
     DEFAULT_LIMITS,
     MAX_HOPS,
     ConsumerSettings,
@@ -44,21 +44,26 @@ from tekton.mcp.message import Message
 from tekton.mcp.tool_context import AnswerQuestion, Tell
 from tekton.utils.bus_consumption import ClientConsumption
 from tekton.utils.bus_exchange import Exchange
-from tekton.utils.bus_inbox import ClientInbox
+from tekton.utils.bus_inbox import ClientInbox, nobody_asked
 from tekton.utils.bus_streams import StreamsClient
 from tekton.utils.bus_subscription import ClientSubscription, Wanted
 from tekton.utils.control_plane import ControlPlane
 from tekton.utils.control_socket import ControlSocket
-from tekton.utils.tekton_errors import InvalidSubjectError, MessageExpiredError
+from tekton.utils.tekton_errors import InvalidSubjectError, MessageExpiredError, TransportError
 
 __all__ = ["PUBLISH_TIMEOUT", "BusClient"]
 
 PUBLISH_TIMEOUT = 30.0
 """Seconds for which a message is tried to be published, and for which an acknowledgement waits for its answer."""
 
+_ASK_AGAIN = 0.2
+"""Seconds between one attempt and the next to hear whom the control plane takes us for."""
+
 
 class BusClient:
     """A `Bus`. Use it with `async with`, or `close` it. *control_plane* is that of the environment unless it is given.
+
+    A closed one raises TransportError, whatever is asked of it.
 
     A message that has no receipt after *publish_timeout* seconds, or at its deadline, is given up: TransportError (and
     MessageExpiredError) when it was never sent, PublishUnknownError when it was.
@@ -126,7 +131,7 @@ class BusClient:
         wanted = Wanted(pattern, stream=stream, since=since, at=at)
         return ClientSubscription(self._exchange, wanted, DEFAULT_LIMITS)
 
-    def consume(self, stream: str, consumer: str, settings: ConsumerSettings = DEFAULT_CONSUMER) -> ClientConsumption:
+    def consume(self, stream: str, consumer: str, settings: ConsumerSettings | None = None) -> ClientConsumption:
         """See `Bus.consume`. What the control plane refuses is raised when it is entered or read."""
         return ClientConsumption(self._exchange, stream, consumer, settings, self._timeout)
 
@@ -139,33 +144,43 @@ class BusClient:
         tell: Tell | None = None,
         answer: AnswerQuestion | None = None,
     ) -> Message:
-        """See `Bus.request`. When the connection breaks meanwhile, the request is sent again, as it was."""
+        """See `Bus.request`. When the connection breaks before the control plane has taken the request, it is sent
+        again, as it was; after that only its answer is waited for.
+        """
         now = self._clock.time()
         wait = patience(message, timeout, now)
         asides = Asides(self, tell, answer)
         message = due(asides.announced(caused(message)), now + wait)
         self._check(Envelope(subject, message))
         started = asyncio.get_running_loop().time()
-        inbox = await self._own_inbox()
+        try:
+            async with asyncio.timeout(wait):
+                inbox = await self._own_inbox()
+        except TimeoutError:
+            raise nobody_asked(self._exchange.url, wait) from None
         async with asides:
-            left = wait - (asyncio.get_running_loop().time() - started)
-            return await inbox.request(subject, message, left, asides.hear if asides.hears else None)
+            spent = asyncio.get_running_loop().time() - started
+            return await inbox.request(subject, message, wait, asides.hear if asides.hears else None, spent=spent)
 
     async def create_stream(self, name: str, settings: StreamSettings) -> StreamInfo:
         """See `Bus.create_stream`."""
+        self._exchange.check_open()
         return await self._streams.create(name, settings)
 
     async def delete_stream(self, name: str) -> None:
-        """See `Bus.delete_stream`."""
+        """See `Bus.delete_stream`. Raises InvalidIdError for what is no name."""
+        self._exchange.check_open()
         await self._streams.delete(name)
 
     async def streams(self, *, consumers: bool = True) -> list[StreamInfo]:
         """See `Bus.streams`. The consumers are asked for in any case."""
+        self._exchange.check_open()
         found = await self._streams.all()
         return found if consumers else [stream._replace(consumers=()) for stream in found]
 
     async def delete_consumer(self, stream: str, consumer: str) -> None:
-        """See `Bus.delete_consumer`."""
+        """See `Bus.delete_consumer`. Raises InvalidIdError for what is no name."""
+        self._exchange.check_open()
         await self._streams.delete_consumer(stream, consumer)
 
     async def _own_inbox(self) -> ClientInbox:
@@ -175,8 +190,14 @@ class BusClient:
             return self._inbox
 
     async def _principal(self) -> Principal:
-        """Whom the control plane takes us for: inboxes are named after that."""
-        who = await self._streams.whoami()
+        """Whom the control plane takes us for: inboxes are named after that. Waits until it can be asked."""
+        who = None
+        while who is None:
+            self._exchange.check_open()
+            try:
+                who = await self._streams.whoami()
+            except TransportError:
+                await asyncio.sleep(_ASK_AGAIN)
         return Principal(
             subject=who["subject"],
             roles=tuple(who["roles"]),
@@ -187,9 +208,9 @@ class BusClient:
 
     def _check(self, envelope: Envelope) -> None:
         """Raise what the control plane would, before anything is sent."""
-        for subject in (envelope.subject, *(() if envelope.reply is None else (envelope.reply,))):
-            if not is_valid_subject(subject):
-                raise InvalidSubjectError(subject, "is no subject")
+        check_subject(envelope.subject)
+        if envelope.reply is not None:
+            check_subject(envelope.reply, "is no subject to reply to")
         deadline = envelope.message.context.deadline
         if deadline is not None and deadline <= self._clock.time():
             raise MessageExpiredError(envelope.message.message_id)

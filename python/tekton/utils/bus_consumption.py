@@ -1,29 +1,33 @@
 """One who consumes a stream by way of a bus client.
 
 The control plane sends as many deliveries as it was given credit for (`bus_demand`), so that a bounded number waits
-here. What becomes of them (`ack`, `nack`, …) is told in batches. Who loses the connection has given back what he had;
-deliveries that wait here are dropped then. What somebody has in his hands is not handed out a second time when it comes
-again to us; what becomes of it is told on the new connection, and counts unless somebody else has it by then.
+here, and not for long: when whoever reads is busy with one that takes longer, the others are given back (`bus_unread`),
+and were never handed out. What becomes of them (`ack`, `nack`, …) is told in batches.
+
+Who loses the connection has given back what he had; deliveries that wait here are dropped then. What somebody has in
+his hands is not handed out a second time when it comes again to us; what becomes of it is told on the new connection,
+and counts unless somebody else has it by then.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self
 from weakref import WeakValueDictionary
 
-from tekton.bus.bus import MAX_REASON, ConsumerSettings, Delivery
+from tekton.bus.bus import DEFAULT_CONSUMER, MAX_REASON, ConsumerSettings, Delivery
 from tekton.bus.envelope import Envelope
 from tekton.utils.bus_demand import Demand
 from tekton.utils.bus_exchange import Exchange
 from tekton.utils.bus_frames import Frame, consuming, operation
-from tekton.utils.bus_settlements import Settlements
+from tekton.utils.bus_settlements import MOST, Settlements
+from tekton.utils.bus_unread import Unread
 
 __all__ = ["ClientConsumption", "ClientDelivery"]
 
 _WORKING: Final = "working"
+_RELEASE: Final = "release"
 LAST_WORDS: Final = 2.0
 """Seconds for which who leaves waits until it is known what became of his deliveries."""
 
@@ -46,6 +50,10 @@ class ClientDelivery:
         """It is not done; to be handed out again after *delay* seconds. 1000 characters of the *reason* count."""
         return await self._consumption.settle(self, "nack", delay=delay, reason=reason[:MAX_REASON] or None)
 
+    async def release(self) -> bool:
+        """Nobody has begun with it: to be handed out again at once, uncounted."""
+        return await self._consumption.settle(self, _RELEASE)
+
     async def in_progress(self) -> bool:
         """It takes longer."""
         return await self._consumption.settle(self, _WORKING)
@@ -62,7 +70,7 @@ class ClientConsumption:
     """
 
     def __init__(
-        self, exchange: Exchange, stream: str, consumer: str, settings: ConsumerSettings, timeout: float
+        self, exchange: Exchange, stream: str, consumer: str, settings: ConsumerSettings | None, timeout: float
     ) -> None:
         self.stream = stream
         self.consumer = consumer
@@ -72,7 +80,7 @@ class ClientConsumption:
         self._timeout = timeout
         self._exchange = exchange
         self._settlements = Settlements(exchange.send)
-        self._waiting: deque[Envelope] = deque()
+        self._waiting = Unread((settings or DEFAULT_CONSUMER).ack_wait, self._give_back)
         self._held: WeakValueDictionary[int, ClientDelivery] = WeakValueDictionary()
         self._demand = Demand()
         self._clock = asyncio.get_running_loop().time
@@ -99,7 +107,7 @@ class ClientConsumption:
         if self._closed:
             return
         self._closed = True
-        self._waiting.clear()
+        self._give_back(self._waiting.take_all())
         self._news.set()
         with suppress(TimeoutError):
             async with asyncio.timeout(LAST_WORDS):
@@ -146,13 +154,16 @@ class ClientConsumption:
 
     def break_off(self) -> None:
         self._settlements.break_off()
-        self._waiting.clear()
+        self._waiting.close()
 
     def deliver(self, envelopes: Sequence[Envelope], size: int) -> None:
         del size
         self._demand.came(len(envelopes))
-        if not self._closed:
-            self._waiting.extend(envelope for envelope in envelopes if not self._has_in_hand(envelope.sequence))
+        fresh = [envelope for envelope in envelopes if not self._has_in_hand(envelope.sequence)]
+        if self._closed:
+            self._give_back(fresh)
+        else:
+            self._waiting.put(fresh)
             self._news.set()
             self._ask()
 
@@ -183,6 +194,7 @@ class ClientConsumption:
 
     async def _wait(self, most: int) -> bool:
         """Return when a delivery waits; False when none ever will. Raises what ended it."""
+        self._waiting.look()
         self._demand.asked(self._clock(), most)
         self._ask()
         while not self._waiting:
@@ -195,7 +207,7 @@ class ClientConsumption:
         return True
 
     def _hand_out(self, count: int) -> list[Delivery]:
-        deliveries = [ClientDelivery(self, self._waiting.popleft(), self._connections) for _ in range(count)]
+        deliveries = [ClientDelivery(self, envelope, self._connections) for envelope in self._waiting.take(count)]
         self._held.update((delivery.envelope.sequence, delivery) for delivery in deliveries)
         self._demand.took(self._clock())
         return list(deliveries)
@@ -204,6 +216,14 @@ class ClientConsumption:
         if self._settlements.number and (more := self._demand.more(len(self._waiting))):
             self._exchange.send(operation("credit", self._settlements.number, more=more))
 
+    def _give_back(self, envelopes: list[Envelope]) -> None:
+        """Nobody has begun with these, and nobody will soon."""
+        less = self._demand.pause()
+        sequences = [envelope.sequence for envelope in envelopes]
+        for first in range(0, len(sequences), MOST):
+            self._settlements.say(sequences[first : first + MOST], _RELEASE, less=less or None)
+            less = 0
+
     def _end(self, error: Exception | None) -> None:
         self._closed = self._ended = True
         self._error = error
@@ -211,6 +231,6 @@ class ClientConsumption:
         self._exchange.release(self._settlements.number)
         self._settlements.number = 0
         self._settlements.give_up()
-        self._waiting.clear()
+        self._waiting.close()
         self._news.set()
         self._begun.set()

@@ -62,7 +62,8 @@ class Exchange:
 
     def __init__(self, socket: ControlSocket, clock: Clock, rng: random.Random) -> None:
         self._link = Link(socket, self, rng)
-        self._outbox = Outbox(self._send_parcel, socket.url, clock)
+        self._outbox = Outbox(self._send_parcel, self._take_back, socket.url, clock)
+        self._closed = False
         self._count = itertools.count(1)
         self._parties: dict[Party, None] = {}
         self._numbers: dict[int, Party] = {}
@@ -78,16 +79,26 @@ class Exchange:
         return self._link.connected
 
     async def stop(self) -> None:
-        """End everything, and close the connection."""
+        """End everything, and close the connection, for good."""
+        self._closed = True
         for party in list(self._parties):
             party.fail(None)
         await self._link.stop()
-        self._outbox.give_up(TransportError(self._link.url, "the client was closed"))
+        self._outbox.close(self._was_closed())
+
+    def check_open(self) -> None:
+        """Raise TransportError after `stop`."""
+        if self._closed:
+            raise self._was_closed()
+
+    def _was_closed(self) -> TransportError:
+        return TransportError(self._link.url, "the client was closed")
 
     # For parties.
 
     def join(self, party: Party) -> None:
-        """*party* takes part from now on."""
+        """*party* takes part from now on. Raises TransportError after `stop`."""
+        self.check_open()
         self._link.start()
         self._parties[party] = None
         if self.connected:
@@ -127,12 +138,16 @@ class Exchange:
         ]
 
     async def post(self, parcels: Sequence[Parcel], timeout: float) -> list[Receipt]:
-        """See `Outbox.post`."""
+        """See `Outbox.post`. Raises TransportError after `stop`."""
+        self.check_open()
         self._link.start()
         return await self._outbox.post(parcels, timeout)
 
     def _send_parcel(self, parcel: Parcel) -> bool:
         return self._link.send(parcel.frame, binary=parcel.binary)
+
+    def _take_back(self, parcel: Parcel) -> None:
+        self._link.take_back(parcel.frame)
 
     # For the link: see `Ends`.
 

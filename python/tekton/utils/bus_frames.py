@@ -115,7 +115,7 @@ def batches(envelopes: Sequence[Envelope]) -> Iterator[Sequence[Envelope]]:
         yield envelopes[start:]
 
 
-def consuming(number: int, stream: str, consumer: str, settings: ConsumerSettings, credit: int) -> bytes:
+def consuming(number: int, stream: str, consumer: str, settings: ConsumerSettings | None, credit: int) -> bytes:
     """The operation that begins to consume."""
     return operation("consume", number, stream=stream, consumer=consumer, settings=settings, credit=credit)
 

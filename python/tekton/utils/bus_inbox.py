@@ -17,7 +17,7 @@ from tekton.utils.tekton_errors import (
     TransportError,
 )
 
-__all__ = ["ClientInbox"]
+__all__ = ["ClientInbox", "nobody_asked"]
 
 _TOGETHER: Final = 1.0
 """Seconds before its deadline from which on a request that is refused as too late has only waited too long. Earlier
@@ -36,12 +36,18 @@ class ClientInbox:
         exchange.join(self)
 
     async def request(
-        self, subject: str, message: Message, timeout: float, beside: Callable[[Envelope], object] | None = None
+        self,
+        subject: str,
+        message: Message,
+        timeout: float,
+        beside: Callable[[Envelope], object] | None = None,
+        *,
+        spent: float = 0.0,
     ) -> Message:
         """Publish *message*, and return the first answer to it. *beside* hears what comes beside it.
 
-        Its deadline is in *timeout* seconds. Raises ReplyTimeoutError; TransportError when it could not even be sent;
-        and what publishing raises.
+        Its deadline is *timeout* seconds after it was asked; so many of them are *spent*. Raises ReplyTimeoutError;
+        TransportError when it could not even be sent; and what publishing raises.
         """
         with self._inbox.ask(beside) as question:
             parcel = self._exchange.parcel(Envelope(subject, message, question.reply))
@@ -49,18 +55,18 @@ class ClientInbox:
             question.answer.add_done_callback(lambda _: parcel.answered([]))
             self._answers[question.answer] = None
             time = asyncio.get_running_loop().time
-            late = time() + timeout - _TOGETHER
+            left = timeout - spent
+            late = time() + left - _TOGETHER
             try:
-                async with asyncio.timeout(timeout):
-                    await self._exchange.post([parcel], timeout)
+                async with asyncio.timeout(left):
+                    await self._exchange.post([parcel], left)
                     return await question.answer
             except (TimeoutError, PublishUnknownError, MessageExpiredError) as error:
                 if isinstance(error, MessageExpiredError) and time() < late:
                     raise
                 if parcel.sent:
                     raise ReplyTimeoutError(subject, timeout) from None
-                problem = f"no connection within {timeout:.3g} s, so nobody was asked"
-                raise TransportError(self._exchange.url, problem) from None
+                raise nobody_asked(self._exchange.url, timeout) from None
             finally:
                 del self._answers[question.answer]
                 if not question.answer.cancel() and not question.answer.cancelled():
@@ -95,3 +101,8 @@ class ClientInbox:
         for answer in self._answers:
             if not answer.done():
                 answer.set_exception(error or TransportError(self._exchange.url, "the client was closed"))
+
+
+def nobody_asked(url: str, timeout: float) -> TransportError:
+    """There was no connection in time for a request."""
+    return TransportError(url, f"no connection within {round(timeout, 3):g} s, so nobody was asked")

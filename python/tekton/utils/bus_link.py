@@ -61,6 +61,7 @@ class Link:
         self._outgoing: deque[tuple[bytes, bool]] = deque()
         self._wanted = asyncio.Event()
         self._sent = asyncio.Event()
+        self._writing = False
         self._heard = False
         self.connected = False
 
@@ -79,7 +80,7 @@ class Link:
         """Send what waits, if that takes no longer than a second, and close the connection. Twice does nothing."""
         with suppress(TimeoutError):
             async with asyncio.timeout(_LAST_WORDS):
-                while self.connected and self._outgoing:
+                while self.connected and (self._outgoing or self._writing):
                     self._sent.clear()
                     await self._sent.wait()
         await self._task.stop()
@@ -91,6 +92,13 @@ class Link:
             self._outgoing.append((frame, binary))
             self._wanted.set()
         return self.connected
+
+    def take_back(self, frame: bytes) -> None:
+        """Do not send *frame*, if it waits here still. O(what waits)."""
+        for place, (waiting, _) in enumerate(self._outgoing):
+            if waiting is frame:
+                del self._outgoing[place]
+                return
 
     async def _run(self) -> None:
         failures = 0
@@ -121,6 +129,7 @@ class Link:
     async def _serve(self, socket: "aiohttp.ClientWebSocketResponse") -> TransportError:
         """Send and receive until the connection ends; why it did."""
         self._outgoing.clear()
+        self._writing = False
         self.connected, self._heard = True, False
         try:
             self._ends.opened()
@@ -162,9 +171,10 @@ class Link:
         try:
             while True:
                 while self._outgoing:
-                    frame, binary = self._outgoing[0]
+                    frame, binary = self._outgoing.popleft()
+                    self._writing = True
                     await socket.send_frame(frame, WSMsgType.BINARY if binary else WSMsgType.TEXT)
-                    self._outgoing.popleft()
+                    self._writing = False
                 self._wanted.clear()
                 self._sent.set()
                 await self._wanted.wait()

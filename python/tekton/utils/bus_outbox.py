@@ -49,14 +49,21 @@ class Parcel:
 
 
 class Outbox:
-    """*send* puts a frame on its way, if there is a connection, and tells whether there was. *url* is for messages."""
+    """*send* puts a frame on its way, if there is a connection, and tells whether there was. *url* is for messages.
 
-    def __init__(self, send: Callable[[Parcel], bool], url: str, clock: Clock) -> None:
+    *take_back* is called with what was given up, so that it does not leave if it has not yet.
+    """
+
+    def __init__(
+        self, send: Callable[[Parcel], bool], take_back: Callable[[Parcel], object], url: str, clock: Clock
+    ) -> None:
         self._send = send
+        self._take_back = take_back
         self._url = url
         self._clock = clock
         self._window = Window(MOST_UNANSWERED, MOST_BYTES)
         self._parcels: dict[int, Parcel] = {}
+        self._closed: Exception | None = None
 
     def __len__(self) -> int:
         """How many frames have no receipt."""
@@ -79,14 +86,20 @@ class Outbox:
         try:
             for parcel in parcels:
                 await self._window.enter(len(parcel.frame))
+                if self._closed is not None:
+                    self._window.leave(len(parcel.frame))
+                    raise self._closed
                 self._parcels[parcel.number] = parcel
                 parcel.receipts.add_done_callback(partial(self._remove, parcel))
                 parcel.sent = self._send(parcel)
             return [receipt for parcel in parcels for receipt in await parcel.receipts]
         finally:
             for parcel in parcels:
-                # Of several that failed, the first one tells.
-                if not parcel.receipts.cancel() and not parcel.receipts.cancelled():
+                parcel.receipts.cancel()
+                if parcel.receipts.cancelled():
+                    self._take_back(parcel)
+                else:
+                    # Of several that failed, the first one tells.
                     parcel.receipts.exception()
 
     def send_again(self) -> None:
@@ -112,6 +125,11 @@ class Outbox:
         for parcel in list(self._parcels.values()):
             unknown = PublishUnknownError(parcel.messages[0].message_id, 0.0)
             self.fail(parcel.number, unknown if parcel.sent else error)
+
+    def close(self, error: Exception) -> None:
+        """The same, and it goes for who comes later and for who waits for room, too."""
+        self._closed = error
+        self.give_up(error)
 
     def _remove(self, parcel: Parcel, _: object) -> None:
         del self._parcels[parcel.number]

@@ -7,6 +7,7 @@ import msgspec
 
 from tekton.bus.bus import ConsumerInfo, ConsumerSettings, StreamInfo, StreamSettings
 from tekton.utils.control_plane import ControlPlane
+from tekton.utils.tekton_ids import check_id
 
 __all__ = ["StreamsClient"]
 
@@ -15,7 +16,10 @@ _PATH = "/api/streams"
 
 
 class StreamsClient:
-    """See `tekton.bus.bus.Bus`, whose methods of these names it has the work of."""
+    """See `tekton.bus.bus.Bus`, whose methods of these names it has the work of. Raises InvalidIdError for their names.
+
+    What is no name is not sent: in a path it could lead to something else.
+    """
 
     def __init__(self, control_plane: ControlPlane) -> None:
         self._http = control_plane.client(_TIMEOUT)
@@ -44,7 +48,8 @@ class StreamsClient:
 
     async def delete_consumer(self, stream: str, consumer: str) -> None:
         """See `Bus.delete_consumer`."""
-        await self._http.request("DELETE", f"{_path(stream)}/consumers/{quote(consumer, safe='')}")
+        name = quote(check_id(consumer, "/consumer"), safe="")
+        await self._http.request("DELETE", f"{_path(stream)}/consumers/{name}")
 
 
 def info_of(view: dict[str, Any]) -> StreamInfo:
@@ -71,4 +76,4 @@ def _consumer(view: dict[str, Any]) -> ConsumerInfo:
 
 
 def _path(name: str) -> str:
-    return f"{_PATH}/{quote(name, safe='')}"
+    return f"{_PATH}/{quote(check_id(name, '/name'), safe='')}"

@@ -251,6 +251,20 @@ def test_what_the_one_who_left_has_not_looked_at_does_not_count_as_an_attempt() 
     assert one.envelope.sequence == 1
 
 
+def test_what_nobody_has_begun_with_is_handed_out_again_at_once_and_counts_as_no_attempt() -> None:
+    made = consumer(max_deliver=1, backoff=(5.0,))
+    one, two = made.take(ANN, 2, 1, 0.0)
+
+    assert made.release(2, two.tag, 1.0)
+    assert not made.release(2, two.tag, 1.0)
+    assert not made.release(1, two.tag, 1.0)
+
+    assert find(made, 1.0) == [2]
+    assert sequences(made.take(BOB, 1, 2, 1.0)) == [(2, 1)]
+    assert (made.in_flight, made.redelivered) == (2, 0)
+    assert made.acknowledge(1, one.tag)
+
+
 def test_a_message_whose_holder_left_is_handed_out_alone() -> None:
     made = consumer()
     made.take(ANN, 3, 1, 0.0)

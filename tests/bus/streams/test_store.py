@@ -424,3 +424,29 @@ def test_settings_can_be_changed(reopen: Reopen, store: StreamStore) -> None:
 
 def test_an_empty_batch_changes_nothing(store: StreamStore) -> None:
     assert store.commit(Batch(), NOW) == ([], {})
+
+
+def test_a_batch_for_a_stream_that_is_not_there_is_refused_and_nothing_of_it_is_applied(
+    reopen: Reopen, store: StreamStore
+) -> None:
+    add(store, 1)
+    batch = Batch(
+        [put(2), put(3, stream="sales")], [Progress("orders", "billing", ConsumerSettings(), 1)], [("orders", 1)]
+    )
+
+    with pytest.raises(StreamNotFoundError) as caught:
+        store.commit(batch, NOW)
+
+    assert caught.value.stream == "sales"
+    assert (contents(store), store.commit(Batch(batch.puts[:1]), NOW).placed) == ([1], [Placed(2, duplicate=False)])
+    [orders] = reopen().open()
+    assert (orders.state, orders.consumers) == (StreamState(2, orders.state.size, 2, 0), [])
+
+
+def test_what_is_said_of_a_stream_that_is_not_there_any_more_is_passed_over(store: StreamStore) -> None:
+    progress = [Progress("sales", "billing", ConsumerSettings(), 1)]
+    store.delete_consumer("sales", "billing")
+
+    committed = store.commit(Batch([put(1)], progress, [("sales", 1)]), NOW)
+
+    assert (list(committed.states), contents(store)) == (["orders"], [1])

@@ -1,8 +1,9 @@
 """Streams and a consumer beside a model that says in a few lines what may happen, in virtual time.
 
-A walk publishes, takes, acknowledges, fails, rejects, waits, leaves, restarts; `TEKTON_BUS_WALKS` sets how many (8).
-The model does not say what is handed out when, but what may never be: something before its time, to a second one, more
-often than allowed, after it was done, out of order at the first time; and, in the end, nothing may be missing.
+A walk publishes, takes, acknowledges, fails, rejects, gives back, waits, leaves, restarts; `TEKTON_BUS_WALKS` sets how
+many (8). The model does not say what is handed out when, but what may never be: something before its time, to a second
+one, more often than allowed, after it was done, out of order at the first time; and, in the end, nothing may be
+missing.
 """
 
 import asyncio
@@ -63,7 +64,8 @@ class Walk:
     async def run(self) -> None:
         await self.start()
         steps = [self.publish, self.publish, self.take, self.take, self.take, self.acknowledge, self.acknowledge,
-                 self.acknowledge, self.fail, self.reject, self.wait, self.join, self.leave, self.be_late]  # fmt: skip
+                 self.acknowledge, self.fail, self.reject, self.give_back, self.wait, self.join, self.leave,
+                 self.be_late]  # fmt: skip
         for _ in range(STEPS):
             await self.rng.choice(steps)()
             if self.rng.random() < 0.03:
@@ -158,6 +160,14 @@ class Walk:
             self.known[delivery.envelope.sequence].state = "dead"
             self.late.append(delivery)
 
+    async def give_back(self) -> None:
+        """What nobody has begun with was never handed out."""
+        for delivery in self.some_held(self.rng.choice((1, 10))):
+            assert await delivery.release()
+            one = self.known[delivery.envelope.sequence]
+            one.state, one.attempts, one.until = "waiting", one.attempts - 1, self.clock.monotonic()
+            assert not await delivery.ack()
+
     async def wait(self) -> None:
         await asyncio.sleep(self.rng.choice((0.1, 1.0, 4.0, 11.0)))
 
@@ -214,6 +224,9 @@ class Walk:
         for consumption in list(self.held):
             await consumption.close()
         await self.restart()
+        # What is last is wanted: else nobody may have read so far.
+        [last] = await self.streams.append([Envelope("work.0.wanted", Message("event", "last", SENDER))])
+        self.last, self.known[last.sequence] = last.sequence, Known()
         async with self.streams.consume("work", "worker", SETTINGS) as consumption:
             while any(one.state not in ("done", "dead") for one in self.known.values()):
                 async with asyncio.timeout(60):

@@ -10,10 +10,14 @@ import pytest
 from stream_owner import Nobody, put
 
 from tekton.bus.bus import StreamSettings
+from tekton.bus.streams.append_queue import MAX_BATCH
+from tekton.bus.streams.desks import AtOnce
 from tekton.bus.streams.memory_store import MemoryStreamStore
+from tekton.bus.streams.store import Desk, Placed
 from tekton.bus.streams.writer import StreamWriter
 from tekton.core.precedence import LONGEST_REST, RESTS, Precedence
 from tekton.testing.clock import current_clock, virtual_time
+from tekton.utils.tekton_errors import StreamNotFoundError
 
 LONG: Final = 0.004
 """Seconds of a commit after which a rest is as long as any."""
@@ -36,7 +40,7 @@ class SlowDesk:
         pass
 
 
-def new_writer(desk: SlowDesk, precedence: Precedence) -> StreamWriter:
+def new_writer(desk: Desk, precedence: Precedence) -> StreamWriter:
     store = MemoryStreamStore()
     store.put_stream("orders", StreamSettings(("orders.>",)), 0.0)
     return StreamWriter(store, desk, Nobody(), current_clock(), precedence)
@@ -105,3 +109,48 @@ async def test_a_flush_waits_for_what_a_rest_holds_up() -> None:
     await writer.flush()
 
     assert [one.sequence for one in second.result()] == [2]
+
+
+@virtual_time
+async def test_what_the_store_has_no_stream_for_is_refused_alone() -> None:
+    writer = new_writer(AtOnce(), Precedence(current_clock()))
+    asked = [writer.append([put(1)]), writer.append([put(2), put(3)._replace(stream="sales")]), writer.append([put(4)])]
+
+    one, lost, other = await asyncio.gather(*asked, return_exceptions=True)
+
+    assert isinstance(lost, StreamNotFoundError)
+    assert [one, other] == [[Placed(1, duplicate=False)], [Placed(2, duplicate=False)]]
+    assert (writer.failure, writer.stored) == (None, 2)
+
+
+@virtual_time
+async def test_a_job_that_was_cancelled_does_not_hold_up_those_behind_it() -> None:
+    writer = new_writer(AtOnce(), Precedence(current_clock()))
+    cancelled, job = writer.alone(lambda: 1), writer.alone(lambda: 2)
+    cancelled.cancel()
+
+    async with asyncio.timeout(1):
+        assert await job == 2
+        writer.alone(lambda: 3).cancel()
+        assert len(await writer.append([put(1)])) == 1
+
+
+class Forgetful(Nobody):
+    """Has had the stream "sales" once."""
+
+    def has_stream(self, name: str) -> bool:
+        return name != "sales"
+
+
+@virtual_time
+async def test_more_than_a_batch_for_a_stream_that_is_gone_does_not_hold_up_what_is_behind_it() -> None:
+    store = MemoryStreamStore()
+    store.put_stream("orders", StreamSettings(("orders.>",)), 0.0)
+    writer = StreamWriter(store, AtOnce(), Forgetful(), current_clock())
+    gone = [writer.append([put(number)._replace(stream="sales")]) for number in range(MAX_BATCH)]
+    behind = writer.append([put("behind")])
+
+    async with asyncio.timeout(1):
+        ends = await asyncio.gather(*gone, return_exceptions=True)
+        assert len(await behind) == 1
+    assert all(isinstance(one, StreamNotFoundError) for one in ends)

@@ -103,6 +103,38 @@ async def test_what_takes_longer_is_still_held(orders: Any, people: Any) -> None
     assert (await peer.ask(op="ack", id=1, sequences=[1, 2]))["sequences"] == [1, 2]
 
 
+async def test_what_nobody_has_begun_with_comes_again_as_if_it_had_not_come(orders: Any, people: Any) -> None:
+    first, second = orders.connect(people.billing), orders.connect(people.billing)
+    settings = {"max_deliver": 1, "backoff": [60]}
+    await consume(first, credit=4, settings=settings)
+    await sequences(first, 4)
+
+    answer = await first.ask(op="release", id=1, sequences=[2, 3, 99])
+    await consume(second, credit=2, settings=settings)
+    frames = [await second.get(t="msg") for _ in range(2)]
+
+    assert answer == {"id": 1, "t": "acked", "sequences": [2, 3], "late": [99]}
+    assert [(frame["sequence"], frame["attempt"]) for frame in frames] == [(2, 1), (3, 1)]
+    assert (await first.ask(op="ack", id=1, sequences=[1, 2]))["late"] == [2]
+
+
+async def test_with_what_is_given_back_credit_can_be_taken_back(orders: Any, people: Any, message: Make) -> None:
+    first, second = orders.connect(people.billing), orders.connect(people.billing)
+    await consume(first, credit=20)
+    await sequences(first, 10)
+    # The first one waits for ten more by now.
+    await first.ask(op="release", id=1, sequences=[9, 10], less=10)
+    await orders.bus.publish("orders.new", message("ada", 10))
+
+    await consume(second, credit=3)
+
+    assert await sequences(second, 3) == [9, 10, 11]
+    assert await first.alive()
+    first.say(op="credit", id=1, more=1)
+    await orders.bus.publish("orders.new", message("ada", 11))
+    assert await sequences(first, 1) == [12]
+
+
 async def test_what_is_rejected_is_a_dead_letter(orders: Any, people: Any) -> None:
     peer, ada = orders.connect(people.billing), orders.connect(people.ada)
     await ada.subscribe(7, stream="dead_letters")
@@ -161,6 +193,19 @@ async def test_other_settings_than_the_consumer_has_are_refused(orders: Any, peo
     assert await second.alive()
 
 
+async def test_who_gives_no_settings_takes_the_consumer_as_it_is(orders: Any, people: Any) -> None:
+    """He was refused where it had others than the defaults, and what he may hear was asked of the whole stream."""
+    await orders.bus.create_stream("mixed", StreamSettings(("news.>", "audit.>")))
+    first, second, third = (orders.connect(one) for one in (people.ada, people.aron, people.aron))
+    asked = {"op": "consume", "id": 1, "stream": "mixed"}
+
+    made = await first.ask(**asked, consumer="bills", settings={"filter": "audit.>", "ack_wait": 5})
+    taken = await second.ask(**asked, consumer="bills")
+    refused = await third.ask(**asked, consumer="others")
+
+    assert (made["t"], taken["t"], refused["code"]) == ("subscribed", "subscribed", "forbidden")
+
+
 @pytest.mark.parametrize(
     ("who", "members", "code"),
     [
@@ -168,6 +213,7 @@ async def test_other_settings_than_the_consumer_has_are_refused(orders: Any, peo
         ("billing", {"stream": "dead_letters"}, "forbidden"),
         ("billing", {"stream": "order"}, "stream_not_found"),
         ("billing", {"settings": {"filter": "a..b"}}, "invalid_subject"),
+        ("billing", {"settings": {"filter": "news.>"}}, "invalid_parameter"),
         ("billing", {"settings": {"ack_wait": 0}}, "invalid"),
         ("billing", {"settings": {"patience": 1}}, "invalid"),
         ("billing", {"credit": 0}, "invalid"),
@@ -197,6 +243,22 @@ async def test_who_may_not_hear_it_any_more_is_handed_nothing(orders: Any, peopl
 
     assert (ended["t"], ended["code"]) == ("error", "forbidden")
     assert await peer.alive()
+
+
+async def test_what_one_may_not_have_any_more_costs_no_attempt(bus: Any, people: Any, message: Make) -> None:
+    await bus.bus.create_stream("orders", StreamSettings(("orders.>",)))
+    peer = bus.connect(people.billing)
+    await peer.ask(op="consume", id=1, stream="orders", consumer="billing")
+    bus.principals[peer] = people.principal("billing")
+    bus.reviews += 1
+    await bus.bus.publish("orders.new", message("ada"))
+    assert (await peer.get(1))["code"] == "forbidden"
+
+    async with asyncio.timeout(5), bus.bus.consume("orders", "billing") as consumption:
+        [delivery] = await anext(consumption.batches())
+        await delivery.ack()
+
+    assert delivery.envelope.attempt == 1
 
 
 async def test_what_a_stream_took_before_is_handed_to_nobody_who_may_not_hear_it(

@@ -180,6 +180,11 @@ class Consumer:
         one.reason = reason or one.reason
         return self._fail(one, now, delay, reason or _after(one, "not done")) or True
 
+    def release(self, sequence: int, tag: int, now: float) -> bool:
+        """Whoever has it has not looked at it: it counts as not handed out. False when that came too late."""
+        one = self._tagged(sequence, tag)
+        return one is not None and self._release(one, now)
+
     def extend(self, sequence: int, tag: int, now: float) -> bool:
         """It takes longer: the ack_wait begins anew. False when that came too late."""
         one = self._tagged(sequence, tag)
@@ -200,9 +205,7 @@ class Consumer:
         dying: list[Dying] = []
         for one in [one for one in self._pending.values() if one.state is State.OUT and one.holder == holder]:
             if unseen.get(one.sequence) == one.tag:
-                one.attempts -= 1
-                self._happened(one, Event.FAILED)
-                one.until = now
+                self._release(one, now)
             elif (spent := self._fail(one, now, None, _after(one, "whoever had it left"))) is not None:
                 dying.append(spent)
             elif not one.suspect:
@@ -265,6 +268,13 @@ class Consumer:
     def _tagged(self, sequence: int, tag: int) -> _Pending | None:
         one = self._pending.get(sequence)
         return one if one is not None and one.tag == tag else None
+
+    def _release(self, one: _Pending, now: float) -> bool:
+        if not self._happened(one, Event.RELEASED):
+            return False
+        one.attempts -= 1
+        one.until = now
+        return True
 
     def _fail(self, one: _Pending, now: float, delay: float | None, why: str) -> Dying | None:
         if one.attempts >= self.settings.max_deliver:

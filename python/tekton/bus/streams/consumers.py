@@ -7,7 +7,7 @@ from functools import partial
 from itertools import count
 from typing import Final
 
-from tekton.bus.bus import ConsumerInfo, ConsumerSettings
+from tekton.bus.bus import DEFAULT_CONSUMER, ConsumerInfo, ConsumerSettings
 from tekton.bus.interest import share_subjects
 from tekton.bus.streams.consumer import Consumer
 from tekton.bus.streams.consumption import StreamConsumption
@@ -47,15 +47,20 @@ class Consumers:
         self._seat(view, kept).resume()
 
     def consume(
-        self, view: StreamView, name: str, settings: ConsumerSettings, owner: str, turn: Turn
+        self, view: StreamView, name: str, settings: ConsumerSettings | None, owner: str, turn: Turn
     ) -> StreamConsumption:
         """See Keeper."""
         desk = self._desks.get(view.name, {}).get(name)
         if desk is None:
-            desk = self._hire(view, name, settings, owner)
-        elif desk.consumer.settings != settings:
+            desk = self._hire(view, name, DEFAULT_CONSUMER if settings is None else settings, owner)
+        elif settings is not None and desk.consumer.settings != settings:
             raise ConsumerExistsError(view.name, name, _other_settings(desk.consumer.settings, settings))
         return StreamConsumption(view.name, name, desk, next(self._holders), turn)
+
+    def filter_of(self, stream: str, name: str) -> str | None:
+        """See Keeper."""
+        desk = self._desks.get(stream, {}).get(name)
+        return None if desk is None else desk.consumer.settings.filter
 
     def owner_of(self, stream: str, name: str) -> str:
         """See Keeper."""
@@ -63,13 +68,13 @@ class Consumers:
         return "" if desk is None else desk.owner
 
     async def delete(self, stream: str, name: str) -> None:
-        """See Bus."""
+        """See Bus. Whoever is cancelled takes nothing back."""
         desk = self._desks.get(stream, {}).get(name)
-        gone = ConsumerNotFoundError(stream, name)
         if desk is None:
-            raise gone
-        await self._writer.alone(lambda: self._office.store.delete_consumer(stream, name))
-        self._dismiss(desk, gone)
+            raise ConsumerNotFoundError(stream, name)
+        deleting = self._writer.alone(lambda: self._office.store.delete_consumer(stream, name))
+        deleting.add_done_callback(partial(self._deleted, desk))
+        await asyncio.shield(deleting)
 
     def end_all(self, stream: str | None = None, error: Exception | None = None) -> None:
         """Let those of *stream*, or of all, come to an end, because of *error* if that is why."""
@@ -129,6 +134,10 @@ class Consumers:
             desk.begin(written.result())
         else:
             self._dismiss(desk, error)
+
+    def _deleted(self, desk: ConsumerDesk, deleted: "asyncio.Future[None]") -> None:
+        if not deleted.cancelled() and deleted.exception() is None:
+            self._dismiss(desk, ConsumerNotFoundError(desk.stream, desk.name))
 
     def _dismiss(self, desk: ConsumerDesk, error: BaseException | None) -> None:
         desks = self._desks.get(desk.stream, {})

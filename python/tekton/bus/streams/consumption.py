@@ -37,6 +37,8 @@ class Counter(Protocol):
 
     def fail(self, sequence: int, tag: int, delay: float | None, reason: str) -> bool: ...
 
+    def release(self, sequence: int, tag: int) -> bool: ...
+
     def extend(self, sequence: int, tag: int) -> bool: ...
 
     async def reject(self, sequence: int, tag: int, reason: str) -> bool: ...
@@ -60,6 +62,10 @@ class StreamDelivery:
     async def nack(self, delay: float | None = None, *, reason: str = "") -> bool:
         """See Delivery. Waits for nothing."""
         return self._ends() and self._counter.fail(self.envelope.sequence, self._tag, delay, reason)
+
+    async def release(self) -> bool:
+        """See Delivery. Waits for nothing."""
+        return self._ends() and self._counter.release(self.envelope.sequence, self._tag)
 
     async def in_progress(self) -> bool:
         """See Delivery. Waits for nothing."""

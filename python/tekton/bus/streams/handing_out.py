@@ -108,7 +108,12 @@ class ConsumerDesk:
         """See Counter. Back when the consumer is on the disk."""
         self._raise()
         self._holders[holder] = None
-        await asyncio.shield(self.created)
+        try:
+            await asyncio.shield(self.created)
+        except BaseException:
+            # Who did not come in will not leave either.
+            self._holders.pop(holder, None)
+            raise
 
     def take(self, holder: int, most: int) -> "list[Handed] | asyncio.Future[list[Handed]]":
         """See Counter."""
@@ -182,6 +187,13 @@ class ConsumerDesk:
         if said:
             self._changed()
         return self._said(bool(said))
+
+    def release(self, sequence: int, tag: int) -> bool:
+        """See Counter."""
+        released = self.consumer.release(sequence, tag, self._monotonic())
+        if released:
+            self._changed()
+        return self._said(released)
 
     def extend(self, sequence: int, tag: int) -> bool:
         """See Counter."""

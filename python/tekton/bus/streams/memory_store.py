@@ -109,12 +109,15 @@ class MemoryStreamStore:
 
     def commit(self, batch: Batch, now: float) -> Committed:
         """See StreamStore."""
-        placed = [self._streams[put.stream].put(put, put.stream) for put in batch.puts]
+        into = [self._stream(put.stream) for put in batch.puts]
+        placed = [stream.put(put, put.stream) for stream, put in zip(into, batch.puts)]
         for progress in batch.progress:
-            self._streams[progress.stream].consumers[progress.consumer] = progress
-        for stream, sequence in batch.removed:
+            if progress.stream in self._streams:
+                self._streams[progress.stream].consumers[progress.consumer] = progress
+        removed = [(stream, sequence) for stream, sequence in batch.removed if stream in self._streams]
+        for stream, sequence in removed:
             self._streams[stream].remove(sequence)
-        touched = {put.stream for put in batch.puts} | {stream for stream, _ in batch.removed}
+        touched = {put.stream for put in batch.puts} | {stream for stream, _ in removed}
         for name in touched:
             self._streams[name].forget_ids(now)
             self._streams[name].trim()
@@ -133,7 +136,8 @@ class MemoryStreamStore:
 
     def delete_consumer(self, stream: str, consumer: str) -> None:
         """See StreamStore."""
-        self._streams[stream].consumers.pop(consumer, None)
+        if stream in self._streams:
+            self._streams[stream].consumers.pop(consumer, None)
 
     def tidy(self, now: float, *, aged: bool) -> Tidied:
         """See StreamStore."""

@@ -24,6 +24,8 @@ class Event(StrEnum):
     TAKEN = "taken"
     ACKNOWLEDGED = "acknowledged"
     FAILED = "failed"
+    RELEASED = "released"
+    """Whoever has it has not looked at it."""
     SPENT = "spent"
     """It failed, and was handed out as often as it may be."""
     REJECTED = "rejected"
@@ -38,6 +40,7 @@ class Event(StrEnum):
 TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = {
     (State.OUT, Event.ACKNOWLEDGED): State.DONE,
     (State.OUT, Event.FAILED): State.WAITING,
+    (State.OUT, Event.RELEASED): State.WAITING,
     (State.OUT, Event.SPENT): State.DYING,
     (State.OUT, Event.REJECTED): State.DYING,
     (State.WAITING, Event.TAKEN): State.OUT,

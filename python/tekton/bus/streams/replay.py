@@ -72,6 +72,8 @@ class Replay:
         if self._rest and not self._is_over():
             rest = list(self._rest)
             self._rest.clear()
+            # It was told with the first of them.
+            self.gap = 0
             yield rest
         while not self._is_over():
             if self._view.error is not None:

@@ -21,6 +21,7 @@ from tekton.bus.streams.stream_file import StreamFile
 from tekton.bus.streams.stream_reader import StreamReader
 from tekton.bus.streams.stream_sql import place
 from tekton.core.component_lifecycle.database import CHECKSUM_VFS
+from tekton.utils.tekton_errors import StreamNotFoundError
 
 FILE_NAME: Final = "bus.db"
 RESERVE_BYTES: Final = 64 << 20
@@ -162,11 +163,16 @@ class SqliteStreamStore:
         return rows, b"".join(bodies), placed
 
     def _known(self, batch: Batch) -> dict[int, int]:
-        """The sequences of the puts whose id is on the disk, for streams of which not all ids are in memory."""
+        """The sequences of the puts whose id is on the disk, for streams of which not all ids are in memory.
+
+        Raises StreamNotFoundError.
+        """
         asked: list[tuple[str, int, int]] = []
         numbers: list[int] = []
         for number, put in enumerate(batch.puts):
-            kept = self._streams[put.stream]
+            kept = self._streams.get(put.stream)
+            if kept is None:
+                raise StreamNotFoundError(put.stream)
             horizon = kept.horizon(_micros(put.at))
             if not kept.ids.knows_all(horizon):
                 asked.append((put.envelope.message.message_id, kept.number, horizon))

@@ -143,10 +143,12 @@ class StreamStore(Protocol):
         ...
 
     def commit(self, batch: Batch, now: float) -> Committed:
-        """Apply *batch* at *now* (seconds since 1970). All streams in it must be there.
+        """Apply *batch* at *now* (seconds since 1970). What it says of old messages and consumers of a stream that is
+        not there is passed over.
 
-        Raises StorageFullError, or StorageError when another process holds the database, with nothing of the batch
-        applied; StorageUnknownError when the outcome is open: the store has stopped then.
+        Raises StreamNotFoundError for a new message of such a stream, StorageFullError, or StorageError when another
+        process holds the database, with nothing of the batch applied; StorageUnknownError when the outcome is open:
+        the store has stopped then.
         """
         ...
 

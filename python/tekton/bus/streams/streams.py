@@ -1,6 +1,6 @@
 """Streams: what is published to their subjects is kept, numbered, for those who replay it and those who consume it.
 
-    streams = Streams(SqliteStreamStore(path), clock, live.deliver)
+    streams = Streams(SqliteStreamStore(path), clock, Telling(live).tell)
     await streams.start()
     [receipt] = await streams.append([Envelope("orders.new", message)])     # on the disk by now
 
@@ -16,16 +16,10 @@ from types import MappingProxyType
 from typing import Final, TypeVar
 
 from tekton.bus import dead_letters
-from tekton.bus.bus import (
-    DEFAULT_CONSUMER,
-    ConsumerInfo,
-    ConsumerSettings,
-    Receipt,
-    StreamInfo,
-    StreamSettings,
-)
+from tekton.bus.bus import ConsumerSettings, Receipt, StreamInfo, StreamSettings
 from tekton.bus.envelope import Envelope
 from tekton.bus.streams.append_queue import parts
+from tekton.bus.streams.changes import Changes
 from tekton.bus.streams.consumer import Dying
 from tekton.bus.streams.consumers import Consumers
 from tekton.bus.streams.consumption import StreamConsumption
@@ -52,10 +46,7 @@ from tekton.clock import SYSTEM_CLOCK, Clock
 from tekton.core.history.worker import Worker
 from tekton.core.metrics.tally import Tally
 from tekton.core.precedence import Precedence
-from tekton.utils.tekton_errors import (
-    StorageError,
-    StreamNotFoundError,
-)
+from tekton.utils.tekton_errors import StorageError, StreamNotFoundError
 from tekton.utils.tekton_ids import check_id, nearest_name
 
 _T = TypeVar("_T")
@@ -64,8 +55,11 @@ _logger = logging.getLogger("tekton.bus")
 
 _REMOVED_AT_ONCE: Final = 4096
 
-
 _NOTHING: Final[Mapping[str, Sequence[tuple[Envelope, int]]]] = MappingProxyType({})
+
+
+Stored = Callable[[Sequence[Envelope]], "asyncio.Future[None] | None"]
+"""Is told what is new; returns a future of when those who listen are told, if they are not by now."""
 
 
 def _nobody(_: Sequence[Envelope]) -> None:
@@ -82,7 +76,7 @@ class Streams:
         self,
         store: StreamStore,
         clock: Clock = SYSTEM_CLOCK,
-        stored: Callable[[Sequence[Envelope]], None] = _nobody,
+        stored: Stored = _nobody,
         precedence: Precedence | None = None,
     ) -> None:
         self.store = store
@@ -91,7 +85,7 @@ class Streams:
         self._views: dict[str, StreamView] = {}
         self._subjects = StreamSubjects()
         self._listeners: list[Callable[[StorageError], None]] = []
-        self._changing = asyncio.Lock()
+        self._changes = Changes()
         self._turn = Turn()
         self._stopped = False
         self._reader = self._new_desk("tekton-bus-reader")
@@ -113,8 +107,7 @@ class Streams:
             raise
         for name, settings, state, _ in loaded:
             self._show(StreamView(name, settings, state))
-        if dead_letters.NAME not in self._views:
-            await self.create_stream(dead_letters.NAME, dead_letters.SETTINGS)
+        await self._changes.make(self._restore_dead_letters)
         for kept in (one for stream in loaded for one in stream.consumers):
             self._consumers.restore(self._views[kept.stream], kept)
         self._tidying.begin()
@@ -134,6 +127,7 @@ class Streams:
         await self.writer.flush()
         closed = StorageError("the bus is closed")
         self.writer.stop(closed)
+        await self._changes.finish()
         for view in self._views.values():
             view.end(closed)
         self._reader.stop()
@@ -189,6 +183,8 @@ class Streams:
         stream = self._subjects.stream_of(envelope.subject)
         if stream is None:
             raise StreamNotFoundError(envelope.subject)
+        if stream == dead_letters.NAME:
+            self._need_dead_letters()
         return Put(stream, envelope, envelope.message.to_json(), at)
 
     # Reading
@@ -206,10 +202,14 @@ class Streams:
         return Replay(view, pattern, self._read, self._turn, after=after, begin=begin, at=None if begin is None else at)
 
     def consume(
-        self, stream: str, consumer: str, settings: ConsumerSettings = DEFAULT_CONSUMER, owner: str = ""
+        self, stream: str, consumer: str, settings: ConsumerSettings | None = None, owner: str = ""
     ) -> StreamConsumption:
         """See Keeper."""
         return self._consumers.consume(self._view(stream), consumer, settings, owner, self._turn)
+
+    def filter_of(self, stream: str, consumer: str) -> str | None:
+        """See Keeper."""
+        return self._consumers.filter_of(stream, consumer)
 
     def owner_of(self, stream: str, consumer: str) -> str:
         """See Keeper."""
@@ -221,46 +221,55 @@ class Streams:
     # Streams
 
     async def create_stream(self, name: str, settings: StreamSettings) -> StreamInfo:
-        """See Bus."""
+        """See Bus. Whoever is cancelled takes nothing back."""
         check_id(name, "/name")
         check_stream(settings)
-        async with self._changing:
-            self._subjects.check(name, settings.subjects)
-            now = self._clock.time()
-            state = await self.writer.alone(lambda: self.store.put_stream(name, settings, now))
-            view = self._views.get(name)
-            if view is None:
-                self._show(StreamView(name, settings, state))
-            else:
-                self._subjects.remove(name)
-                view.settings, view.state = settings, state
-                self._subjects.add(name, settings.subjects)
-                view.stir()
-        return await self._info(self._views[name])
+        return await self._info(await self._changes.make(partial(self._create, name, settings)))
 
     async def delete_stream(self, name: str) -> None:
-        """See Bus. The stream of the dead letters is only emptied."""
-        async with self._changing:
-            view = self._view(name)
-            del self._views[name]
-            self._subjects.remove(name)
-            try:
-                await self.writer.alone(lambda: self.store.delete_stream(name))
-            except BaseException:
-                self._views[name] = view
-                self._subjects.add(name, view.settings.subjects)
-                raise
-            gone = StreamNotFoundError(name)
-            view.end(gone)
-            self._consumers.end_all(name, gone)
+        """See Bus. The stream of the dead letters is only emptied. Whoever is cancelled takes nothing back."""
+        await self._changes.make(partial(self._delete, name))
+
+    async def _create(self, name: str, settings: StreamSettings) -> StreamView:
+        self._subjects.check(name, settings.subjects)
+        now = self._clock.time()
+        state = await self.writer.alone(lambda: self.store.put_stream(name, settings, now))
+        view = self._views.get(name)
+        if view is None:
+            view = self._show(StreamView(name, settings, state))
+        else:
+            view.settings, view.state = settings, state
+            self._subjects.add(name, settings.subjects)
+            view.stir()
+        return view
+
+    async def _delete(self, name: str) -> None:
+        view = self._view(name)
+        await self.writer.alone(lambda: self.store.delete_stream(name))
+        gone = StreamNotFoundError(name)
+        del self._views[name]
+        view.end(gone)
+        self._consumers.end_all(name, gone)
         if name == dead_letters.NAME:
-            await self.create_stream(name, dead_letters.SETTINGS)
+            # Nobody else gets its subjects, also if this fails: then it is tried again when it is needed.
+            await self._restore_dead_letters()
+        else:
+            self._subjects.remove(name)
+
+    async def _restore_dead_letters(self) -> None:
+        if dead_letters.NAME not in self._views:
+            await self._create(dead_letters.NAME, dead_letters.SETTINGS)
+
+    def _need_dead_letters(self) -> None:
+        """Something is about to go there. Their stream is missing if it was emptied while the disk was full."""
+        if dead_letters.NAME not in self._views:
+            self._changes.begin(self._restore_dead_letters)
 
     async def streams(self, *, consumers: bool = True) -> list[StreamInfo]:
         """See Bus."""
         views = [self._views[name] for name in sorted(self._views)]
         if not consumers:
-            return [self._brief(view, view.state.dropped + 1) for view in views]
+            return [view.info(view.state.dropped + 1) for view in views]
         return [await self._info(view) for view in views]
 
     @property
@@ -276,20 +285,7 @@ class Streams:
     async def _info(self, view: StreamView) -> StreamInfo:
         consumers, name = await self._consumers.infos(view), view.name
         first = await self.ask(lambda: self.store.first(name)) if view.state.messages else None
-        return self._brief(view, first, consumers)
-
-    def _brief(self, view: StreamView, first: int | None, consumers: tuple[ConsumerInfo, ...] = ()) -> StreamInfo:
-        state, name = view.state, view.name
-        return StreamInfo(
-            name,
-            view.settings,
-            state.messages - len(view.removing),
-            state.size,
-            state.last + 1 if first is None else first,
-            state.last,
-            consumers,
-            view.lost,
-        )
+        return view.info(first, consumers)
 
     # What the writer and the desks ask
 
@@ -302,7 +298,7 @@ class Streams:
         removed = [(view.name, one) for view in self._views.values() for one in view.removing]
         return self._consumers.progress(), removed[:_REMOVED_AT_ONCE]
 
-    def committed(self, batch: Batch, outcome: Committed) -> None:
+    def committed(self, batch: Batch, outcome: Committed) -> "asyncio.Future[None] | None":
         """See Owner."""
         new: dict[str, list[tuple[Envelope, int]]] = {}
         told: list[Envelope] = []
@@ -317,10 +313,11 @@ class Streams:
                 view.removing.pop(sequence, None)
         if batch.progress:
             self._consumers.wrote()
-        self._tell(told)
+        telling = self._tell(told)
         self._show_states(outcome.states, new)
         self._tidying.soon()
         self._fair.look()
+        return telling
 
     def stopped(self, error: StorageError) -> None:
         """See Owner."""
@@ -346,6 +343,7 @@ class Streams:
         if view.name == dead_letters.NAME:
             # It stays where it is; a letter about it would be next.
             return self.writer.append(())
+        self._need_dead_letters()
         letter = dead_letters.dead_letter(envelope, consumer, dying)
         put = Put(dead_letters.NAME, letter, letter.message.to_json(), _whole_micros(self._clock.time()))
         return self.writer.append([put], bounded=False)
@@ -364,16 +362,17 @@ class Streams:
     def _dead_letters(self) -> StreamView | None:
         return self._views.get(dead_letters.NAME)
 
-    def _show(self, view: StreamView) -> None:
+    def _show(self, view: StreamView) -> StreamView:
         self._views[view.name] = view
         self._subjects.add(view.name, view.settings.subjects)
+        return view
 
-    def _tell(self, told: list[Envelope]) -> None:
+    def _tell(self, told: list[Envelope]) -> "asyncio.Future[None] | None":
         try:
-            if told:
-                self._stored(told)
+            return self._stored(told)
         except Exception:
             _logger.exception("what was stored could not be told")
+            return None
 
     def _show_states(
         self, states: Mapping[str, StreamState], new: Mapping[str, Sequence[tuple[Envelope, int]]] = _NOTHING

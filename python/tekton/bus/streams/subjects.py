@@ -1,10 +1,9 @@
 """Which stream takes what, and what a stream or a consumer may be told to take."""
 
-import math
 from collections.abc import Iterable
 
 from tekton._native import SubjectTable, is_valid_pattern
-from tekton.bus.bus import INBOX, REQUESTS, RESERVED, ConsumerSettings, StreamSettings
+from tekton.bus.bus import INBOX, REQUESTS, RESERVED, ConsumerSettings, StreamSettings, at_least
 from tekton.bus.interest import is_request, is_wild, share_subjects
 from tekton.utils.tekton_errors import InvalidSubjectError, StreamOverlapError
 
@@ -43,7 +42,9 @@ class StreamSubjects:
                     raise StreamOverlapError(name, other, pattern)
 
     def add(self, name: str, patterns: tuple[str, ...]) -> None:
-        """Let *name* take *patterns*."""
+        """Let *name* take *patterns*, and nothing else."""
+        if name in self._patterns:
+            self.remove(name)
         number = len(self._names)
         self._names.append(name)
         self._patterns[name] = number, patterns
@@ -75,22 +76,12 @@ def check_stream(settings: StreamSettings) -> None:
         check_pattern(pattern)
     if not settings.subjects:
         raise ValueError("a stream takes one subject at least")
-    _at_least("max_messages", settings.max_messages, 1)
-    _at_least("max_bytes", settings.max_bytes, 1)
-    _at_least("max_age", settings.max_age, 0)
-    _at_least("dedupe_window", settings.dedupe_window, 0)
+    at_least("max_messages", settings.max_messages, 1)
+    at_least("max_bytes", settings.max_bytes, 1)
+    at_least("max_age", settings.max_age, 0)
+    at_least("dedupe_window", settings.dedupe_window, 0)
 
 
 def check_consumer(settings: ConsumerSettings) -> None:
-    """Raise InvalidSubjectError, or ValueError for a number that cannot be."""
+    """Raise InvalidSubjectError. Numbers that cannot be are in no settings."""
     check_pattern(settings.filter)
-    _at_least("ack_wait", settings.ack_wait, 0.001)
-    _at_least("max_deliver", settings.max_deliver, 1)
-    _at_least("max_in_flight", settings.max_in_flight, 1)
-    for delay in settings.backoff:
-        _at_least("backoff", delay, 0)
-
-
-def _at_least(name: str, value: float, least: float) -> None:
-    if not (math.isfinite(value) and value >= least):
-        raise ValueError(f"{name} is {value:g}, and has to be {least:g} or more")

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from tekton.bus.bus import StreamSettings
+from tekton.bus.bus import ConsumerInfo, StreamInfo, StreamSettings
 from tekton.bus.envelope import Envelope
 from tekton.bus.streams.store import Page, StreamState
 from tekton.utils.tekton_errors import CursorExpiredError
@@ -80,6 +80,20 @@ class StreamView:
             return Page([], self.state.last, self.state.dropped)
         envelopes = self.tail.behind(after, most, size)
         return Page(envelopes, envelopes[-1].sequence, 0) if envelopes else None
+
+    def info(self, first: int | None, consumers: tuple[ConsumerInfo, ...] = ()) -> StreamInfo:
+        """How it is; *first* is its oldest message, if it has one."""
+        state = self.state
+        return StreamInfo(
+            self.name,
+            self.settings,
+            state.messages - len(self.removing),
+            state.size,
+            state.last + 1 if first is None else first,
+            state.last,
+            consumers,
+            self.lost,
+        )
 
     def check_since(self, since: int) -> None:
         """Raise CursorExpiredError for a sequence that was not given out yet, or is not known any more."""

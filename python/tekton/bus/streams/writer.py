@@ -60,8 +60,8 @@ class Owner(Protocol):
         """What has to be written of consumers, and the messages that are done with."""
         ...
 
-    def committed(self, batch: Batch, outcome: Committed) -> None:
-        """Show what is on the disk by now; nobody is answered yet."""
+    def committed(self, batch: Batch, outcome: Committed) -> "asyncio.Future[None] | None":
+        """Show what is on the disk by now. Nobody is answered before the future is done, if there is one."""
         ...
 
     def stopped(self, error: StorageError) -> None:
@@ -168,7 +168,7 @@ class StreamWriter:
         if self._busy or self.failure is not None:
             return
         self._quiet()
-        if self._jobs:
+        while self._jobs:
             job, done = self._jobs.popleft()
             if not done.cancelled():
                 self._do(job, partial(self._answer, done))
@@ -176,7 +176,12 @@ class StreamWriter:
         entries = [entry for entry in self._queue.take_batch() if self._is_wanted(entry)]
         batch = self._batch(entries)
         if entries or batch.progress or batch.removed or self.full:
-            self._do(partial(self._commit, batch, self._clock.time()), partial(self._finish, entries, batch))
+            self._write(entries, batch)
+        else:
+            self._go_on()
+
+    def _write(self, entries: list[Entry], batch: Batch) -> None:
+        self._do(partial(self._commit, batch, self._clock.time()), partial(self._finish, entries, batch))
 
     def _is_wanted(self, entry: Entry) -> bool:
         gone = next((put.stream for put in entry.puts if not self._owner.has_stream(put.stream)), None)
@@ -212,6 +217,9 @@ class StreamWriter:
     def _finish(self, entries: list[Entry], batch: Batch, done: "DeskFuture[Committed]") -> None:
         self._is_free()
         error = done.exception()
+        if isinstance(error, StreamNotFoundError):
+            self._write_without(error, entries, batch)
+            return
         if error is not None:
             self._dirty = self._dirty or bool(batch.progress or batch.removed)
             self._fail(entries, error)
@@ -221,13 +229,19 @@ class StreamWriter:
         again = sum(one.duplicate for one in outcome.placed)
         self.duplicates += again
         self.stored += len(outcome.placed) - again
-        self._owner.committed(batch, outcome)
+        told = self._owner.committed(batch, outcome)
+        if told is None:
+            self._answer_all(entries, outcome)
+        else:
+            told.add_done_callback(lambda _: self._answer_all(entries, outcome))
+        self._go_on()
+
+    def _answer_all(self, entries: list[Entry], outcome: Committed) -> None:
         place = 0
         for entry in entries:
             if not entry.done.done():
                 entry.done.set_result(outcome.placed[place : place + len(entry.puts)])
             place += len(entry.puts)
-        self._go_on()
 
     def _answer(self, asked: "asyncio.Future[_T]", done: "DeskFuture[_T]") -> None:
         self._is_free()
@@ -248,6 +262,19 @@ class StreamWriter:
             self.note_progress()
 
     # Refusals
+
+    def _write_without(self, error: StreamNotFoundError, entries: list[Entry], batch: Batch) -> None:
+        """The store does not have a stream that its owner has: that is for those who publish to it, and nobody else."""
+        others: list[Entry] = []
+        for entry in entries:
+            if any(put.stream == error.stream for put in entry.puts):
+                entry.fail(error)
+            else:
+                others.append(entry)
+        if len(others) == len(entries):
+            self._fail(entries, error)
+            return
+        self._write(others, batch._replace(puts=[put for entry in others for put in entry.puts]))
 
     def _fail(self, entries: list[Entry], error: BaseException) -> None:
         if not isinstance(error, StorageError) or isinstance(error, StorageUnknownError):

@@ -10,7 +10,8 @@ from tekton.bus.envelope import Envelope
 from tekton.gateway.bus.listener import parts
 from tekton.gateway.bus.publisher import Send
 from tekton.gateway.frames import acked, gap
-from tekton.gateway.operations import Ack, Nack, Reject, Settling, Working
+from tekton.gateway.operations import Ack, Nack, Reject, Release, Settling, Working
+from tekton.utils.tekton_errors import TektonError
 
 AT_ONCE: Final = 64
 """Deliveries that are handed out together."""
@@ -56,13 +57,25 @@ class Worker:
                 deliveries = await anext(batches, None)
             if deliveries is None:
                 return
-            envelopes = self._check([delivery.envelope for delivery in deliveries])
+            # Some of the credit may have been taken back meanwhile.
+            deliveries = await self._within_credit(deliveries)
+            try:
+                envelopes = self._check([delivery.envelope for delivery in deliveries])
+            except TektonError:  # he may not have them: nobody has seen any
+                await _release(deliveries)
+                raise
             self._credit -= len(deliveries)
             for delivery in deliveries:
                 self._hold(delivery)
             await self._tell_lost(send)
             for part in parts(envelopes):
                 await send(*[envelope.frame(self._number) for envelope in part])
+
+    async def _within_credit(self, deliveries: list[Delivery]) -> list[Delivery]:
+        """So many of *deliveries* as may come; nobody has seen the others."""
+        most = max(0, self._credit)
+        await _release(deliveries[most:])
+        return deliveries[:most]
 
     async def _tell_lost(self, send: Send) -> None:
         lost = self._consumption.lost
@@ -79,6 +92,8 @@ class Worker:
 
     async def settle(self, operation: Settling) -> str:
         """Say of deliveries what the client has said; the answer. Raises the storage errors for what is rejected."""
+        if isinstance(operation, Release):
+            self._credit -= operation.less
         counted: list[int] = []
         late: list[int] = []
         for sequence, done in zip(operation.sequences, await self._settle_all(operation), strict=True):
@@ -101,11 +116,18 @@ class Worker:
         return [delivery is not None and next(answers) for delivery in deliveries]
 
 
-async def _settle(delivery: Delivery, operation: Ack | Nack | Working) -> bool:
+async def _release(deliveries: Sequence[Delivery]) -> None:
+    for delivery in deliveries:
+        await delivery.release()
+
+
+async def _settle(delivery: Delivery, operation: Ack | Nack | Release | Working) -> bool:
     match operation:
         case Ack():
             return await delivery.ack()
         case Nack():
             return await delivery.nack(operation.delay, reason=operation.reason)
+        case Release():
+            return await delivery.release()
         case Working():
             return await delivery.in_progress()

@@ -93,7 +93,7 @@ class ReplyTimeoutError(BusError):
     def __init__(self, subject: str, timeout: float) -> None:
         self.subject = subject
         self.timeout = timeout
-        super().__init__(f"no answer from {subject} within {timeout:g} s")
+        super().__init__(f"no answer from {subject} within {round(timeout, 3):g} s")
 
 
 class SlowConsumerError(BusError):
@@ -198,5 +198,8 @@ class ConsumerExistsError(BusError):
     def __init__(self, stream: str, consumer: str, problem: str = "has other settings") -> None:
         self.stream = stream
         self.consumer = consumer
-        self.hint = f"use another name, or delete it first: DELETE /api/streams/{stream}/consumers/{consumer}"
+        self.hint = (
+            "give its own settings, or none (bus.consume, the socket); or delete it first: "
+            f"DELETE /api/streams/{stream}/consumers/{consumer}"
+        )
         super().__init__(f"the consumer {consumer} of the stream {stream} {problem}")
