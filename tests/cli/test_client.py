@@ -14,6 +14,7 @@ from click.testing import CliRunner
 
 from tekton.cli.app import cli
 from tekton.cli.client import Client, UnixConnection, component_path, connect
+from tekton.cli.instance import Instance
 from tekton.cli.options import Target
 from tekton.cli.problems import NotInTimeError
 from tekton.clock import SYSTEM_CLOCK
@@ -194,6 +195,34 @@ def test_while_a_guard_starts_the_control_plane_again_nobody_is_told_to_start_an
     assert "does not answer (Connection refused)" in str(raised.value)
     assert raised.value.hint is not None
     assert raised.value.hint.startswith("it is being started, or started again: try again in a moment")
+
+
+def test_a_control_plane_that_is_started_again_is_waited_for(plane: Any, data_dir: Path) -> None:
+    """What was sent within the second after a crash was not sent."""
+    tried: list[float | None] = []
+
+    def open_(timeout: float | None) -> UnixConnection:
+        tried.append(timeout)
+        path = data_dir / "run" / ("control.sock" if len(tried) > 3 else "nothing.sock")
+        return UnixConnection(str(path), timeout)
+
+    with (data_dir / "run" / "guard.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        client = Client(open_, "there", instance=Instance(data_dir))
+        client.await_restart(60.0)
+
+    assert len(tried) == 4
+    assert plane.requests == []
+    assert client.get("/api/health") == {"status": "ok"}
+
+
+@pytest.mark.usefixtures("left_behind")
+def test_what_nobody_starts_is_not_waited_for(data_dir: Path) -> None:
+    client = connect(Target(data_dir))
+    client.await_restart(60.0)
+
+    with pytest.raises(TransportError, match="no control plane runs"):
+        client.get("/api/health")
 
 
 def test_a_refusal_is_the_error_that_the_control_plane_raised(client: Client, plane: Any, double: Any) -> None:

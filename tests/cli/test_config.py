@@ -81,6 +81,14 @@ def test_a_mistyped_key_is_a_usage_error_with_a_suggestion(project: Path) -> Non
     assert "no setting 'tekton.prot'; did you mean 'tekton.port'?" in result.stderr
 
 
+@pytest.mark.parametrize(("word", "verb"), [("validate", "check"), ("print", "show")])
+def test_what_others_call_a_verb_leads_to_ours(word: str, verb: str) -> None:
+    result = config(word)
+
+    assert result.exit_code == 2
+    assert f"No such command '{word}'.\nhelp: tekton config {verb}" in result.stderr
+
+
 def test_the_schema_of_a_file_is_printed() -> None:
     assert json.loads(config("schema", "components").stdout) == json.loads(json.dumps(json_schema("components")))
 

@@ -116,8 +116,14 @@ class TestSend:
     @pytest.mark.usefixtures("receipt")
     @pytest.mark.parametrize(
         ("content", "problem"),
-        [('{"a": {"b": 1, "b": 2}}', "the member 'b' twice"), ("[" * 200_000, "nested too deep")],
-        ids=["a member twice", "too deep"],
+        [
+            ('{"a": {"b": 1, "b": 2}}', "the member 'b' twice"),
+            ("[" * 200_000, "nested too deep"),
+            ("[1e400]", "a number that is too large: 1e400"),
+            ('{"a": 18446744073709551616}', "an integer of more than 64 bits: 18446744073709551616"),
+            (f"-{'9' * 5000}", f"an integer of more than 64 bits: -{'9' * 39}…"),
+        ],
+        ids=["a member twice", "too deep", "a large number", "a large integer", "a larger one"],
     )
     def test_what_two_readers_could_understand_differently_is_not_sent(
         self, tekton: Any, plane: Any, content: str, problem: str
@@ -125,6 +131,26 @@ class TestSend:
         result = tekton("msg", "send", "orders.new", "-", input=content)
 
         assert (result.exit_code, problem in result.stderr, plane.bodies) == (2, True, [])
+
+    @pytest.mark.usefixtures("receipt")
+    @pytest.mark.parametrize("number", ["18446744073709551615", "-9223372036854775808", "-1.5e300"])
+    def test_the_largest_numbers_are_sent(self, tekton: Any, plane: Any, number: str) -> None:
+        assert tekton("msg", "send", "orders.new", "--", number).exit_code == 0
+        assert plane.bodies[-1]["content"] == json.loads(number)
+
+    def test_a_number_below_zero_stands_behind_two_dashes(self, tekton: Any, plane: Any) -> None:
+        result = tekton("msg", "send", "orders.new", "-1")
+
+        assert (result.exit_code, plane.bodies) == (2, [])
+        assert "help: a number below zero stands behind --, as the last word: tekton msg send … -- -1" in result.stderr
+        assert "help: tekton msg send --help" in tekton("msg", "send", "orders.new", "-x").stderr
+
+    @pytest.mark.parametrize("verb", ["send", "request"])
+    def test_an_empty_subject_is_no_subject(self, tekton: Any, plane: Any, verb: str) -> None:
+        result = tekton("msg", verb, "")
+
+        assert (result.exit_code, plane.bodies) == (2, [])
+        assert "error[invalid_subject]: '' is no subject: it is empty" in result.stderr
 
     def test_a_refusal_says_what_to_do(self, tekton: Any, plane: Any, double: Any) -> None:
         plane.answers["POST /api/messages"] = double.problem(
@@ -149,6 +175,13 @@ class TestRequest:
         assert json.loads(result.stdout) == {"found": 2}
         assert plane.bodies[-1] == {"message_type": "request", "content": "tekton"}
         assert "timeout=3.0" in str(plane.requests[-1])
+
+    @pytest.mark.parametrize("timeout", ["2m", "0", "61s"])
+    def test_nobody_waits_for_longer_than_the_control_plane(self, tekton: Any, plane: Any, timeout: str) -> None:
+        result = tekton("msg", "request", "a.requests.b", "--timeout", timeout)
+
+        assert (result.exit_code, plane.bodies) == (2, [])
+        assert "more than nothing, and at most 1m" in result.stderr
 
     def test_a_text_as_it_is_and_the_message_as_a_whole(self, tekton: Any, plane: Any) -> None:
         self.answer(plane, "response", "two lines\nof text")
@@ -182,6 +215,7 @@ def test_streams_are_listed_with_who_is_behind(tekton: Any, plane: Any) -> None:
     assert row.split()[-3:] == ["4+", "billing,audit", "orders.>"]
     assert tekton("msg", "streams", "-o", "name").stdout == "orders\n"
     assert json.loads(tekton("msg", "streams", "--json").stdout) == {"items": [STREAM]}
+    assert tekton("msg", "streams", "-o", "template={name} {messages} {subjects}").stdout == "orders 12 orders.>\n"
 
 
 class TestConsumers:
@@ -215,7 +249,7 @@ class TestConsumers:
         ]
 
     def test_those_of_one_stream_can_be_had_alone(self, tekton: Any) -> None:
-        assert tekton("msg", "consumer", "ls", "orders", "-o", "name").stdout == "audit\nbilling\n"
+        assert tekton("msg", "consumer", "ls", "orders", "-o", "name").stdout == "orders/audit\norders/billing\n"
         template = "template={stream} {name} {owner}"
         assert tekton("msg", "consumer", "ls", "-o", template).stdout.splitlines()[2] == "orders billing billing"
 
@@ -234,16 +268,36 @@ class TestConsumers:
         assert whole == {"stream": "orders", **consumer("billing", owner="billing", filter="orders.new")}
 
     def test_one_that_is_not_there_is_not_shown(self, tekton: Any) -> None:
-        result = tekton("msg", "consumer", "show", "orders", "bill")
+        result = tekton("msg", "consumer", "show", "orders", "nobody")
 
         assert result.exit_code == 5
         assert "help: tekton msg consumer ls" in result.stderr
+
+    @pytest.mark.parametrize("verb", ["show", "rm"])
+    def test_the_nearest_to_one_that_is_not_there_is_named(
+        self, tekton: Any, plane: Any, double: Any, verb: str
+    ) -> None:
+        plane.answers["DELETE /api/streams/orders/consumers/biling"] = double.problem(
+            404, "consumer_not_found", "there is none", stream="orders", consumer="biling"
+        )
+
+        result = tekton("msg", "consumer", verb, "orders/biling")
+
+        assert result.exit_code == 5
+        assert "the stream orders has no consumer 'biling'\nhelp: did you mean 'billing'?" in result.stderr
+
+    def test_which_one_is_meant_is_said(self, tekton: Any) -> None:
+        result = tekton("msg", "consumer", "rm", "orders")
+
+        assert result.exit_code == 2
+        assert "which consumer? Write STREAM CONSUMER, or STREAM/CONSUMER" in result.stderr
 
     def test_one_can_be_forgotten(self, tekton: Any, plane: Any) -> None:
         result = tekton("msg", "consumer", "rm", "orders", "billing")
 
         assert (result.exit_code, result.stdout) == (0, "")
         assert result.stderr == "orders/billing  forgotten\n"
+        assert tekton("msg", "consumer", "rm", "orders/billing").stderr == "orders/billing  forgotten\n"
         assert "DELETE" in str(plane.requests[-1])
 
 
@@ -257,7 +311,7 @@ class TestDead:
         _, row = tekton("msg", "dead", "ls").stdout.splitlines()
 
         assert row.split()[0] == "17"
-        assert row.endswith("orders.new  billing          5  no such [31m customer")
+        assert row.endswith("orders  orders.new  billing          5  no such [31m customer")
 
     def test_those_of_one_stream_are_asked_for(self, tekton: Any, plane: Any) -> None:
         [letter] = [
@@ -267,6 +321,28 @@ class TestDead:
 
         assert (letter["sequence"], letter["attempts"], letter["message"]) == (17, 5, OLD)
         assert "tekton.dead.orders" in str(plane.requests[-1])
+
+    def test_of_a_stream_that_is_not_there_and_has_none_is_said_that_it_is_not_there(
+        self, tekton: Any, plane: Any, double: Any
+    ) -> None:
+        plane.answers["GET /api/streams/dead_letters/messages"] = (200, {"items": [], "next": None})
+        plane.answers["GET /api/streams/orders"] = (200, STREAM)
+        plane.answers["GET /api/streams/ordrs"] = double.problem(
+            404, "stream_not_found", "there is none", stream="ordrs", nearest="orders"
+        )
+
+        result = tekton("msg", "dead", "ls", "--stream", "ordrs")
+
+        assert (result.exit_code, result.stdout) == (5, "")
+        assert "there is none\nhelp: did you mean 'orders'?" in result.stderr
+        assert tekton("msg", "dead", "ls", "--stream", "orders").exit_code == 0
+
+    @pytest.mark.parametrize("word", ["x", "0", "-", "1.5", "\u0663"])
+    def test_what_is_no_number_of_a_letter_is_refused(self, tekton: Any, plane: Any, word: str) -> None:
+        result = tekton("msg", "dead", "resend", word)
+
+        assert (result.exit_code, plane.bodies) == (2, [])
+        assert f"{word!r} is not the number of a dead letter; tekton msg dead ls shows them" in result.stderr
 
     def test_what_is_sent_again_is_a_new_message_of_the_same_content(self, tekton: Any, plane: Any) -> None:
         result = tekton("msg", "dead", "resend", "17")
@@ -325,6 +401,8 @@ class TestWatch:
         behind = watch("orders.*", "--stream", "orders", "--after", "2", "-n", "1", "-o", "jsonl").stdout
         recent = watch(">", "--stream", "orders", "--since", "1h", "-n", "2", "-o", "json").stdout
         template = watch(">", "--stream", "orders", "-n", "1", "-o", "template={subject} {sequence}").stdout
+        inside = "template={message.context.sender}: {message.content} {message.metadata}"
+        contents = watch(">", "--stream", "orders", "-n", "3", "-o", inside).stdout
 
         assert [line.split("  ", 1)[1] for line in text] == [
             "orders.new  event from shop  1",
@@ -334,6 +412,7 @@ class TestWatch:
         assert json.loads(behind)["message"]["content"] == {"three": 3}
         assert [one["sequence"] for one in json.loads(recent)["messages"]] == [1, 2]
         assert template == "orders.new 1\n"
+        assert contents.splitlines() == ["shop: 1 -", "shop: two [31m -", 'shop: {"three": 3} -']
 
     def test_what_is_published_is_shown_as_it_comes(self, memory: Any, watch: Any) -> None:
         def talk() -> None:

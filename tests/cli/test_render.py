@@ -62,7 +62,16 @@ def test_a_share_of_a_core_has_a_decimal_only_when_it_is_small(fraction: float |
 
 @pytest.mark.parametrize(
     ("size_bytes", "text"),
-    [(None, "-"), (0, "0K"), (921_600, "900K"), (39_845_888, "38M"), (1_288_490_189, "1.2G"), (10_500_000, "10M")],
+    [
+        (None, "-"),
+        (0, "0B"),
+        (999, "999B"),
+        (1_000, "1K"),
+        (921_600, "900K"),
+        (39_845_888, "38M"),
+        (1_288_490_189, "1.2G"),
+        (10_500_000, "10M"),
+    ],
 )
 def test_memory_fits_four_characters(size_bytes: int | None, text: str) -> None:
     assert short_size(size_bytes) == text

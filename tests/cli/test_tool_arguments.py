@@ -92,6 +92,7 @@ def test_a_list_is_given_member_by_member() -> None:
         (["count=true"], "expected a whole number"),
         (["count=NaN"], "expected a whole number"),
         (["price=x"], "expected a number"),
+        (["price=1e400"], "expected a number"),
         (["fast=yes"], "expected true or false"),
         (["sizes=x"], "expected a whole number"),
         (["tags=["], "array"),

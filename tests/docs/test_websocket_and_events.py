@@ -15,9 +15,11 @@ from tekton.gateway import component_topic, operations, sockets, sse, topics
 from tekton.gateway import frames as answers
 from tekton.gateway.bus import port, session
 from tekton.gateway.changes import ChangeSource
+from tekton.mcp.message import Message
 from tekton.service import logs, task_topics, tracing
 from tekton.service.system import System
 from tekton.service.topics import socket_topics
+from tekton.utils.tekton_errors import InvalidMessageError
 
 Names = Callable[[str], list[str]]
 
@@ -105,3 +107,18 @@ def test_the_limits_are_documented(watching: Any) -> None:
     assert f"every {sockets.PING_INTERVAL:g} seconds" in watching.sections(3)["Operations"].text
     assert f"every {sse.PING_INTERVAL:g} seconds" in events
     assert f"{sse.BUDGET // 2**20} MiB" in events
+
+
+def test_the_message_that_is_shown_is_whole_and_what_it_must_have_is_said(
+    watching: Any, frames: Callable[[str], list[dict[str, Any]]]
+) -> None:
+    [shown] = [frame["message"] for frame in frames("→") if frame["op"] == "pub" and frame["message"]]
+    said = watching.sections(3)["The bus"].text
+    required = re.findall(r"^\| `(\w+)` \| required", said, re.MULTILINE)
+
+    assert Message.from_json(json.dumps(shown)).context.sender == "owner"
+    assert set(required) == set(shown)
+    for name in required:
+        with pytest.raises(InvalidMessageError, match=name):
+            Message.from_json(json.dumps({key: value for key, value in shown.items() if key != name}))
+    assert f"`credit` for, which is {operations.Consume.__struct_defaults__[-1]} unless" in said

@@ -103,8 +103,8 @@ SUBJECTS = (
 """Of each kind that there are rules for, some."""
 
 
-Talk = tuple[bool, bool, bool]
-"""Of a subject: published, heard, published in the name of another."""
+Talk = tuple[bool, bool, bool, bool]
+"""Of a subject: published, heard, published in the name of another, published with answers to it."""
 
 
 @dataclass(frozen=True)
@@ -156,8 +156,9 @@ class Caller:
 
     def may_talk(self, subject: str, own_inbox: str) -> Talk:
         """The model, for subjects."""
-        publishes = self.may_publish(subject)
-        return publishes, self.may_hear(subject, own_inbox), publishes and self.may("auth:manage", None)
+        publishes, hears = self.may_publish(subject), self.may_hear(subject, own_inbox)
+        answered = publishes and (not subject.startswith("_inbox.") or hears)
+        return publishes, hears, publishes and self.may("auth:manage", None), answered
 
     def _may_as(self, role: str, permission: str, component_id: str | None) -> bool:
         if permission not in MAY[role]:
@@ -251,7 +252,7 @@ class Site:
         return seen
 
     async def talk(self, session: aiohttp.ClientSession, caller: Caller) -> dict[str, Talk] | int:
-        """What the *caller* is let publish to, hear, and say in another's name; or the status of a refusal."""
+        """What the *caller* is let publish to, hear, say in another's name, have answered; or a refusal's status."""
         headers = {} if caller.credential is None else {"authorization": f"Bearer {caller.credential}"}
         if caller.forwarded:
             headers["x-forwarded-for"] = "127.0.0.1"
@@ -274,11 +275,15 @@ class Site:
             done.append(frame["t"] != "error")
         if done[1]:
             await socket.send_json({"op": "unsub", "id": 1})
-        await socket.send_json({"op": "pub", "id": 2, "subject": subject, "message": message | FORGED})
-        while (frame := await socket.receive_json())["id"] != 2:
-            pass
-        assert frame["t"] == "published" or frame["code"] in ("forbidden", "unauthenticated"), frame
-        return done[0], done[1], frame["t"] == "published"
+        for number, publication in ((2, {"message": message | FORGED}), (3, {"message": message, "reply": subject})):
+            await socket.send_json({"op": "pub", "id": number, "subject": subject, **publication})
+            while (frame := await socket.receive_json())["id"] != number:
+                pass
+            # A question that nobody hears was let through.
+            passed = frame["t"] == "published" or frame["code"] == "no_responders"
+            assert passed or frame["code"] in ("forbidden", "unauthenticated"), frame
+            done.append(passed)
+        return done[0], done[1], done[2], done[3]
 
 
 FORGED = {"context": {"sender": "somebody-else"}}

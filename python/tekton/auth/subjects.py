@@ -14,7 +14,8 @@ the strongest that matches decides, and even ranks permit.
 Patterns stand for what the bus lets them hear: one that begins with a wildcard for nothing under `tekton` or `_inbox`,
 and one without `requests` in the second place for no requests. Both have to be named.
 
-Anybody may send an answer to any inbox: that he knows its name, which nobody can guess, shows that he was asked.
+Anybody may send an answer to any inbox: that he knows its name, which nobody can guess, shows that he was asked. Where
+the answers to a message are to go, its author names an inbox of his own: of what comes to others he would never hear.
 """
 
 import re
@@ -44,6 +45,8 @@ FEEDS: Final[Mapping[str, str]] = MappingProxyType(
 
 _LOGS: Final = "tekton.logs."
 _TASKS: Final = "tekton.tasks."
+_INBOXES: Final = f"{INBOX}."
+_OF_TEKTON: Final = f"{INBOX}.{RESERVED}"
 _ANSWERS: Final = f"{INBOX}.*.>"
 _REQUESTS: Final = f"*.{REQUESTS}.>"
 _NEVER: Final = (RESERVED, f"{RESERVED}.>", INBOX, f"{INBOX}.>")
@@ -82,9 +85,11 @@ class SubjectRights:
         """Who it is in `context.sender`."""
         self.inbox: Final = f"{INBOX}.{owner_token(principal)}"
         """What its inboxes begin with."""
+        self.hears_answers: Final = bool(principal.grants.subscribe) and self.inbox != _OF_TEKTON
+        """Whether it hears what comes to its inboxes."""
         self._grants = principal.grants
         self._manages = principal.grants.allows("auth:manage")
-        self._heard = _hearable(principal, self.inbox)
+        self._heard = _hearable(principal, self.inbox if self.hears_answers else "")
         self._publishing = _table(_publishable(principal.grants))
         self._hearing = _table(self._heard)
         # Which components a pattern of ids means can be said of each of them, and not by a pattern of subjects.
@@ -105,6 +110,15 @@ class SubjectRights:
     def may_publish(self, subject: str) -> bool:
         """Whether it may publish to *subject*. Raises InvalidSubjectError."""
         return _permits(self._publishing, subject)
+
+    def may_name(self, reply: str) -> bool:
+        """Whether it may have answers sent to *reply*: an inbox of its own, or what it may publish to itself.
+
+        Raises InvalidSubjectError.
+        """
+        if reply.startswith(_INBOXES) and not (self.hears_answers and reply.startswith(f"{self.inbox}.")):
+            return False
+        return self.may_publish(reply)
 
     def hears(self, subject: str) -> bool:
         """Whether it may hear what is published to *subject*. Raises InvalidSubjectError."""
@@ -187,7 +201,7 @@ def _hearable(principal: Principal, inbox: str) -> Ranked:
     feeds = [(0, subject) for subject, permission in FEEDS.items() if grants.allows(permission)]
     if not grants.subscribe:
         return (*feeds, *((1, one) for one in _NEVER))
-    own = [(0, f"{inbox}.>")] if inbox != f"{INBOX}.{RESERVED}" else []
+    own = [(0, f"{inbox}.>")] if inbox else []
     granted = [(_rank(one), one) for one in sorted(grants.subscribe)]
     return (*feeds, *own, *((1, one) for one in _NEVER), *_doors(principal), (3, _REQUESTS), *granted)
 

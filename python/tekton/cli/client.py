@@ -11,6 +11,7 @@ import http.client
 import json
 import selectors
 import socket
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,6 +37,7 @@ READ_TIMEOUT = 10.0
 """Seconds within which a plain read must be answered."""
 
 _TELL_AFTER = 2.0
+_LOOK_EVERY = 0.05
 
 _PIECE_BYTES = 64 * 1024
 
@@ -80,6 +82,24 @@ class Client:
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._clock = clock
         self._delay_told = False
+
+    def await_restart(self, within: float) -> None:
+        """Return when the control plane can be reached. While its guard starts it, up to *within* seconds pass."""
+        never, until = threading.Event(), self._clock.monotonic() + within
+        while not self._reachable(within) and self._clock.monotonic() < until:
+            if self._instance is None or self._instance.owner_pid is None:
+                return
+            never.wait(_LOOK_EVERY)
+
+    def _reachable(self, timeout: float) -> bool:
+        connection = self._connect(timeout)
+        try:
+            connection.connect()
+        except OSError:
+            return False
+        finally:
+            connection.close()
+        return True
 
     def get(self, path: str, query: Mapping[str, object] | None = None, *, timeout: float | None = READ_TIMEOUT) -> Any:
         """The JSON answer to a GET request. *timeout* in seconds; None waits for ever."""

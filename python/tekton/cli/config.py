@@ -8,7 +8,7 @@ import click
 
 from tekton.cli.client import load_config
 from tekton.cli.options import Target, output_options, target_options
-from tekton.cli.problems import FileProblemError, say_warning
+from tekton.cli.problems import AdvisedUsageError, FileProblemError, say_warning
 from tekton.cli.render import Column, plural, say, table, to_json
 from tekton.cli.unmet import unmet_dependencies, warn_of
 
@@ -19,7 +19,22 @@ FILES = ("tekton", "components", "dependencies", "ports", "security")
 """The configuration files, by their names without `.json`."""
 
 
-@click.group()
+_MEANT = {"validate": "check", "verify": "check", "lint": "check", "test": "check", "print": "show", "get": "show"}
+"""What others call it."""
+
+
+class _ConfigGroup(click.Group):
+    """Knows what the verbs are called elsewhere."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] in _MEANT:
+            raise AdvisedUsageError(f"No such command {args[0]!r}.", f"{ctx.command_path} {_MEANT[args[0]]}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_ConfigGroup)
 @target_options
 @click.pass_context
 def config(context: click.Context, target: Target) -> None:

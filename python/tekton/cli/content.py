@@ -1,6 +1,7 @@
 """Content that is given on the command line: JSON, or else a text, as a word, from a file, or on stdin."""
 
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,11 @@ import click
 from tekton.cli.problems import FileProblemError, say_warning
 
 Json = dict[str, Any]
+
+_DIGITS = 20
+"""More has no integer of 64 bits, its sign included."""
+_SHOWN = 40
+"""Characters of a number that are shown."""
 
 
 def content_of(given: str | None, file: Path | None) -> Any:
@@ -53,7 +59,7 @@ def list_of(file: Path | None, what: str) -> list[Any]:
 
 def _document(file: Path) -> Any:
     try:
-        return json.loads(sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes())
+        return _loads(sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes())
     except OSError as error:
         raise FileProblemError(file, error.strerror or str(error)) from None
     except (ValueError, RecursionError) as error:
@@ -63,7 +69,7 @@ def _document(file: Path) -> Any:
 def object_of_text(option: str, text: str) -> Json:
     """The JSON object that *text* is, as an *option* gives it. Raises UsageError."""
     try:
-        found = json.loads(text, object_pairs_hook=_object, parse_constant=_no_number)
+        found = _loads(text)
     except (ValueError, RecursionError) as error:
         raise click.UsageError(f"{option}: this is no JSON: {error}") from None
     if not isinstance(found, dict):
@@ -73,13 +79,41 @@ def object_of_text(option: str, text: str) -> Json:
 
 def _read(text: str) -> Any:
     try:
-        return json.loads(text, object_pairs_hook=_object, parse_constant=_no_number)
+        return _loads(text)
     except ValueError as error:
         if text.lstrip().startswith(("{", "[")):
             say_warning(f"this is no JSON, and goes as a text: {error}")
         return text
     except RecursionError:
         raise click.UsageError("the content is nested too deep") from None
+
+
+def _loads(text: str | bytes) -> Any:
+    """What *text* is as JSON. Raises UsageError for what the control plane would not take, ValueError for no JSON."""
+    return json.loads(
+        text,
+        object_pairs_hook=_object,
+        parse_constant=_no_number,
+        parse_int=_integer,
+        parse_float=_float,
+    )
+
+
+def _integer(text: str) -> int:
+    if len(text) > _DIGITS or not -(2**63) <= int(text) < 2**64:
+        raise click.UsageError(f"the content has an integer of more than 64 bits: {_short(text)}; write it as a text")
+    return int(text)
+
+
+def _float(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise click.UsageError(f"the content has a number that is too large: {_short(text)}; write it as a text")
+    return number
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def _object(members: list[tuple[str, Any]]) -> Json:

@@ -9,18 +9,26 @@ from typing import Any
 
 import click
 
-from tekton.cli.client import connect
+from tekton.cli.client import Client, connect
 from tekton.cli.content import content_of
 from tekton.cli.msg_consumer import consumer
 from tekton.cli.msg_dead import dead, place
 from tekton.cli.msg_watch import watch
-from tekton.cli.options import Target, duration, output_options, target_options
+from tekton.cli.options import Target, output_options, some_time, target_options
 from tekton.cli.render import Column, clean, harmless, print_items, say, short_size, table, to_json
+from tekton.cli.template import Template
+from tekton.utils.tekton_errors import InvalidSubjectError
 
 Json = dict[str, Any]
 
 TYPES = ("request", "response", "event", "notification", "command", "error")
 """What a message can be for."""
+
+MAX_WAIT = 60.0
+"""Seconds for which the control plane waits for an answer at most."""
+
+PATIENCE = 5.0
+"""Seconds for which a control plane that is started again is waited for."""
 
 _STREAMS = (
     Column("STREAM"),
@@ -29,6 +37,22 @@ _STREAMS = (
     Column("WAITING", numeric=True),
     Column("CONSUMERS", spare=2),
     Column("SUBJECTS"),
+)
+_FIELDS = (
+    "name",
+    "subjects",
+    "configured",
+    "messages",
+    "size",
+    "first",
+    "last",
+    "dropped",
+    "max_messages",
+    "max_bytes",
+    "max_age",
+    "dedupe_window",
+    "work_queue",
+    "consumers",
 )
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -58,12 +82,13 @@ def send(
 ) -> None:
     """Publish a message.
 
-    CONTENT is JSON, or else a text; - is stdin. Printed is its number, with the stream that has it on the disk, if one
-    takes it.
+    CONTENT is JSON, or else a text; - is stdin. Without, it is null. Printed is its number, with the stream that has it
+    on the disk, if one takes it.
     """
+    _check(subject)
     message = {"message_type": kind, "content": content_of(content, file)}
     query = {"subject": subject} if reply is None else {"subject": subject, "reply": reply}
-    receipt = connect(target).post("/api/messages", query, body=message)
+    receipt = _connected(target).post("/api/messages", query, body=message)
     if output == "json":
         click.echo(to_json(receipt, indent=2))
         return
@@ -77,7 +102,12 @@ def send(
 @click.argument("content", metavar="[CONTENT|-]", required=False)
 @click.option("--file", type=_FILE, metavar="FILE", help="Take the content from a file.")
 @click.option(
-    "--timeout", callback=duration, default="10s", show_default=True, metavar="TIME", help="How long to wait."
+    "--timeout",
+    callback=some_time(MAX_WAIT),
+    default="10s",
+    show_default=True,
+    metavar="TIME",
+    help="How long to wait, at most 1m.",
 )
 @click.option("-r", "--raw", is_flag=True, help="A text as it is, without quotes.")
 @click.option(
@@ -99,9 +129,10 @@ def request(
     CONTENT is as for send. Printed is what the answer says, or with -o json the whole message. An answer that says what
     failed is an error.
     """
+    _check(subject)
     message = {"message_type": "request", "content": content_of(content, file)}
     query = {"subject": subject, "timeout": timeout}
-    answer = connect(target).post("/api/requests", query, body=message, timeout=timeout + 5)
+    answer = _connected(target).post("/api/requests", query, body=message, timeout=timeout + 5)
     if answer["message_type"] == "error" and output != "json":
         raise _failure(answer)
     if output == "json":
@@ -113,9 +144,9 @@ def request(
 
 
 @msg.command()
-@output_options("table", "json", "jsonl", "name")
+@output_options("table", "json", "jsonl", "name", fields=lambda: _FIELDS)
 @target_options
-def streams(output: str, target: Target) -> None:
+def streams(output: str | Template, target: Target) -> None:
     """List the streams.
 
     Waiting is what their consumers have not begun with.
@@ -131,6 +162,19 @@ def streams(output: str, target: Target) -> None:
 msg.add_command(consumer)
 msg.add_command(watch)
 msg.add_command(dead)
+
+
+def _connected(target: Target) -> Client:
+    """A client of the control plane, which may be being started again, as whoever watches waits for it."""
+    client = connect(target)
+    client.await_restart(PATIENCE)
+    return client
+
+
+def _check(subject: str) -> None:
+    """Raise InvalidSubjectError for one that is empty, which is no parameter for the control plane."""
+    if not subject:
+        raise InvalidSubjectError(subject, "is no subject: it is empty")
 
 
 def _failure(answer: Json) -> Exception:

@@ -1,6 +1,6 @@
 """The verb msg consumer: under which names streams are worked through, and how far that is."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import quote
 
@@ -11,6 +11,7 @@ from tekton.cli.options import Target, output_options, target_options
 from tekton.cli.render import Column, clean, print_items, say, table, to_json
 from tekton.cli.template import Template
 from tekton.utils.tekton_errors import ConsumerNotFoundError
+from tekton.utils.tekton_ids import did_you_mean
 
 Json = dict[str, Any]
 
@@ -64,9 +65,14 @@ def consumer_ls(stream: str | None, output: str | Template, target: Target) -> N
     """List the consumers, of all streams or of one.
 
     Again is how often something was handed out once more, dead how much was given up, lost how much
-    the limits of the stream have dropped before it was done.
+    the limits of the stream have dropped before it was done. With -o name, each is STREAM/CONSUMER, which show and rm
+    take as well.
     """
     found = _consumers(connect(target), stream)
+    if output == "name":
+        for one in found:
+            click.echo(f"{one['stream']}/{one['name']}")
+        return
     if output != "table":
         print_items(output, {"items": found}, "items", name="name")
         return
@@ -76,14 +82,18 @@ def consumer_ls(stream: str | None, output: str | Template, target: Target) -> N
 
 @consumer.command()
 @click.argument("stream", metavar="STREAM")
-@click.argument("name", metavar="CONSUMER")
+@click.argument("name", metavar="CONSUMER", required=False)
 @output_options("text", "json")
 @target_options
-def show(stream: str, name: str, output: str, target: Target) -> None:
-    """Show one consumer, with how it is served."""
+def show(stream: str, name: str | None, output: str, target: Target) -> None:
+    """Show one consumer, with how it is served.
+
+    STREAM/CONSUMER will do, too.
+    """
+    stream, name = _place(stream, name)
     consumers = {one["name"]: one for one in _consumers(connect(target), stream)}
     if name not in consumers:
-        raise ConsumerNotFoundError(stream, name)
+        raise _not_found(stream, name, consumers)
     if output == "json":
         click.echo(to_json(consumers[name], indent=2))
         return
@@ -93,24 +103,47 @@ def show(stream: str, name: str, output: str, target: Target) -> None:
 
 @consumer.command()
 @click.argument("stream", metavar="STREAM")
-@click.argument("name", metavar="CONSUMER")
+@click.argument("name", metavar="CONSUMER", required=False)
 @target_options
-def rm(stream: str, name: str, target: Target) -> None:
+def rm(stream: str, name: str | None, target: Target) -> None:
     """Forget a consumer, and how far it is.
+
+    STREAM/CONSUMER will do, too.
 
     Whoever works under its name is ended. A component that does begins anew at once, with a new consumer: at the
     beginning of the stream, unless its settings say otherwise.
     """
-    connect(target).delete(f"{_path(stream)}/consumers/{quote(name, safe='', errors='surrogateescape')}")
+    stream, name = _place(stream, name)
+    client = connect(target)
+    try:
+        client.delete(f"{stream_path(stream)}/consumers/{quote(name, safe='', errors='surrogateescape')}")
+    except ConsumerNotFoundError:
+        raise _not_found(stream, name, [one["name"] for one in _consumers(client, stream)]) from None
     say(f"{stream}/{name}  forgotten")
 
 
+def _place(stream: str, name: str | None) -> tuple[str, str]:
+    """The stream and the consumer that are meant by two words, or by one with a slash. Raises UsageError."""
+    if name is None:
+        stream, _, name = stream.partition("/")
+    if not name:
+        raise click.UsageError("which consumer? Write STREAM CONSUMER, or STREAM/CONSUMER")
+    return stream, name
+
+
+def _not_found(stream: str, name: str, consumers: Iterable[str]) -> ConsumerNotFoundError:
+    error = ConsumerNotFoundError(stream, name)
+    error.hint = did_you_mean(name, consumers)
+    return error
+
+
 def _consumers(client: Client, stream: str | None) -> list[Json]:
-    streams = client.get("/api/streams")["items"] if stream is None else [client.get(_path(stream))]
+    streams = client.get("/api/streams")["items"] if stream is None else [client.get(stream_path(stream))]
     return [{"stream": each["name"], **one} for each in streams for one in each["consumers"]]
 
 
-def _path(stream: str) -> str:
+def stream_path(stream: str) -> str:
+    """The path of a stream in the API."""
     return f"/api/streams/{quote(stream, safe='', errors='surrogateescape')}"
 
 

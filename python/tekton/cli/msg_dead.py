@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from tekton.cli.client import Client, connect
+from tekton.cli.msg_consumer import stream_path
 from tekton.cli.options import Target, output_options, target_options
 from tekton.cli.problems import DeadLetterNotFoundError
 from tekton.cli.render import Column, clean, date_and_time, print_items, table, to_json
@@ -16,6 +17,7 @@ Json = dict[str, Any]
 _LETTERS = (
     Column("SEQUENCE", numeric=True),
     Column("TIME", spare=2),
+    Column("STREAM", spare=4),
     Column("SUBJECT"),
     Column("CONSUMER", spare=1),
     Column("ATTEMPTS", numeric=True, spare=3),
@@ -40,7 +42,10 @@ def dead(context: click.Context, target: Target) -> None:
 @target_options
 def dead_ls(stream: str | None, output: str | Template, target: Target) -> None:
     """List the dead letters, the oldest first."""
-    letters = [_letter(one) for one in _stored(connect(target), f"tekton.dead.{stream}" if stream else ">")]
+    client = connect(target)
+    letters = [_letter(one) for one in _stored(client, f"tekton.dead.{stream}" if stream else ">")]
+    if stream and not letters:
+        client.get(stream_path(stream))  # it says that there is no such stream; letters outlast theirs
     if output != "table":
         print_items(output, {"items": letters}, "items", name="sequence")
         return
@@ -48,8 +53,15 @@ def dead_ls(stream: str | None, output: str | Template, target: Target) -> None:
         click.echo(line)
 
 
+def _sequence(_context: click.Context, _parameter: click.Parameter, value: str) -> int:
+    """Callback of an argument that is the number of a dead letter."""
+    if value.isascii() and value.isdigit() and int(value):
+        return int(value)
+    raise click.BadParameter(f"{value!r} is not the number of a dead letter; tekton msg dead ls shows them")
+
+
 @dead.command()
-@click.argument("sequence", metavar="SEQUENCE", type=click.IntRange(min=1))
+@click.argument("sequence", metavar="SEQUENCE", callback=_sequence)
 @output_options("text", "json")
 @target_options
 def resend(sequence: int, output: str, target: Target) -> None:
@@ -105,6 +117,7 @@ def _letter_row(letter: Json) -> list[str]:
     return [
         str(letter["sequence"]),
         date_and_time(letter["time"]),
+        clean(letter["stream"] or "-"),
         clean(letter["subject"]),
         clean(letter["consumer"] or "-"),
         str(letter["attempts"]),

@@ -21,8 +21,13 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
-FIELDS = ("subject", "sequence", "time", "reply", "stream", "message")
-"""What a message on its way consists of."""
+_OF_CONTEXT = ("sender", "recipient", "trace_id", "parent_id", "deadline", "hops")
+FIELDS = (
+    *("subject", "sequence", "time", "reply", "stream", "message"),
+    *(f"message.{name}" for name in ("message_id", "message_type", "timestamp", "content", "metadata", "context")),
+    *(f"message.context.{name}" for name in _OF_CONTEXT),
+)
+"""What a message on its way consists of, and what is in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +80,7 @@ def watch(
     """Print messages as they come.
 
     Without --stream, what is published from now on. When the control plane is started again meanwhile, it goes on; what
-    was missed is said.
+    was missed is said. A template has {message.content}, {message.context.sender} and so on, too.
     """
     if output == "json" and count is None:
         raise click.UsageError("a stream has no end: use -o jsonl, or say how many with -n")

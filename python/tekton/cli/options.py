@@ -178,12 +178,15 @@ def duration(_context: click.Context, _parameter: click.Parameter, value: str | 
 
 
 def some_time(most: float) -> Callable[[click.Context, click.Parameter, str | None], float | None]:
-    """As `duration`, for what is more than nothing, and at most *most* seconds."""
+    """As `duration`, for what is more than nothing, and at most *most* seconds: days, or minutes."""
+    unit = "d" if most >= _UNITS["d"] else "m"
 
     def callback(context: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
         seconds = duration(context, parameter, value)
         if seconds is not None and not 0 < seconds <= most:
-            raise click.BadParameter(f"{value!r} is not in the range 0<x<={most / _UNITS['d']:g}d")
+            raise click.BadParameter(
+                f"{value!r} is not in the range: more than nothing, and at most {most / _UNITS[unit]:g}{unit}"
+            )
         return seconds
 
     return callback

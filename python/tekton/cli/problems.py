@@ -183,9 +183,17 @@ def say_error(error: click.ClickException) -> int:
     context = getattr(error, "ctx", None)
     # Brackets around the name of an argument say, in the usage, that it may be left out.
     message = re.sub(r"^(Invalid value for )'\[([A-Z_]+)\]'", r"\1'\2'", error.format_message())
-    own = error.advice if isinstance(error, AdvisedUsageError) else None
+    own = error.advice if isinstance(error, AdvisedUsageError) else _of_a_number(error)
     say_problem("usage", message, advice=own or (f"{context.command_path} --help" if context else None))
     return error.exit_code
+
+
+def _of_a_number(error: click.ClickException) -> str | None:
+    """What to write where a negative number was taken for an option."""
+    if not isinstance(error, click.NoSuchOption) or not re.match(r"-[0-9]", error.option_name):
+        return None
+    command = error.ctx.command_path if error.ctx else "tekton"
+    return f"a number below zero stands behind --, as the last word: {command} … -- {error.option_name}"
 
 
 def _tell(error: Any) -> None:

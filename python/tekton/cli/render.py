@@ -169,9 +169,11 @@ def share(fraction: float | None) -> str:
 
 
 def short_size(size_bytes: int | None) -> str:
-    """An amount of memory, for tables: `900K`, `38M`, `1.2G`; `-` for what is not known."""
+    """An amount of memory, for tables: `312B`, `900K`, `38M`, `1.2G`; `-` for what is not known."""
     if size_bytes is None:
         return "-"
+    if size_bytes < 1000:
+        return f"{size_bytes}B"
     amount, unit = size_bytes / 1024, "K"
     for larger in ("M", "G", "T"):
         if amount < 1000:

@@ -1,6 +1,7 @@
 """Lists in the words of whoever asks: `-o template='{component_id}: {state}'` prints a line like that for each item.
 
 A template is text with the names of fields in braces, as they stand in `-o json`; `{name}` is what `-o name` prints.
+`{message.content}` is the field of a field, where a list names it.
 `{state:<10}` pads on the right, `{state:>10}` on the left, `{state:^10}` on both sides; `{{` and `}}` are braces, `\\t`
 and `\\n` a tab and a new line. That is all: values are put in as text, and nothing in a template is carried out.
 """
@@ -74,7 +75,16 @@ def _padding(field: str, text: str) -> tuple[Callable[[str, int], str], int]:
 
 
 def _filled(piece: _Piece, item: Mapping[str, Any]) -> str:
-    return piece.text if piece.field is None else piece.text + piece.pad(_as_text(item.get(piece.field)), piece.width)
+    if piece.field is None:
+        return piece.text
+    return piece.text + piece.pad(_as_text(_value(item, piece.field)), piece.width)
+
+
+def _value(item: Mapping[str, Any], field: str) -> object:
+    found: Any = item
+    for name in field.split("."):
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return found
 
 
 def _as_text(value: object) -> str:

@@ -6,6 +6,7 @@ given member by member. Of a property that the schema says nothing about, what l
 """
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -105,9 +106,16 @@ def _is(value: Any, kind: str) -> bool:
 
 def _json(text: str) -> tuple[bool, Any]:
     try:
-        return True, json.loads(text, parse_constant=_no_number)
+        return True, json.loads(text, parse_constant=_no_number, parse_float=_finite)
     except (ValueError, RecursionError):
         return False, None
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text} is too large for a number")
+    return number
 
 
 def _no_number(name: str) -> Any:

@@ -79,8 +79,9 @@ class RouteTable:
         pointer to what is wrong. *permission* is as for a `route`. A call may take *timeout* seconds; *max_concurrent*
         calls run at once, and *max_waiting* more wait for their turn. *annotations* are hints for those who choose
         tools, as the Model Context Protocol names them: with `{"idempotentHint": True}` a call that may have been lost
-        is made again. Raises InvalidIdError, TypeError for parameters that cannot come from JSON, and ValueError for a
-        second tool of the same name, for what is no permission, and for limits that allow nothing.
+        is made again. Raises InvalidIdError, TypeError for parameters that cannot come from JSON and for defaults that
+        cannot be said in it, and ValueError for a second tool of the same name, for what is no permission, for limits
+        that allow nothing, and for more than 3600 seconds.
         """
         needed = _checked(permission)
         limits = ToolLimits(timeout=timeout, max_concurrent=max_concurrent, max_waiting=max_waiting)

@@ -244,6 +244,9 @@ class _Session:
 
     def _subscribe(self, operation: Sub) -> None:
         self._check_new(operation.id)
+        if not operation.topic:
+            missing = "a topic" if self._bus is None else "a topic, a subject or a stream"
+            raise InvalidInputError("/topic", f"{missing} is missing")
         if len(self._topics) >= MAX_SUBSCRIPTIONS:
             raise InvalidInputError("/op", f"at most {MAX_SUBSCRIPTIONS} subscriptions on one socket")
         route = replace(SOCKET, permission=self._source.permission(operation.topic))

@@ -46,9 +46,13 @@ class RefusedStreams:
         self,
         stream: str,  # noqa: ARG002
         consumer: str,  # noqa: ARG002
-        settings: ConsumerSettings,  # noqa: ARG002
+        settings: ConsumerSettings | None,  # noqa: ARG002
         owner: str = "",  # noqa: ARG002
     ) -> Consumption:
+        """See Keeper."""
+        self._refuse()
+
+    def filter_of(self, stream: str, consumer: str) -> str | None:  # noqa: ARG002
         """See Keeper."""
         self._refuse()
 

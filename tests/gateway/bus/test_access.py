@@ -6,15 +6,16 @@ from typing import Any
 import pytest
 
 from tekton.auth.principal import Principal
-from tekton.auth.roles import RoleTable
+from tekton.auth.roles import Role, RoleTable
 from tekton.bus.envelope import Envelope
-from tekton.gateway.bus.access import BusAccess
-from tekton.gateway.errors import PermissionDeniedError
+from tekton.gateway.bus.access import BusAccess, Refusal
+from tekton.gateway.errors import InvalidParameterError, PermissionDeniedError
 from tekton.mcp.context import MessageContext
 from tekton.mcp.message import Message, MessageType
 
 ACCESS = BusAccess()
 ROLES = RoleTable({})
+SPEAKER = RoleTable({"speaker": Role(frozenset({"messages:publish"}))})
 
 
 def caller(role: str, component_id: str | None = None) -> Any:
@@ -44,6 +45,42 @@ def test_who_may_not_publish_hears_where_he_could(who: Any, subject: str, words:
     said = Envelope(subject, Message(MessageType.EVENT, None, MessageContext("otto")))
 
     assert words in str(advice(lambda: ACCESS.check_publish(who, said)))
+
+
+@pytest.mark.parametrize(
+    ("who", "own"), [(COMPONENT, "_inbox.otto."), (OPERATOR, "_inbox.=otto.")], ids=["component", "user"]
+)
+def test_who_names_the_inbox_of_another_hears_what_his_own_is_called(who: Any, own: str) -> None:
+    message = Message(MessageType.REQUEST, None, MessageContext("otto"))
+
+    refused = advice(lambda: ACCESS.check_publish(who, Envelope("otto.a", message, "_inbox.rhetor.f1.7")))
+    ACCESS.check_publish(who, Envelope("otto.a", message, f"{own}f1.7"))
+
+    assert refused == f"inboxes of one's own begin with {own}"
+
+
+def test_who_hears_nothing_is_not_told_of_an_inbox() -> None:
+    mute = Principal(subject="otto", roles=("speaker",), via="token", grants=SPEAKER.grants(("speaker",)))
+    question = Envelope("a", Message(MessageType.REQUEST, None, MessageContext("otto")), "_inbox.=otto.f1.7")
+
+    assert advice(lambda: ACCESS.check_publish(ACCESS.caller(mute, ""), question)) == (
+        "who may hear nothing has no inbox"
+    )
+
+
+def test_a_pattern_of_which_a_stream_takes_nothing_is_no_matter_of_rights() -> None:
+    reported: list[Refusal] = []
+    access = BusAccess(reported.append)
+
+    with pytest.raises(InvalidParameterError, match=r"^subject: the stream orders takes a\.>, b, nothing of zzz\.>$"):
+        access.check_replay(OPERATOR, "orders", ("a.>", "b"), "zzz.>")
+    with pytest.raises(InvalidParameterError, match=r"^filter: the stream orders takes a\.>, nothing of b$"):
+        access.check_consume(OPERATOR, "orders", ("a.>",), "b")
+    assert reported == []
+
+    with pytest.raises(PermissionDeniedError):  # what it takes is not for a monitor to know
+        access.check_replay(MONITOR, "dead_letters", ("tekton.dead.>",), "zzz.>")
+    assert [one.action for one in reported] == ["message.subscribe"]
 
 
 def test_who_may_not_listen_hears_what_that_needs() -> None:

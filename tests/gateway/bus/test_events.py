@@ -117,7 +117,8 @@ async def test_who_comes_back_gets_what_he_has_missed(bus: Any, listen: Open, me
 @pytest.mark.parametrize("last", ["", "x", "-1", "0", "7", "1e9", "9" * 18, "9" * 400, "orders:1", "٣"])
 async def test_a_place_that_means_nothing_here_is_reset(bus: Any, listen: Open, message: Make, last: str) -> None:
     async with listen("news", last) as events:
-        assert (await events.opening()).startswith(b"event: reset\n")
+        opening = await events.opening()
+        assert (opening.startswith(b"event: reset\n"), opening.endswith(b"\n\n: listening\n\n")) == (True, True)
         await bus.bus.publish("news", message("ada", 1))
 
         assert (await events.get()).data["message"]["content"] == 1

@@ -195,6 +195,25 @@ async def test_a_question_that_nobody_would_hear_is_refused_at_once(bus: Any, pe
     assert (await peer.get(1))["message"]["content"] == "!"
 
 
+async def test_a_question_whose_answer_would_go_to_somebody_else_is_refused_and_reported(
+    bus: Any, people: Any, message: Make
+) -> None:
+    engram, peer = bus.connect(people.engram), bus.connect(people.billing)
+    await engram.subscribe(subject="engram.requests.>")
+
+    for number, reply in enumerate(("_inbox.engram.f1.7", "_inbox.=billing.f1.7", "_inbox.billing.f1.7")):
+        peer.publish("engram.requests.a", message("billing", number), id=number, reply=reply)
+    answers = [await peer.get(number) for number in range(3)]
+
+    assert [answer.get("code", answer["t"]) for answer in answers] == ["forbidden", "forbidden", "published"]
+    assert "_inbox.billing." in answers[0]["hint"]
+    assert [(one.action, one.subject) for one in bus.refusals] == [
+        ("message.publish", "_inbox.engram.f1.7"),
+        ("message.publish", "_inbox.=billing.f1.7"),
+    ]
+    assert (await engram.get())["message"]["content"] == 2
+
+
 # A stream, read from somewhere
 
 
@@ -360,6 +379,18 @@ async def test_a_right_that_is_lost_ends_what_it_was_needed_for(bus: Any, people
     assert bus.live.tally.subscriptions == 0
 
 
+async def test_a_pattern_of_which_a_stream_takes_nothing_is_not_forbidden(bus: Any, people: Any) -> None:
+    await bus.bus.create_stream("orders", StreamSettings(("orders.>",)))
+
+    error = await bus.connect(people.mona).ask(op="sub", id=1, stream="orders", subject="zzz.>")
+
+    assert (error["code"], error["detail"]) == (
+        "invalid_parameter",
+        "subject: the stream orders takes orders.>, nothing of zzz.>",
+    )
+    assert bus.refusals == []
+
+
 async def test_of_a_stream_nobody_reads_what_it_took_before_and_he_may_not_hear(
     bus: Any, people: Any, message: Make
 ) -> None:
@@ -429,6 +460,12 @@ async def test_what_cannot_be_done_is_answered_and_the_socket_goes_on(
     assert error["detail"]
     assert error.get("id") == (5 if '"id":5' in str(frame) else error.get("id"))
     assert await peer.alive()
+
+
+async def test_who_says_not_to_what_he_subscribes_is_told_that_that_is_missing(bus: Any, people: Any) -> None:
+    error = await bus.connect(people.ada).ask(op="sub", id=16)
+
+    assert (error["code"], error["detail"]) == ("invalid", "a topic, a subject or a stream is missing")
 
 
 async def test_a_message_is_at_most_a_mebibyte(bus: Any, people: Any, message: Make) -> None:
@@ -519,6 +556,50 @@ async def test_who_leaves_is_forgotten(bus: Any, people: Any) -> None:
     await bus.leave(peer)
 
     assert (bus.live.tally.subscriptions, len(bus.port.patterns)) == (0, 0)
+
+
+async def test_what_is_published_behind_a_batch_that_waits_for_the_disk_comes_behind_it(
+    bus: Any, people: Any, message: Make
+) -> None:
+    await bus.bus.create_stream("orders", StreamSettings(("orders.>",)))
+    ann, ada = bus.connect(people.mona), bus.connect(people.ada)
+    await ann.subscribe(subject="news")
+    kept = Envelope("orders.new", message("ada"))
+
+    ada.say(Envelope.pack(1, [kept, Envelope("news", message("ada", 0))]))
+    ada.publish("news", message("ada", 1), id=2)
+    ada.say(Envelope.pack(3, [Envelope("news", message("ada", 2))]))
+    ada.say(Envelope.pack(4, [kept]))
+    ada.publish("news", message("ada", 3), id=5)
+
+    assert [(await ann.get(1))["message"]["content"] for _ in range(4)] == [0, 1, 2, 3]
+    assert [(await ada.get(number))["t"] for number in range(1, 6)] == ["published"] * 5
+
+
+async def test_who_may_publish_nothing_takes_nothing_away_from_a_queue_group(bus: Any, people: Any) -> None:
+    peer = bus.connect(people.mona)
+
+    answer = await peer.ask(op="sub", id=1, subject="orders.>", queue="workers")
+
+    assert answer["code"] == "forbidden"
+    assert [(one.action, one.subject) for one in bus.refusals] == [("message.subscribe", "orders.>")]
+    assert await peer.alive()
+
+
+async def test_a_defect_in_publishing_ends_the_socket_instead_of_leaving_it_without_answers(
+    bus: Any, people: Any, message: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def broken(*_: Any) -> None:
+        raise ZeroDivisionError("here")
+
+    await bus.bus.create_stream("orders", StreamSettings(("orders.>",)))
+    monkeypatch.setattr(bus.bus, "publish_many", broken)
+    peer = bus.connect(people.ada)
+
+    peer.publish("orders.new", message("ada"), id=1)
+
+    assert (await peer.get())["reason"] == "error"
+    assert "ZeroDivisionError: here" in caplog.text
 
 
 async def test_who_does_not_keep_up_is_told_and_cut(bus: Any, people: Any, message: Make) -> None:

@@ -143,12 +143,14 @@ async def test_what_is_no_message_is_refused(site: Site, body: bytes, status: in
         ("otto", {"sender": "billing"}, {"subject": "news"}, 403),
         ("otto", {}, {"subject": "tekton.metrics"}, 403),
         ("otto", {}, {"subject": "news", "reply": "tekton.metrics"}, 403),
+        ("otto", {}, {"subject": "news", "reply": "_inbox.billing.0123456789abcdef.1"}, 403),
+        ("billing", {}, {"subject": "billing.news", "reply": "_inbox.=otto.0123456789abcdef.1"}, 403),
         ("billing", {}, {"subject": "engram.news"}, 403),
         ("billing", {"sender": "engram"}, {"subject": "billing.news"}, 403),
         ("otto", {}, {"subject": "news..a"}, 422),
         ("otto", {}, {"subject": "news.*"}, 422),
         ("otto", {}, {}, 422),
-        ("otto", {}, {"subject": "news", "reply": "_inbox.=otto.0123456789abcdef.1"}, 503),
+        ("otto", {}, {"subject": "news", "reply": "_inbox.otto.0123456789abcdef.1"}, 503),
     ],
 )
 async def test_who_may_not_publish_that_is_refused(

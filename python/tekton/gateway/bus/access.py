@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache, partial
 from typing import Final, NamedTuple
 
-from tekton._native import covers
+from tekton._native import covers, overlaps
 from tekton.auth.principal import Principal
-from tekton.auth.roles import RESERVED, names_requests
+from tekton.auth.roles import INBOX, RESERVED, names_requests
 from tekton.auth.subjects import FEEDS, Hearing, OwnerOf, SubjectRights
 from tekton.bus.envelope import Envelope
-from tekton.gateway.errors import CredentialRequiredError, PermissionDeniedError
+from tekton.gateway.errors import CredentialRequiredError, InvalidParameterError, PermissionDeniedError
 
 PUBLISH: Final = "messages:publish"
 READ: Final = "messages:read"
@@ -22,7 +22,8 @@ MANAGE: Final = "messages:manage"
 _REMEMBERED: Final = 1024
 _OF_ITS_OWN: Final = "a component publishes below its own id, and to <id>.requests.> of others; a role can permit more"
 _OF_TEKTON: Final = "only Tekton itself speaks under tekton"
-_TAKES_AWAY: Final = "what one consumes, others do not get, so who may publish nothing may not consume either"
+_TAKES_AWAY: Final = "what one takes, others do not get, so who may publish nothing may not take anything either"
+_HEARS_NOTHING: Final = "who may hear nothing has no inbox"
 _OF_ANOTHER: Final = "choose another name, or have a role name it under consume: <stream>/<consumer>"
 _AS_COMPONENT: Final = (
     "who speaks for a component shows its credential: tekton run gives it one, else TEKTON_CREDENTIAL_FILE names it"
@@ -51,6 +52,13 @@ def _publishing(principal: Principal, subject: str) -> str:
     return "" if principal.component_id is None else _OF_ITS_OWN
 
 
+def _of_answers(rights: SubjectRights, reply: str) -> str:
+    """Where else than to *reply* answers could go."""
+    if reply.partition(".")[0] != INBOX:
+        return ""
+    return f"inboxes of one's own begin with {rights.inbox}." if rights.hears_answers else _HEARS_NOTHING
+
+
 def _for_feeds(subjects: Iterable[str]) -> str:
     """What hearing *subjects* needs, where Tekton publishes them."""
     needed = {permission for one in subjects for feed, permission in FEEDS.items() if covers(feed, one)}
@@ -67,6 +75,16 @@ class Caller(NamedTuple):
     principal: Principal
     rights: SubjectRights
     address: str
+
+
+def _check_taken(caller: Caller, stream: str, subjects: Iterable[str], parameter: str, pattern: str) -> None:
+    """Raise InvalidParameterError when the *stream* takes nothing of *pattern*: then nothing is forbidden.
+
+    Who may not read the stream at all is not told what it takes.
+    """
+    if not any(overlaps(taken, pattern) for taken in subjects) and caller.rights.may_read(subjects) is not Hearing.NONE:
+        problem = f"the stream {stream} takes {', '.join(subjects)}, nothing of {pattern}"
+        raise InvalidParameterError(parameter, problem)
 
 
 class BusAccess:
@@ -96,9 +114,11 @@ class BusAccess:
             raise self._refused(
                 caller, "message.publish", subject, f"speaks as {rights.sender}, not as {sender}", _AS_COMPONENT
             )
-        # Answers go where he could say something himself: nobody is to be made to speak for him.
-        if reply is not None and not rights.may_publish(reply):
-            raise self._refused(caller, "message.publish", reply, f"may not have answers sent to {reply}")
+        # Answers go where he could say something himself: nobody is to be made to speak for him, nor into an inbox that
+        # he does not hear.
+        if reply is not None and not rights.may_name(reply):
+            problem = f"may not have answers sent to {reply}"
+            raise self._refused(caller, "message.publish", reply, problem, _of_answers(rights, reply))
 
     def check_subscribe(self, caller: Caller, pattern: str) -> Hearing:
         """How much of *pattern* the *caller* hears. Raises as `check_publish` when that is nothing."""
@@ -108,19 +128,33 @@ class BusAccess:
             raise self._refused(caller, "message.subscribe", pattern, f"may not listen to {pattern}", hint)
         return hearing
 
+    def check_share(self, caller: Caller, pattern: str) -> None:
+        """Raise unless *caller* may publish something: what a member of a queue group gets, the others do not."""
+        if not caller.principal.grants.publish:
+            problem = f"may listen to {pattern}, and not share it with others"
+            raise self._refused(caller, "message.subscribe", pattern, problem, _TAKES_AWAY)
+
     def check_replay(self, caller: Caller, stream: str, subjects: Iterable[str], pattern: str) -> Hearing:
-        """The same of a stream of *subjects*, which is never ALL: other subjects were its own before, or will be."""
+        """The same of a stream of *subjects*, which is never ALL: other subjects were its own before, or will be.
+
+        Raises InvalidParameterError when it takes nothing of *pattern*.
+        """
         if caller.rights.may_read(subjects, pattern) is Hearing.NONE:
+            _check_taken(caller, stream, subjects, "subject", pattern)
             hint = _for_feeds(subjects)
             raise self._refused(caller, "message.subscribe", pattern, f"may not read the stream {stream}", hint)
         return Hearing.SOME
 
     def check_consume(self, caller: Caller, stream: str, subjects: Iterable[str], pattern: str) -> None:
-        """Raise unless *caller* may hear all of it, and publish something: what one consumes, others do not get."""
+        """Raise unless *caller* may hear all of it, and publish something: what one consumes, others do not get.
+
+        Raises InvalidParameterError when the stream takes nothing of *pattern*.
+        """
         if not caller.principal.grants.publish:
             problem = f"may read the stream {stream}, and not consume it"
             raise self._refused(caller, "message.consume", pattern, problem, _TAKES_AWAY)
         if caller.rights.may_read(subjects, pattern) is not Hearing.ALL:
+            _check_taken(caller, stream, subjects, "filter", pattern)
             raise self._refused(caller, "message.consume", pattern, f"may not consume the stream {stream}")
 
     def owner(self, caller: Caller) -> str:

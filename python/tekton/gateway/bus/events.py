@@ -27,6 +27,7 @@ from tekton.utils.tekton_errors import CursorExpiredError, InvalidSubjectError, 
 _LIVE_ID: Final = re.compile(r"[0-9]{1,18}")
 _STREAM_ID: Final = re.compile(r"([^:\s]{1,255}):([0-9]{1,18})")
 _LIMITS: Final = Limits(policy=Policy.DROP_OLDEST)
+_LISTENING: Final = b": listening\n\n"
 _RESET: Final = event(b'{"reason":"position not known"}', "reset")
 _FRAME: Final = len('{"id":0,"t":"msg",')
 """What the frame of a socket begins with, and an event does without."""
@@ -85,7 +86,7 @@ class SubjectEvents:
         try:
             known, subscription = self._open(pattern, last) if kept is None else self._replay(kept, pattern, last)
             async with subscription:
-                yield b": listening\n\n" if known else _RESET
+                yield _LISTENING if known else _RESET + _LISTENING
                 async for batch in subscription.batches():
                     if subscription.gap:
                         yield event(b'{"lost":%d}' % subscription.gap, "gap")

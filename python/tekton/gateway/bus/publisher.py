@@ -1,7 +1,8 @@
 """What one socket publishes, in the order in which it came.
 
-What no stream takes is delivered on the spot. What one takes waits for the disk beside the socket's reader, so that all
-that comes while one commit runs goes into the next; the reader stops when too much of it waits.
+What no stream takes is delivered on the spot, unless something that came before it and is not for the disk alone still
+waits. What a stream takes waits for the disk beside the socket's reader, so that all that comes while one commit runs
+goes into the next; the reader stops when too much of it waits.
 """
 
 import asyncio
@@ -50,6 +51,8 @@ class _Parcel(NamedTuple):
     envelopes: Sequence[Envelope]
     size: int
     single: bool
+    live: bool
+    """Some of it is for no stream."""
 
     def receipt(self, receipts: Sequence[Receipt]) -> str | None:
         if self.number is None:
@@ -58,15 +61,23 @@ class _Parcel(NamedTuple):
 
 
 class Publisher:
-    """Publishes for one socket. *caller* tells whose it is, *send* sends receipts of what has waited for the disk."""
+    """Publishes for one socket. *caller* tells whose it is, *send* sends receipts of what has waited for the disk.
 
-    def __init__(self, port: BusPort, caller: Callable[[], Caller], send: Send, spawn: Spawn) -> None:
+    *end* ends the socket, where nobody knows what became of something.
+    """
+
+    def __init__(
+        self, port: BusPort, caller: Callable[[], Caller], send: Send, spawn: Spawn, end: Callable[[str], None]
+    ) -> None:
         self._port = port
         self._caller = caller
         self._send = send
         self._spawn = spawn
+        self._end = end
         self._waiting: list[_Parcel] = []
         self._size = 0
+        self._live = 0
+        """How many parcels that are not for streams alone wait, or are being stored."""
         self._changed = asyncio.Event()
         self._running = False
         self._storing = False
@@ -84,8 +95,9 @@ class Publisher:
         envelope = Envelope(operation.subject, Message.from_json(data), operation.reply)
         self._port.admit(self._caller(), envelope)
         check_contents(data, (envelope,))
-        if self._port.stream_of(envelope.subject) is not None:
-            await self._wait(_Parcel(operation.id, [envelope], len(data), single=True))
+        live = self._port.stream_of(envelope.subject) is None
+        if self._live or not live:
+            await self._wait(_Parcel(operation.id, [envelope], len(data), single=True, live=live))
             return None
         receipt = await self._port.bus.publish(envelope.subject, envelope.message, reply=envelope.reply)
         return None if operation.id is None else published(operation.id, receipt)
@@ -97,8 +109,9 @@ class Publisher:
         for envelope in envelopes:
             self._port.admit(caller, envelope)
         check_contents(data, envelopes)
-        parcel = _Parcel(number or None, envelopes, len(data), single=False)
-        if any(map(self._port.stream_of, {envelope.subject for envelope in envelopes})):
+        streams = {self._port.stream_of(subject) for subject in {envelope.subject for envelope in envelopes}}
+        parcel = _Parcel(number or None, envelopes, len(data), single=False, live=None in streams)
+        if self._live or streams - {None}:
             await self._wait(parcel)
             return None
         return parcel.receipt(await self._port.bus.publish_many(envelopes))
@@ -111,6 +124,7 @@ class Publisher:
             self._pipelined = True
         self._waiting.append(parcel)
         self._size += parcel.size
+        self._live += parcel.live
         if not self._running:
             self._running = True
             self._spawn(self._run(), "publish")
@@ -124,8 +138,12 @@ class Publisher:
                 self._storing = True
                 answers = await self._store(parcels)
                 self._storing = False
+                self._live -= sum(parcel.live for parcel in parcels)
                 if answers:
                     await self._send(*answers)
+        except Exception:
+            self._end("error")
+            raise
         finally:
             self._running = self._storing = False
 

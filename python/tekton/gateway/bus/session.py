@@ -24,7 +24,7 @@ from tekton.gateway.bus.standing import Standing
 from tekton.gateway.bus.worker import Worker
 from tekton.gateway.connection import Connection
 from tekton.gateway.errors import InvalidInputError
-from tekton.gateway.operations import Ack, BusOperation, Consume, Credit, Nack, Pub, Reject, Sub, Working
+from tekton.gateway.operations import Ack, BusOperation, Consume, Credit, Nack, Pub, Reject, Release, Sub, Working
 from tekton.utils.tekton_errors import (
     CursorExpiredError,
     SlowConsumerError,
@@ -66,7 +66,7 @@ class BusSession:
         self._port = port
         self._wire = wire
         self._caller = Standing(connection, port.access).caller
-        self._publisher = Publisher(port, self._caller, wire.send, wire.spawn)
+        self._publisher = Publisher(port, self._caller, wire.send, wire.spawn, wire.end)
         self._open: dict[int, _Open] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._workers: dict[int, Worker] = {}
@@ -87,7 +87,7 @@ class BusSession:
                 await self._begin(operation)
             case Credit():
                 self._worker(operation.id).grant(operation.more)
-            case Ack() | Nack() | Working() | Reject():
+            case Ack() | Nack() | Release() | Working() | Reject():
                 return await self._worker(operation.id).settle(operation)
         return None
 
@@ -135,6 +135,9 @@ class BusSession:
             await self._wire.send(frames.error_frame(error, number))
             if isinstance(error, SlowConsumerError):
                 self._wire.end("slow consumer")
+        except Exception:
+            self._wire.end("error")
+            raise
         await self._forget(number)
 
     # What is opened, and for whom
@@ -145,7 +148,11 @@ class BusSession:
             hears, subscription, answers = self._listen(operation)
         else:
             hears, subscription, answers = await self._replay(operation, operation.stream)
-        listener = Listener(operation.id, subscription, self._caller, hears, batched=operation.batch)
+        try:
+            listener = Listener(operation.id, subscription, self._caller, hears, batched=operation.batch)
+        except BaseException:  # he has just lost the right to it
+            await subscription.close()
+            raise
         return _Open(subscription, listener.run, answers)
 
     def _listen(self, operation: Sub) -> tuple[Hears, Subscription, list[str]]:
@@ -163,8 +170,10 @@ class BusSession:
 
     def _hears(self, pattern: str, caller: Caller, *, whole: bool) -> Hearing:
         hearing = self._port.access.check_subscribe(caller, pattern)
-        if whole and hearing is not Hearing.ALL:
-            raise InvalidInputError("/queue", "only what one hears as a whole can be shared with others")
+        if whole:
+            if hearing is not Hearing.ALL:
+                raise InvalidInputError("/queue", "only what one hears as a whole can be shared with others")
+            self._port.access.check_share(caller, pattern)
         return hearing
 
     async def _replay(self, operation: Sub, name: str) -> tuple[Hears, Subscription, list[str]]:
@@ -185,12 +194,13 @@ class BusSession:
 
     async def _consume(self, operation: Consume) -> _Open:
         stream, options = await self._stream(operation.stream), operation.settings
-        pattern = ">" if options is None else options.filter
+        settings = None if options is None else options.settings()
+        pattern = settings.filter if settings else self._port.bus.filter_of(stream.name, operation.consumer) or ">"
         caller, access = self._caller(), self._port.access
         access.check_consume(caller, stream.name, stream.settings.subjects, pattern)
         self._check_shared(stream.name, operation.consumer)
-        consume = partial(self._port.bus.consume, stream.name, operation.consumer, owner=access.owner(caller))
-        consumption = consume() if options is None else consume(options.settings())
+        consume = self._port.bus.consume
+        consumption = consume(stream.name, operation.consumer, settings, owner=access.owner(caller))
         check = partial(self._check_handed, stream.name, operation.consumer)
         worker = self._workers[operation.id] = Worker(operation.id, consumption, operation.credit, check)
         return _Open(consumption, worker.run, [frames.subscribed(operation.id, 0)])
