@@ -417,6 +417,15 @@ class TestConsuming:
 
         assert 1 <= most <= 64
 
+    async def done(self, deliveries: ClientConsumption, count: int) -> list[tuple[object, int]]:
+        """The contents and attempts of the next *count*, which are acknowledged."""
+        done: list[tuple[object, int]] = []
+        while len(done) < count:
+            delivery = await anext(deliveries)
+            assert await delivery.ack()
+            done.append((delivery.envelope.message.content, delivery.envelope.attempt))
+        return done
+
     async def ahead(self, deliveries: ClientConsumption) -> Delivery:
         """Work quickly until some wait here; then one with which somebody is busy."""
         for _ in range(60):
@@ -458,11 +467,7 @@ class TestConsuming:
             while deliveries._waiting:  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0.01)
             assert await busy.ack()
-            rest: list[tuple[object, int]] = []
-            while len(rest) < 39:
-                delivery = await anext(deliveries)
-                assert await delivery.ack()
-                rest.append((delivery.envelope.message.content, delivery.envelope.attempt))
+            rest = await self.done(deliveries, 39)
 
         assert rest == [(number, 1) for number in range(61, 100)]
 
@@ -475,11 +480,7 @@ class TestConsuming:
             assert await (await self.ahead(deliveries)).ack()
 
         async with bus.consume("orders", "billing", settings) as deliveries:
-            rest: list[tuple[object, int]] = []
-            while len(rest) < 39:
-                delivery = await anext(deliveries)
-                assert await delivery.ack()
-                rest.append((delivery.envelope.message.content, delivery.envelope.attempt))
+            rest = await self.done(deliveries, 39)
 
         assert rest == [(number, 1) for number in range(61, 100)]
 
