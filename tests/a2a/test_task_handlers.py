@@ -1,6 +1,7 @@
 """How a task becomes a call."""
 
 import asyncio
+import functools
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -43,6 +44,17 @@ async def test_parameters_are_inputs_and_one_may_be_the_context() -> None:
     assert await result(by_name) == ["x = 1", "t", 3]
     assert await result(Reviewer()) == ["x = 1", "ada"]
     assert await result(lambda: "nothing is needed") == "nothing is needed"
+
+
+async def test_behind_a_partial_the_annotations_are_what_they_were_and_what_it_has_bound_is_no_input() -> None:
+    def counted(code: str, mine: TaskContext, lines: dict[int, str], limit: int) -> list[Any]:
+        return [code, mine.agent_id, sorted(lines), limit]
+
+    handler = functools.partial(counted, limit=3)
+    assert await result(handler, {"code": "x", "lines": {"2": "b", "10": "a"}}) == ["x", "ada", [2, 10], 3]
+    assert (
+        await refused(functools.partial(lambda code, limit: [code, limit], limit=3), {"code": "x", "limit": 4})
+    ).field == ("/inputs/limit")
 
 
 async def test_a_handler_may_take_all_inputs_there_are() -> None:

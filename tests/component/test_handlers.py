@@ -1,5 +1,6 @@
 """What a component says of the messages that it takes."""
 
+import functools
 from typing import Any
 
 import pytest
@@ -55,6 +56,19 @@ def test_the_annotation_of_the_parameter_says_what_a_handler_gets() -> None:
     async def handed_out(delivery: "Delivery", factor: float = 1.0) -> None: ...
 
     assert [each.takes for each in table.workers] == [Message, Envelope, Delivery]
+
+
+class Biller:
+    async def __call__(self, envelope: Envelope, factor: float = 1.0) -> None: ...
+
+
+@pytest.mark.parametrize("handler", [Biller(), functools.partial(Biller(), factor=2.0)])
+def test_the_annotation_is_found_at_an_object_and_behind_a_partial(handler: Any) -> None:
+    table = MessageTable()
+
+    table.consume("orders")(handler)
+
+    assert [each.takes for each in table.workers] == [Envelope]
 
 
 def test_a_decorator_without_brackets_says_what_is_missing() -> None:

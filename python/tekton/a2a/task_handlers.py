@@ -1,10 +1,11 @@
 """How a task becomes a call of the function that does the work of an agent.
 
-Its parameters are the inputs of that name, as their annotations say; one annotated TaskContext is the context. An input
-that is of another type, or missing, is refused before the function is called. So is one without a parameter, unless
-there is a `**` parameter, or the context: `context.inputs` has all of them, as they came. A function without parameters
-has nothing to do with inputs, and is called whatever they are: a message of Agent2Agent is never without. Nor is an
-input refused of which a part has no use: parts are given all those of the whole.
+Its parameters are the inputs of that name, as their annotations say, but for those that a partial has bound; one
+annotated TaskContext is the context. An input that is of another type, or missing, is refused before the function is
+called. So is one without a parameter, unless there is a `**` parameter, or the context: `context.inputs` has all of
+them, as they came. A function without parameters has nothing to do with inputs, and is called whatever they are: a
+message of Agent2Agent is never without. Nor is an input refused of which a part has no use: parts are given all those
+of the whole.
 """
 
 import inspect
@@ -17,6 +18,7 @@ import msgspec
 
 from tekton.a2a.task_steps import TaskContext
 from tekton.core.calls import UserFunction, bound
+from tekton.mcp.annotations import annotations_of, given_by_name
 from tekton.mcp.signature import Signature, struct_of
 from tekton.utils.misfits import misfit
 from tekton.utils.tekton_errors import InvalidTaskError
@@ -77,8 +79,9 @@ def _converted(kind: type[msgspec.Struct], inputs: Mapping[str, Any]) -> msgspec
 
 @lru_cache(maxsize=256)
 def _shape(handler: Callable[..., Any]) -> _Shape:
-    signature, hints = inspect.signature(handler), _hints(handler)
-    parameters = signature.parameters
+    signature, given = inspect.signature(handler), given_by_name(handler)
+    parameters = {name: one for name, one in signature.parameters.items() if name not in given}
+    hints = _hints(handler)
     mine = tuple(name for name in parameters if _bare(hints.get(name)) is TaskContext)
     open_ended = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
     named = {
@@ -110,8 +113,7 @@ def _bare(kind: Any) -> Any:
 
 
 def _hints(handler: Callable[..., Any]) -> dict[str, Any]:
-    function = handler if inspect.isroutine(handler) else getattr(handler, "__call__", handler)  # noqa: B004
     try:
-        return typing.get_type_hints(function, include_extras=True)
-    except (NameError, TypeError, AttributeError):
-        return dict(getattr(function, "__annotations__", {}))
+        return annotations_of(handler)
+    except Exception:  # one that cannot be resolved; the others may say enough
+        return {name: one.annotation for name, one in inspect.signature(handler).parameters.items()}

@@ -1,7 +1,7 @@
 """What the signature and the docstring of a function say of the tool that it is.
 
-Annotations are taken from where they were written: behind any number of partials and wrappers, at the `__call__` of an
-object, at a class. What a partial has bound is no parameter any more.
+Annotations are taken from where they were written (`annotations.py`). What a partial has bound is no parameter any
+more.
 """
 
 import dataclasses
@@ -10,13 +10,14 @@ import re
 import sys
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from functools import partial
 from typing import Annotated, Any, NamedTuple, Union
 
 import msgspec
 
+from tekton.mcp.annotations import annotations_of, given_by_name, unbound
 from tekton.mcp.modality.content import Content
 from tekton.mcp.schema_types import unfit
 from tekton.mcp.tool_context import ToolContext
@@ -30,7 +31,6 @@ __all__ = [
     "schema_of",
     "schema_of_result",
     "struct_of",
-    "unbound",
 ]
 
 _OPEN_ENDED = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.POSITIONAL_ONLY)
@@ -58,9 +58,11 @@ class Signature(NamedTuple):
             declared = inspect.signature(unbound(handler)).parameters.values()
         except ValueError:  # of some that are written in C
             raise TypeError(f"the tool {tool} does not say which parameters it has") from None
-        *_, written = wrapped = list(_behind(handler))
-        hints = _hints(written, tool)
-        given = {name for each in wrapped if isinstance(each, partial) for name in each.keywords}
+        try:
+            hints = annotations_of(handler)
+        except Exception as error:  # an annotation may be any text, and may raise anything
+            raise TypeError(f"the tool {tool} has an annotation that cannot be resolved: {error}") from None
+        given = given_by_name(handler)
         found = [parameter for parameter in declared if parameter.name not in given]
         for parameter in found:
             if parameter.kind in _OPEN_ENDED:
@@ -70,15 +72,6 @@ class Signature(NamedTuple):
         keywords = next((each.name for each in typed if each.kind is inspect.Parameter.VAR_KEYWORD), None)
         named = {each.name: each for each in typed if each.name not in (context, keywords)}
         return cls(named, context, keywords, _yielded(hints.get("return", Any)))
-
-
-def unbound(handler: Callable[..., Any]) -> "partial[Any]":
-    """*handler* as one partial of what is none, whatever partials of partials it is."""
-    args: tuple[Any, ...] = ()
-    keywords: dict[str, Any] = {}
-    while isinstance(handler, partial):
-        args, keywords, handler = (*handler.args, *args), {**handler.keywords, **keywords}, handler.func
-    return partial(handler, *args, **keywords)
 
 
 def struct_of(signature: Signature, tool: str, descriptions: Mapping[str, str]) -> type[msgspec.Struct]:
@@ -157,30 +150,6 @@ def described(documentation: str) -> dict[str, str]:
     section = _SECTION.search(documentation)
     found = [*(_ENTRY.findall(section[1]) if section else ()), *_FIELD.findall(documentation)]
     return {name: " ".join(text.split()) for name, text in found}
-
-
-def _behind(handler: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
-    """*handler*, what it is a partial of or wraps, what that wraps, and so on to what somebody has written."""
-    while True:
-        yield handler
-        if isinstance(handler, partial):
-            handler = handler.func
-        elif hasattr(handler, "__wrapped__") and not hasattr(handler, "__signature__"):
-            handler = handler.__wrapped__
-        else:
-            return
-
-
-def _hints(written: Callable[..., Any], tool: str) -> dict[str, Any]:
-    is_function = inspect.isroutine(written) or isinstance(written, type)
-    try:
-        hints = typing.get_type_hints(written if is_function else type(written).__call__, include_extras=True)
-        if isinstance(written, type):
-            made = written.__init__  # type: ignore[misc]  # of this very class
-            hints |= typing.get_type_hints(made, include_extras=True) | {"return": written}
-    except Exception as error:  # an annotation may be any text, and may raise anything
-        raise TypeError(f"the tool {tool} has an annotation that cannot be resolved: {error}") from None
-    return hints
 
 
 def _annotation(parameter: inspect.Parameter, hints: Mapping[str, Any]) -> Any:

@@ -34,6 +34,7 @@ import msgspec
 
 from tekton.core.calls import Outcome, UserFunction, bound, call, describe, is_async
 from tekton.core.offered_tools import MAX_TOOL_TIMEOUT
+from tekton.mcp.annotations import unbound
 from tekton.mcp.schema_check import SchemaCheck, copied_schema
 from tekton.mcp.signature import (
     Signature,
@@ -43,7 +44,6 @@ from tekton.mcp.signature import (
     schema_of,
     schema_of_result,
     struct_of,
-    unbound,
 )
 from tekton.mcp.tool_context import Chunk, ToolContext
 from tekton.mcp.tool_result import GarbageError, as_json
