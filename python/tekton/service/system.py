@@ -49,6 +49,7 @@ _logger = logging.getLogger("tekton.system")
 class System:
     """The control plane without its port: registry, monitor, coordinator, recovery, supervisor."""
 
+    _starting = True
     _stopping = False
 
     def __init__(
@@ -194,6 +195,7 @@ class System:
         self.forgetting.start()
         if self.config.auto_recover:
             await self.recovery.start()
+        self._starting = False
         self._startup.begin()
 
     async def stop_components(self) -> None:
@@ -274,6 +276,8 @@ class System:
         """Why the control plane does not take requests, or None when it does."""
         if self._stopping:
             return "stopping"
+        if self._starting:
+            return "starting"
         if self.registry.failure is not None:
             return "storage: stopped"
         if self.registry.storage_full:
