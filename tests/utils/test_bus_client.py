@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tekton.bus.bus import ConsumerSettings, Delivery, Limits, Policy, StreamSettings
+from tekton.bus.bus import DEFAULT_CONSUMER, ConsumerSettings, Delivery, Limits, Policy, StreamSettings
 from tekton.bus.envelope import Envelope
 from tekton.mcp.context import MessageContext
 from tekton.mcp.message import Message, MessageType
@@ -470,6 +470,18 @@ class TestConsuming:
             rest = await self.done(deliveries, 39)
 
         assert rest == [(number, 1) for number in range(61, 100)]
+
+    async def test_how_long_one_may_wait_is_known_without_settings_too(
+        self, plane: InMemoryControlPlane, bus: BusClient
+    ) -> None:
+        """A consumer with a short ack_wait had its messages taken back before they were given back."""
+        async with plane.bus.consume("orders", "billing", ConsumerSettings(ack_wait=0.6)):
+            pass
+
+        async with bus.consume("orders", "billing") as deliveries, bus.consume("orders", "made-by-this") as others:
+            waits = [one._waiting.ack_wait for one in (deliveries, others)]
+
+        assert waits == [0.6, DEFAULT_CONSUMER.ack_wait]
 
     async def test_who_leaves_has_not_been_handed_what_he_has_not_begun_with(
         self, plane: InMemoryControlPlane, bus: BusClient

@@ -21,7 +21,8 @@ class Reader:
 
     def __init__(self, ack_wait: float = 30.0) -> None:
         self.back: list[tuple[float, list[int]]] = []
-        self.unread = Unread(ack_wait, self.take_back)
+        self.unread = Unread(self.take_back)
+        self.unread.ack_wait = ack_wait
         self.begun = current_clock().monotonic()
 
     def take_back(self, envelopes: list[Envelope]) -> None:

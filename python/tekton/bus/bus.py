@@ -372,8 +372,8 @@ class SharedBus(Bus, Protocol):
         """As `Bus.consume`. One that is made by this belongs to *owner*; without, it is everybody's."""
         ...
 
-    def filter_of(self, stream: str, consumer: str) -> str | None:
-        """Which subjects a consumer takes; None for one that is not there."""
+    def settings_of(self, stream: str, consumer: str) -> ConsumerSettings | None:
+        """How a consumer is served; None for one that is not there."""
         ...
 
     def owner_of(self, stream: str, consumer: str) -> str:

@@ -28,8 +28,8 @@ class Keeper(Protocol):
         """See Bus. One that is made by this belongs to *owner*."""
         ...
 
-    def filter_of(self, stream: str, consumer: str) -> str | None:
-        """As `SharedBus.filter_of`."""
+    def settings_of(self, stream: str, consumer: str) -> ConsumerSettings | None:
+        """As `SharedBus.settings_of`."""
         ...
 
     def owner_of(self, stream: str, consumer: str) -> str:

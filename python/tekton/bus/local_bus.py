@@ -130,9 +130,9 @@ class LocalBus:
         """As `Bus.consume`. One that is made by this belongs to *owner*; without, it is everybody's."""
         return self._of(stream).consume(stream, consumer, settings, owner)
 
-    def filter_of(self, stream: str, consumer: str) -> str | None:
-        """As `SharedBus.filter_of`."""
-        return None if self._streams is None else self._streams.filter_of(stream, consumer)
+    def settings_of(self, stream: str, consumer: str) -> ConsumerSettings | None:
+        """As `SharedBus.settings_of`."""
+        return None if self._streams is None else self._streams.settings_of(stream, consumer)
 
     def owner_of(self, stream: str, consumer: str) -> str:
         """To whom a consumer belongs; empty for one that is everybody's, or is not there."""

@@ -34,6 +34,11 @@ def subscribed(number: int, sequence: int) -> str:
     return f'{{"id":{number},"t":"subscribed","sequence":{sequence}}}'
 
 
+def consuming(number: int, ack_wait: float) -> str:
+    """The consumption stands; *ack_wait* is that of the consumer."""
+    return f'{{"id":{number},"t":"subscribed","sequence":0,"ack_wait":{ack_wait}}}'
+
+
 def gap(number: int, lost: int) -> str:
     """So many messages are missing here."""
     return f'{{"id":{number},"t":"gap","lost":{lost}}}'

@@ -52,7 +52,7 @@ class RefusedStreams:
         """See Keeper."""
         self._refuse()
 
-    def filter_of(self, stream: str, consumer: str) -> str | None:  # noqa: ARG002
+    def settings_of(self, stream: str, consumer: str) -> ConsumerSettings | None:  # noqa: ARG002
         """See Keeper."""
         self._refuse()
 

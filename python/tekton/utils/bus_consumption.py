@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Final, Self
 from weakref import WeakValueDictionary
 
-from tekton.bus.bus import DEFAULT_CONSUMER, MAX_REASON, ConsumerSettings, Delivery
+from tekton.bus.bus import MAX_REASON, ConsumerSettings, Delivery
 from tekton.bus.envelope import Envelope
 from tekton.utils.bus_demand import Demand
 from tekton.utils.bus_exchange import Exchange
@@ -80,7 +80,7 @@ class ClientConsumption:
         self._timeout = timeout
         self._exchange = exchange
         self._settlements = Settlements(exchange.send)
-        self._waiting = Unread((settings or DEFAULT_CONSUMER).ack_wait, self._give_back)
+        self._waiting = Unread(self._give_back)
         self._held: WeakValueDictionary[int, ClientDelivery] = WeakValueDictionary()
         self._demand = Demand()
         self._clock = asyncio.get_running_loop().time
@@ -169,6 +169,7 @@ class ClientConsumption:
 
     def told(self, frame: Frame) -> None:
         if frame.t == "subscribed":
+            self._waiting.ack_wait = frame.ack_wait
             self._begun.set()
         elif frame.t == "gap":
             # Each connection is told of all of them.

@@ -1,5 +1,6 @@
 """What a bus client and the control plane say to one another on `/ws`: docs/reference/websocket-and-events.md."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -50,6 +51,7 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
     sequences: tuple[int, ...] = ()
     late: tuple[int, ...] = ()
     retry: float = 1.0
+    ack_wait: float = math.inf
 
 
 _decoder: "msgspec.json.Decoder[Frame]" = msgspec.json.Decoder(Frame)

@@ -5,6 +5,7 @@ else can have them; so when the oldest has waited for too long, all are given ba
 """
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -22,8 +23,9 @@ _PART: Final = 3
 class Unread:
     """Deliveries in order. *give_back* gets all that are here when the oldest has waited for too long."""
 
-    def __init__(self, ack_wait: float, give_back: Callable[[list[Envelope]], None]) -> None:
-        self._patience = min(_PATIENCE, ack_wait / _PART)
+    def __init__(self, give_back: Callable[[list[Envelope]], None]) -> None:
+        self.ack_wait = math.inf
+        """Of the consumer, which is not known before there are deliveries."""
         self._give_back = give_back
         self._waiting: deque[tuple[float, Envelope]] = deque()
         self._loop = asyncio.get_running_loop()
@@ -58,6 +60,10 @@ class Unread:
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
+
+    @property
+    def _patience(self) -> float:
+        return min(_PATIENCE, self.ack_wait / _PART)
 
     def _watch(self) -> None:
         # Not set anew with each that is taken: it looks then how long the oldest has to wait.

@@ -57,6 +57,16 @@ async def test_a_delivery_says_what_it_is_of_and_how_often_it_has_come(orders: A
     assert frame["message"]["content"] == 0
 
 
+async def test_who_consumes_is_told_the_ack_wait_of_the_consumer(orders: Any, people: Any) -> None:
+    peer = orders.connect(people.billing)
+
+    made = await peer.ask(op="consume", id=1, stream="orders", consumer="slow", settings={"ack_wait": 90.0})
+    taken = await peer.ask(op="consume", id=2, stream="orders", consumer="slow")
+    usual = await peer.ask(op="consume", id=3, stream="orders", consumer="usual")
+
+    assert [frame["ack_wait"] for frame in (made, taken, usual)] == [90.0, 90.0, 30.0]
+
+
 async def test_what_is_acknowledged_counts_once(orders: Any, people: Any) -> None:
     peer = orders.connect(people.billing)
     await consume(peer)

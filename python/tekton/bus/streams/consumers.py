@@ -57,10 +57,10 @@ class Consumers:
             raise ConsumerExistsError(view.name, name, _other_settings(desk.consumer.settings, settings))
         return StreamConsumption(view.name, name, desk, next(self._holders), turn)
 
-    def filter_of(self, stream: str, name: str) -> str | None:
+    def settings_of(self, stream: str, name: str) -> ConsumerSettings | None:
         """See Keeper."""
         desk = self._desks.get(stream, {}).get(name)
-        return None if desk is None else desk.consumer.settings.filter
+        return None if desk is None else desk.consumer.settings
 
     def owner_of(self, stream: str, name: str) -> str:
         """See Keeper."""

@@ -207,9 +207,9 @@ class Streams:
         """See Keeper."""
         return self._consumers.consume(self._view(stream), consumer, settings, owner, self._turn)
 
-    def filter_of(self, stream: str, consumer: str) -> str | None:
+    def settings_of(self, stream: str, consumer: str) -> ConsumerSettings | None:
         """See Keeper."""
-        return self._consumers.filter_of(stream, consumer)
+        return self._consumers.settings_of(stream, consumer)
 
     def owner_of(self, stream: str, consumer: str) -> str:
         """See Keeper."""

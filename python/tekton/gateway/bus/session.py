@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 
 from tekton.auth.subjects import Hearing
-from tekton.bus.bus import DEFAULT_LIMITS, Consumption, StreamInfo, Subscription
+from tekton.bus.bus import DEFAULT_CONSUMER, DEFAULT_LIMITS, Consumption, StreamInfo, Subscription
 from tekton.bus.envelope import Envelope
 from tekton.gateway import frames
 from tekton.gateway.bus.access import Caller
@@ -195,15 +195,15 @@ class BusSession:
     async def _consume(self, operation: Consume) -> _Open:
         stream, options = await self._stream(operation.stream), operation.settings
         settings = None if options is None else options.settings()
-        pattern = settings.filter if settings else self._port.bus.filter_of(stream.name, operation.consumer) or ">"
+        served = settings or self._port.bus.settings_of(stream.name, operation.consumer) or DEFAULT_CONSUMER
         caller, access = self._caller(), self._port.access
-        access.check_consume(caller, stream.name, stream.settings.subjects, pattern)
+        access.check_consume(caller, stream.name, stream.settings.subjects, served.filter)
         self._check_shared(stream.name, operation.consumer)
         consume = self._port.bus.consume
         consumption = consume(stream.name, operation.consumer, settings, owner=access.owner(caller))
         check = partial(self._check_handed, stream.name, operation.consumer)
         worker = self._workers[operation.id] = Worker(operation.id, consumption, operation.credit, check)
-        return _Open(consumption, worker.run, [frames.subscribed(operation.id, 0)])
+        return _Open(consumption, worker.run, [frames.consuming(operation.id, served.ack_wait)])
 
     def _check_handed(self, stream: str, consumer: str, envelopes: Sequence[Envelope]) -> Sequence[Envelope]:
         caller = self._caller()
