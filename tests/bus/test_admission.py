@@ -30,6 +30,8 @@ EMPTY = envelope("").size
 REFUSED: list[tuple[Callable[[], Envelope], type[Exception]]] = [
     (lambda: envelope("x" * (1024 * 1024 - EMPTY + 1)), MessageTooLargeError),
     (lambda: envelope(hops=17), TooManyHopsError),
+    (lambda: envelope(hops=16, reply="a.b"), TooManyHopsError),
+    (lambda: envelope(hops=255, reply="a.b"), TooManyHopsError),
     (lambda: envelope(deadline=NOW), MessageExpiredError),
     (lambda: envelope(deadline=0.0), MessageExpiredError),
     (lambda: envelope(reply=""), InvalidSubjectError),
@@ -54,13 +56,13 @@ def test_one_that_may_not_be_published_refuses_all(
 
 def test_what_may_be_published_gets_its_place_and_the_time() -> None:
     largest = envelope("x" * (1024 * 1024 - EMPTY))
-    envelopes = [envelope(1), envelope(deadline=NOW + 1, hops=16, reply="a.b"), largest]
+    envelopes = [envelope(1), envelope(deadline=NOW + 1, hops=15, reply="a.b"), envelope(hops=16), largest]
 
     placed, size, alike = admit(envelopes, 7, NOW)
 
-    assert [(one.sequence, one.time) for one in placed] == [(7, NOW), (8, NOW), (9, NOW)]
+    assert [(one.sequence, one.time) for one in placed] == [(7, NOW), (8, NOW), (9, NOW), (10, NOW)]
     assert [one.message for one in placed] == [one.message for one in envelopes]
-    assert [one.reply for one in placed] == [None, "a.b", None]
+    assert [one.reply for one in placed] == [None, "a.b", None, None]
     assert size == sum(one.size for one in envelopes)
     assert alike
     assert admit([], 1, NOW) == ([], 0, True)

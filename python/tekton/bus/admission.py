@@ -23,12 +23,17 @@ def check(message: Message, reply: str | None, size: int, now: float) -> None:
         check_subject(reply, "is no subject to reply to")
     if size > MAX_MESSAGE:
         raise MessageTooLargeError(size, MAX_MESSAGE)
-    context = message.context
-    if context.hops > MAX_HOPS:
-        raise TooManyHopsError(context.hops, MAX_HOPS)
-    deadline = context.deadline
+    hops = hops_of(message, reply)
+    if hops > MAX_HOPS:
+        raise TooManyHopsError(hops, MAX_HOPS)
+    deadline = message.context.deadline
     if deadline is not None and deadline <= now:
         raise MessageExpiredError(message.message_id)
+
+
+def hops_of(message: Message, reply: str | None) -> int:
+    """How many messages will have caused one another when *message* was published, and answered if it asks for that."""
+    return message.context.hops + (reply is not None)
 
 
 def check_subject(subject: str, what: str = "is no subject") -> None:

@@ -40,7 +40,8 @@ MAX_MESSAGE = 1024 * 1024
 MAX_REASON = 1000
 """Characters that a client may say of why a message is not done."""
 MAX_HOPS = 16
-"""How many messages may have caused one another (`context.hops`) before it is taken for a circle."""
+"""How many messages may have caused one another (`context.hops`), and an answer that is asked for, too, before it is
+taken for a circle."""
 INBOX = "_inbox"
 """The first token of subjects that answers go to: `_inbox.<owner>.<random>`. Only the owner may subscribe to them."""
 RESERVED = "tekton"

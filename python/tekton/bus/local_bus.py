@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from itertools import compress
 from operator import not_
 
-from tekton.bus.admission import admit, check
+from tekton.bus.admission import admit, check, hops_of
 from tekton.bus.asides import Asides
 from tekton.bus.bus import (
     DEFAULT_LIMITS,
@@ -216,7 +216,7 @@ class LocalBus:
         return receipts
 
     async def _bury_first(self, envelopes: Sequence[Envelope], error: TooManyHopsError) -> None:
-        guilty = next(one for one in envelopes if one.message.context.hops > MAX_HOPS)
+        guilty = next(one for one in envelopes if hops_of(one.message, one.reply) > MAX_HOPS)
         await self._bury(guilty.subject, guilty.message, error)
 
     async def _bury(self, subject: str, message: Message, error: TooManyHopsError) -> None:

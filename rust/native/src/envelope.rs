@@ -266,7 +266,9 @@ impl Envelope {
         let size = self.size(py)?;
         check_size(py, size, max_size)?;
         let (hops, deadline) = message.limits(py)?;
-        if hops > max_hops {
+        // Who asks is to get an answer, which has one more.
+        let hops = u16::from(hops) + u16::from(self.reply.is_some());
+        if hops > max_hops.into() {
             return Err(error::too_many_hops(py, hops, max_hops));
         }
         if deadline.is_some_and(|deadline| deadline <= now) {

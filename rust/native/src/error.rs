@@ -144,7 +144,7 @@ pub fn message_too_large(py: Python<'_>, size: usize, limit: usize) -> PyErr {
 
 /// A message was caused by `hops` others, more than the `limit`.
 #[cold]
-pub fn too_many_hops(py: Python<'_>, hops: u8, limit: u8) -> PyErr {
+pub fn too_many_hops(py: Python<'_>, hops: u16, limit: u8) -> PyErr {
     above(&py.get_type::<TooManyHopsError>(), hops.into(), limit.into())
 }
 
