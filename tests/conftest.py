@@ -41,10 +41,17 @@ settings.load_profile("tekton")
 
 
 class ByFile(LoadFileScheduling):
-    """Files stay whole where tests run in several processes; those that start whole systems share one."""
+    """Files stay whole where tests run in several processes.
+
+    Those that start whole systems share one process, as most have an eye on how long something takes; but for those
+    that take long and do not, so that no process is left with nothing to do.
+    """
+
+    _PATIENT = ("tests/e2e/test_documented_", "tests/e2e/test_schema.py")
 
     def _split_scope(self, nodeid: str) -> str:
-        return "e2e" if nodeid.startswith("tests/e2e/") else super()._split_scope(nodeid)
+        one_by_one = nodeid.startswith("tests/e2e/") and not nodeid.startswith(self._PATIENT)
+        return "e2e" if one_by_one else super()._split_scope(nodeid)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
