@@ -10,7 +10,7 @@ from at_once_store import AtOnceStore
 
 from tekton.bus.bus import ConsumerSettings, Delivery, Receipt, StreamSettings
 from tekton.bus.envelope import Envelope
-from tekton.bus.streams import consumers
+from tekton.bus.streams import consumers, writer
 from tekton.bus.streams.memory_store import MemoryStreamStore
 from tekton.bus.streams.store import StreamStore
 from tekton.bus.streams.streams import Streams
@@ -424,6 +424,65 @@ async def test_what_is_acknowledged_is_removed_from_a_work_queue(
     again = await started(new_store(), SYSTEM_CLOCK, None)
     assert [(one.messages, one.first, one.last) for one in await again.streams()] == [(0, 1, 0), (2, 1, 3)]
     assert [one.envelope.sequence for one in await first(again, 2)] == [1, 3]
+    await again.stop()
+
+
+@pytest.mark.parametrize("begin", [{}, {"since": 1}, {"at": 0.0}])
+@pytest.mark.parametrize("stuck", [0, 1, 3])
+async def test_what_is_done_is_not_handed_out_to_a_consumer_that_is_made_anew(
+    new_store: Callable[[], StreamStore], stuck: int, begin: dict[str, float]
+) -> None:
+    streams = await started(new_store(), SYSTEM_CLOCK, StreamSettings(("orders.>",), work_queue=True))
+    await publish(streams, *range(1, 6))
+    for delivery in await first(streams, 5):
+        assert delivery.envelope.sequence == stuck or await delivery.ack()
+    await streams.writer.flush()
+
+    await streams.delete_consumer("orders", "billing")
+    await publish(streams, 6)
+
+    left = [one for one in (stuck, 6) if one > begin.get("since", 0)]
+    assert [one.envelope.sequence for one in await first(streams, len(left), **begin)] == left
+    [_, info] = await streams.streams()
+    assert (info.messages, info.consumers[0].waiting) == (2 if stuck else 1, 0)
+    await streams.stop()
+
+
+async def test_what_is_done_is_off_the_disk_before_a_consumer_that_is_made_anew_reads(
+    new_store: Callable[[], StreamStore],
+) -> None:
+    streams = await started(new_store(), SYSTEM_CLOCK, StreamSettings(("orders.>",), work_queue=True))
+    await publish(streams, 1, 2, 3)
+    one, _, three = await first(streams, 3)
+    assert await one.ack()
+    assert await three.ack()
+    await streams.delete_consumer("orders", "billing")
+
+    async with streams.consume("orders", "billing"):
+        kept = streams.store.read("orders", 0, ">", 10, 1 << 20).envelopes
+
+    assert [one.sequence for one in kept] == [2]
+    await streams.writer.flush()
+    assert [one.messages for one in await streams.streams()] == [0, 1]
+    await streams.stop()
+    again = await started(new_store(), SYSTEM_CLOCK, None)
+    assert [one.messages for one in await again.streams()] == [0, 1]
+    await again.stop()
+
+
+async def test_all_that_is_done_is_off_the_disk_after_the_end(
+    new_store: Callable[[], StreamStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "REMOVED_AT_ONCE", 4)
+    streams = await started(new_store(), SYSTEM_CLOCK, StreamSettings(("orders.>",), work_queue=True))
+    await publish(streams, *range(30))
+    for delivery in await first(streams, 30):
+        assert await delivery.ack()
+
+    await streams.stop()
+
+    again = await started(new_store(), SYSTEM_CLOCK, None)
+    assert [(one.messages, one.last) for one in await again.streams()] == [(0, 0), (0, 30)]
     await again.stop()
 
 

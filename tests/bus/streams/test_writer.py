@@ -13,8 +13,8 @@ from tekton.bus.bus import StreamSettings
 from tekton.bus.streams.append_queue import MAX_BATCH
 from tekton.bus.streams.desks import AtOnce
 from tekton.bus.streams.memory_store import MemoryStreamStore
-from tekton.bus.streams.store import Desk, Placed
-from tekton.bus.streams.writer import StreamWriter
+from tekton.bus.streams.store import Batch, Committed, Desk, Placed, Progress
+from tekton.bus.streams.writer import LAZINESS, StreamWriter
 from tekton.core.precedence import LONGEST_REST, RESTS, Precedence
 from tekton.testing.clock import current_clock, virtual_time
 from tekton.utils.tekton_errors import StreamNotFoundError
@@ -38,6 +38,19 @@ class SlowDesk:
 
     def stop(self) -> None:
         pass
+
+
+class Done(Nobody):
+    """Has *count* messages that are done with."""
+
+    def __init__(self, count: int) -> None:
+        self.removing = [("orders", sequence) for sequence in range(1, count + 1)]
+
+    def progress(self) -> tuple[list[Progress], list[tuple[str, int]]]:
+        return [], self.removing
+
+    def committed(self, batch: Batch, _: Committed) -> None:
+        self.removing = [one for one in self.removing if one not in batch.removed]
 
 
 def new_writer(desk: Desk, precedence: Precedence) -> StreamWriter:
@@ -109,6 +122,31 @@ async def test_a_flush_waits_for_what_a_rest_holds_up() -> None:
     await writer.flush()
 
     assert [one.sequence for one in second.result()] == [2]
+
+
+@virtual_time
+async def test_what_a_batch_does_not_take_away_goes_with_the_next_ones_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tekton.bus.streams.writer.REMOVED_AT_ONCE", 4)
+    owner, desk, store = Done(10), SlowDesk(LONG), MemoryStreamStore()
+    writer = StreamWriter(store, desk, owner, current_clock())
+
+    writer.note_progress()
+    await asyncio.sleep(LAZINESS + 1)
+
+    assert owner.removing == []
+    assert distances(desk.began) == pytest.approx([LONG, LONG])
+
+
+@virtual_time
+async def test_a_flush_waits_for_all_that_is_done_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tekton.bus.streams.writer.REMOVED_AT_ONCE", 4)
+    owner = Done(10)
+    writer = StreamWriter(MemoryStreamStore(), SlowDesk(LONG), owner, current_clock())
+    writer.note_progress()
+
+    await writer.flush()
+
+    assert owner.removing == []
 
 
 @virtual_time

@@ -114,13 +114,15 @@ class Consumers:
         self._check_share(view, settings)
         cursor, store = _beginning(view, settings), self._office.store
         new = Progress(view.name, name, settings, cursor, owner=owner)
+        # What one before it has done goes first, else it may read that while it is on its way off the disk.
+        removing = [(view.name, one) for one in view.removing]
         desk = self._seat(view, new)
         now = self._clock.time()
         at = settings.at if settings.since is None else None
 
         def write() -> int:
             begin = cursor if at is None else store.before(view.name, at)
-            store.commit(Batch((), [new._replace(cursor=begin)]), now)
+            store.commit(Batch((), [new._replace(cursor=begin)], removing), now)
             return begin
 
         self._writer.alone(write).add_done_callback(partial(self._hired, desk))

@@ -118,6 +118,9 @@ class ConsumerDesk:
     def take(self, holder: int, most: int) -> "list[Handed] | asyncio.Future[list[Handed]]":
         """See Counter."""
         self._raise()
+        if holder not in self._holders:
+            # He may have left while he was waiting to come in; nobody would give back what he got.
+            return []
         if not self._takers:
             handed = self._hand_out(holder, most)
             if handed:
@@ -125,11 +128,8 @@ class ConsumerDesk:
                 self._watch_over(handed)
                 return handed
         taker = _Taker(holder, most, asyncio.get_running_loop().create_future())
-        if holder in self._holders:
-            self._takers.append(taker)
-            self.serve()
-        else:
-            taker.taken.set_result([])
+        self._takers.append(taker)
+        self.serve()
         return taker.taken
 
     def leave(self, holder: int, unseen: dict[int, int]) -> None:

@@ -10,7 +10,7 @@ only then is the publisher answered. All of it happens on one event loop.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 from typing import Final, TypeVar
@@ -52,8 +52,6 @@ from tekton.utils.tekton_ids import check_id, nearest_name
 _T = TypeVar("_T")
 
 _logger = logging.getLogger("tekton.bus")
-
-_REMOVED_AT_ONCE: Final = 4096
 
 _NOTHING: Final[Mapping[str, Sequence[tuple[Envelope, int]]]] = MappingProxyType({})
 
@@ -293,10 +291,10 @@ class Streams:
         """See Owner."""
         return name in self._views
 
-    def progress(self) -> tuple[list[Progress], list[tuple[str, int]]]:
+    def progress(self) -> tuple[list[Progress], Iterable[tuple[str, int]]]:
         """See Owner."""
-        removed = [(view.name, one) for view in self._views.values() for one in view.removing]
-        return self._consumers.progress(), removed[:_REMOVED_AT_ONCE]
+        removing = ((view.name, one) for view in self._views.values() for one in view.removing)
+        return self._consumers.progress(), removing
 
     def committed(self, batch: Batch, outcome: Committed) -> "asyncio.Future[None] | None":
         """See Owner."""
@@ -310,7 +308,7 @@ class Streams:
                 new.setdefault(put.stream, []).append((one, len(put.body)))
         for stream, sequence in batch.removed:
             if (view := self._views.get(stream)) is not None:
-                view.removing.pop(sequence, None)
+                view.removed(sequence)
         if batch.progress:
             self._consumers.wrote()
         telling = self._tell(told)

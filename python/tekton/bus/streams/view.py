@@ -1,6 +1,7 @@
 """What the event loop knows of one stream: how it is, its newest messages, and who is interested."""
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -16,13 +17,15 @@ TAIL_BYTES: Final = 1024 * 1024
 class Tail:
     """The newest messages of a stream, without a gap: who keeps up need not ask the disk.
 
-    At least the newest half of TAIL_MESSAGES, as far as they take no more than half of TAIL_BYTES together.
+    At least the newest half of TAIL_MESSAGES, as far as they take no more than half of TAIL_BYTES together. What was
+    done with and is off the disk keeps its place here, and nobody sees it.
     """
 
     def __init__(self) -> None:
         self._envelopes: list[Envelope] = []
         self._sizes: list[int] = []
         self._size = 0
+        self._gone: set[int] = set()
 
     def extend(self, envelopes: Sequence[Envelope], sizes: Sequence[int]) -> None:
         """Add *envelopes*, which follow upon those that are here."""
@@ -32,16 +35,24 @@ class Tail:
         if len(self._envelopes) > TAIL_MESSAGES or self._size > TAIL_BYTES:
             self._trim()
 
-    def behind(self, after: int, most: int, size: int) -> list[Envelope]:
-        """Up to *most* messages behind *after*, of *size* bytes, but one at least; none where the tail begins later."""
+    def forget(self, sequence: int) -> None:
+        """It is off the disk."""
+        if self._envelopes and sequence >= self._envelopes[0].sequence:
+            self._gone.add(sequence)
+
+    def behind(self, after: int, most: int, size: int) -> Page | None:
+        """What is left of the next *most* behind *after*, of *size* bytes; None where the tail begins later."""
         start = after + 1 - self._envelopes[0].sequence if self._envelopes else -1
-        if start < 0:
-            return []
+        if not 0 <= start < len(self._envelopes):
+            return None
         end = min(start + most, len(self._envelopes))
         sizes = self._sizes[start:end]
         while len(sizes) > 1 and sum(sizes) > size:
             sizes = sizes[: len(sizes) // 2]
-        return self._envelopes[start : start + len(sizes)]
+        envelopes = self._envelopes[start : start + len(sizes)]
+        if self._gone:
+            envelopes = [one for one in envelopes if one.sequence not in self._gone]
+        return Page(envelopes, after + len(sizes), 0)
 
     def _trim(self) -> None:
         keep = 0
@@ -54,6 +65,9 @@ class Tail:
         del self._envelopes[: len(self._envelopes) - keep]
         del self._sizes[: len(self._sizes) - keep]
         self._size = sum(self._sizes)
+        if self._gone:
+            first = self._envelopes[0].sequence if self._envelopes else math.inf
+            self._gone = {one for one in self._gone if one >= first}
 
 
 class StreamView:
@@ -78,8 +92,7 @@ class StreamView:
         """What is known of the stream behind *after* without asking the store; None when that has to be asked."""
         if after >= self.state.last:
             return Page([], self.state.last, self.state.dropped)
-        envelopes = self.tail.behind(after, most, size)
-        return Page(envelopes, envelopes[-1].sequence, 0) if envelopes else None
+        return self.tail.behind(after, most, size)
 
     def info(self, first: int | None, consumers: tuple[ConsumerInfo, ...] = ()) -> StreamInfo:
         """How it is; *first* is its oldest message, if it has one."""
@@ -108,6 +121,11 @@ class StreamView:
         if new:
             self.tail.extend([envelope for envelope, _ in new], [size for _, size in new])
         self.stir()
+
+    def removed(self, sequence: int) -> None:
+        """It was done with, and is off the disk by now."""
+        self.removing.pop(sequence, None)
+        self.tail.forget(sequence)
 
     def listen(self, listener: Callable[[], None]) -> None:
         """Call *listener* when there is something new: messages, other limits, the end."""

@@ -7,7 +7,8 @@ Rules of this file:
 * What waits for the disk is bounded. Who finds no room waits for it, in his turn, and gives up after a while.
 * What the store refused (disk full) takes all that came behind it along: what one publishes stays in order.
 * A batch whose outcome is unknown stops the writer for good.
-* The progress of consumers goes with the next batch, or, soon, by itself.
+* The progress of consumers goes with the next batch, or, soon, by itself. Of what they are done with a batch takes so
+  much at most; the rest goes with those that follow at once.
 * While the registry has precedence the writer rests between two batches, for some milliseconds at most.
 
 All methods are called on one event loop; only jobs for the desk run elsewhere.
@@ -16,10 +17,11 @@ All methods are called on one event loop; only jobs for the desk run elsewhere.
 import asyncio
 import math
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future as DeskFuture
 from contextlib import suppress
 from functools import partial
+from itertools import islice
 from typing import Any, Final, Protocol, TypeVar
 
 from tekton.bus.streams.append_queue import AppendQueue, Entry
@@ -42,6 +44,8 @@ GATHER: Final = 0.1
 """Seconds between two batches that take the progress of consumers along."""
 LAZINESS: Final = 0.5
 """Seconds after which the progress of consumers is written where nothing else is."""
+REMOVED_AT_ONCE: Final = 4096
+"""How many messages that are done with one batch takes away, at most."""
 RETRY_AFTER: Final = 5.0
 """Seconds after which what the store refused is offered to it again, if nobody has published before."""
 
@@ -56,8 +60,8 @@ class Owner(Protocol):
         """Is there a stream of that name?"""
         ...
 
-    def progress(self) -> tuple[list[Progress], list[tuple[str, int]]]:
-        """What has to be written of consumers, and the messages that are done with."""
+    def progress(self) -> tuple[list[Progress], Iterable[tuple[str, int]]]:
+        """What has to be written of consumers, and all messages that are done with and on the disk yet."""
         ...
 
     def committed(self, batch: Batch, outcome: Committed) -> "asyncio.Future[None] | None":
@@ -82,7 +86,7 @@ class StreamWriter:
         self._rests = Rests(precedence or Precedence(clock), clock)
         self._queue = AppendQueue(self._call_if_idle)
         self._jobs: deque[tuple[Callable[[], Any], asyncio.Future[Any]]] = deque()
-        self._busy = self._called = self._dirty = False
+        self._busy = self._called = self._dirty = self._more = False
         self._saved_at = clock.monotonic()
         self._alarm: asyncio.TimerHandle | None = None
         self.failure: StorageError | None = None
@@ -133,9 +137,12 @@ class StreamWriter:
 
     async def flush(self) -> None:
         """Wait until what is here by now, progress included, is on the disk or was refused."""
-        self._saved_at = -math.inf
         with suppress(StorageError):
-            await self.append((), bounded=False)
+            while True:
+                self._saved_at = -math.inf
+                await self.append((), bounded=False)
+                if not self._more:
+                    break
 
     def stop(self, error: StorageError) -> None:
         """Take nothing any more, and tell *error* to whoever still waits."""
@@ -194,9 +201,11 @@ class StreamWriter:
         now = self._clock.monotonic()
         if not self._dirty or (puts and now - self._saved_at < GATHER):
             return Batch(puts)
-        self._dirty = False
         self._saved_at = now
-        return Batch(puts, *self._owner.progress())
+        progress, removing = self._owner.progress()
+        removed = list(islice(removing, REMOVED_AT_ONCE))
+        self._dirty = self._more = len(removed) == REMOVED_AT_ONCE
+        return Batch(puts, progress, removed)
 
     def _commit(self, batch: Batch, now: float) -> Committed:
         began = self._clock.monotonic()
@@ -256,7 +265,7 @@ class StreamWriter:
         self._go_on()
 
     def _go_on(self) -> None:
-        if self._queue or self._jobs:
+        if self._queue or self._jobs or self._more:
             self._call()
         elif self._dirty:
             self.note_progress()
