@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from tekton.bus.batches import parts
 from tekton.bus.bus import MAX_MESSAGE, ConsumerSettings, Receipt
 from tekton.bus.envelope import Envelope
 from tekton.mcp.message import Message
@@ -26,10 +27,6 @@ __all__ = [
 ]
 
 _REFUSED = 400
-_BATCH = 65536
-"""Bytes that a frame with several messages has at most."""
-_HEAD = 64
-"""Bytes that an envelope has beside its message and its subject, about."""
 
 
 class Frame(msgspec.Struct, frozen=True, gc=False):
@@ -104,17 +101,10 @@ def publishing(number: int, envelope: Envelope) -> bytes:
 
 def batches(envelopes: Sequence[Envelope]) -> Iterator[Sequence[Envelope]]:
     """*envelopes* in order, in parts that one frame can have. Raises MessageTooLargeError."""
-    start = size = 0
-    for place, envelope in enumerate(envelopes):
+    for envelope in envelopes:
         if envelope.size > MAX_MESSAGE:
             raise MessageTooLargeError(envelope.size, MAX_MESSAGE)
-        more = envelope.size + len(envelope.subject) + _HEAD
-        if size and size + more > _BATCH:
-            yield envelopes[start:place]
-            start, size = place, 0
-        size += more
-    if start < len(envelopes):
-        yield envelopes[start:]
+    return parts(envelopes)
 
 
 def consuming(number: int, stream: str, consumer: str, settings: ConsumerSettings | None, credit: int) -> bytes:

@@ -38,9 +38,7 @@ class Parcel:
     messages: Sequence[Message]
     binary: bool = False
     sent: bool = False
-    receipts: "asyncio.Future[list[Receipt]]" = field(
-        default_factory=lambda: asyncio.get_running_loop().create_future()
-    )
+    receipts: "asyncio.Future[list[Receipt]]" = field(default_factory=_promise)
 
     def answered(self, receipts: list[Receipt]) -> None:
         """Nothing is to be waited for any more."""

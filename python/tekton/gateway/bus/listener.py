@@ -1,9 +1,9 @@
 """Passes on to one socket what one subscription brings."""
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
 
 from tekton.auth.subjects import Hearing
+from tekton.bus.batches import parts
 from tekton.bus.bus import Subscription
 from tekton.bus.envelope import Envelope
 from tekton.gateway.bus.access import Caller
@@ -11,9 +11,7 @@ from tekton.gateway.bus.letters import may_be_letters, readable
 from tekton.gateway.bus.publisher import Send
 from tekton.gateway.frames import gap
 
-BATCH: Final = 65536
-"""Bytes that a frame with a batch has at most, unless one message alone has more."""
-_HEAD: Final = 64
+__all__ = ["Hears", "Listener", "parts"]
 
 Hears = Callable[[Caller], Hearing]
 """How much of the subscription somebody may hear. Raises a GatewayError when it is nothing."""
@@ -62,16 +60,3 @@ class Listener:
         if self._hearing is not Hearing.ALL:
             batch = [envelope for envelope in batch if hears(envelope.subject)]
         return readable(batch, hears) if self._letters else batch
-
-
-def parts(envelopes: Sequence[Envelope]) -> Iterator[Sequence[Envelope]]:
-    """*envelopes* in runs that fit into a batch, or may be on their way at a time."""
-    start = size = 0
-    for place, envelope in enumerate(envelopes):
-        more = envelope.size + len(envelope.subject) + _HEAD
-        if size and size + more > BATCH:
-            yield envelopes[start:place]
-            start, size = place, 0
-        size += more
-    if start < len(envelopes):
-        yield envelopes[start:]

@@ -131,7 +131,10 @@ class BusBusyError(BusError):
 
 
 class PublishUnknownError(BusError):
-    """A message was sent to the control plane, and no receipt came. It may have been published or not."""
+    """A message was sent to the control plane, and no receipt came. It may have been published or not.
+
+    Of a large batch that was stored in part it is the first one; `waited` is 0 then.
+    """
 
     code = "publish_unknown"
     hint = "publish it again under the same message_id: a stream stores it once"
@@ -139,7 +142,8 @@ class PublishUnknownError(BusError):
     def __init__(self, message_id: str, waited: float) -> None:
         self.message_id = message_id
         self.waited = waited
-        super().__init__(f"no receipt for message {message_id} within {waited:.3g} s: was it published?")
+        why = f"no receipt came within {waited:.3g} s" if waited else "a part of its batch could not be stored"
+        super().__init__(f"nobody knows whether message {message_id} was published: {why}")
 
 
 class StreamNotFoundError(BusError):
