@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tekton.bus.bus import Limits, Policy
+from tekton.bus.bus import Limits, Policy, Subscription
 from tekton.bus.envelope import Envelope
 from tekton.bus.local_bus import LocalBus
 from tekton.clock import SYSTEM_CLOCK
@@ -454,6 +454,37 @@ async def test_nothing_goes_on_when_the_wait_for_it_is_given_up(bus: LocalBus) -
             async with asyncio.timeout(0.01):
                 await listening.stop(60)
         await listening.stop(0)
+
+    assert cancelled.is_set()
+
+
+async def test_nothing_goes_on_when_what_it_read_from_has_ended() -> None:
+    subscriptions: list[Subscription] = []
+
+    class Closing(LocalBus):
+        def subscribe(self, pattern: str, **options: Any) -> Subscription:
+            subscriptions.append(super().subscribe(pattern, **options))
+            return subscriptions[-1]
+
+    table, bus = MessageTable(), Closing(SYSTEM_CLOCK)
+    begun, cancelled = asyncio.Event(), asyncio.Event()
+
+    @table.subscribe("memory.>", concurrency=2)
+    async def remember(message: Message) -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    listening = Listening("engram", table, Tracer("engram", [].append, clock=SYSTEM_CLOCK), SYSTEM_CLOCK)
+    async with asyncio.timeout(5):
+        await listening.start(bus)
+        await bus.publish("memory.updated", told(1))
+        await begun.wait()
+        await subscriptions[0].close()
+        await asyncio.sleep(0)
+        await listening.stop(0.0)
 
     assert cancelled.is_set()
 

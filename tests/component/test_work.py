@@ -106,6 +106,34 @@ async def test_a_handler_that_hangs_loses_its_message_to_another_after_a_while()
 
 
 @virtual_time
+async def test_what_is_in_progress_has_its_time_on_stop_and_no_more_though_its_stream_is_gone() -> None:
+    """It went on for as long as it liked when its reader was between two attempts."""
+    table, clock = MessageTable(), current_clock()
+    ended: list[tuple[object, float]] = []
+    stopping = 0.0
+
+    @table.consume("orders", "billing", MINUTE, concurrency=3, longest=3600.0)
+    async def bill(message: Message) -> None:
+        try:
+            await asyncio.sleep(103.0 if message.content == "tea" else 3000.0)
+        finally:
+            ended.append((message.content, round(clock.monotonic() - stopping, 3)))
+
+    async with bus_with_orders("tea", "cake") as bus:
+        handlers = Listening("billing", table, Tracer("billing", [].append, clock=clock), clock)
+        await handlers.start(bus)
+        await asyncio.sleep(50.0)
+        await bus.delete_stream("orders")
+        await asyncio.sleep(50.0)
+        stopping = clock.monotonic()
+        await handlers.stop(5.0)
+        stopped = clock.monotonic() - stopping
+
+    assert ended == [("tea", 3.0), ("cake", 5.0)]
+    assert round(stopped, 3) == 5.0
+
+
+@virtual_time
 async def test_one_that_settles_its_delivery_by_itself_has_time_for_it_too() -> None:
     table, settled = MessageTable(), []
 

@@ -56,7 +56,18 @@ def test_or_gets_the_newest_of_each_subject() -> None:
     for number, subject in enumerate(["a", "b", "a", "a"], 1):
         mailbox.put(envelope(number, subject), 1)
 
-    assert read(mailbox) == [(0, 2), (2, 4)]
+    assert read(mailbox) == [(0, 2), (0, 4)]
+    assert mailbox.passed == 0
+
+
+def test_what_was_missed_before_one_that_is_conflated_is_missed_before_the_newest() -> None:
+    mailbox = Mailbox(Limits(size=10, policy=Policy.CONFLATE))
+    mailbox.skip(3)
+    for number in (4, 5, 6):
+        mailbox.put(envelope(number), 8)
+
+    assert read(mailbox) == [(3, 6)]
+    assert mailbox.passed == 3
 
 
 def test_conflated_subjects_are_bounded_as_well() -> None:
@@ -146,6 +157,18 @@ async def test_when_it_is_closed_by_its_reader_nothing_more_comes() -> None:
     mailbox.close()
     mailbox.put(envelope(3), 1)
 
+    assert await mailbox.wait() is False
+
+
+async def test_or_what_waits_is_kept_and_then_it_has_ended() -> None:
+    mailbox = Mailbox(Limits())
+    filled(mailbox, 2)
+
+    mailbox.close(keep=True)
+    mailbox.put(envelope(3), 1)
+
+    assert await mailbox.wait() is True
+    assert read(mailbox) == [(0, 1), (0, 2)]
     assert await mailbox.wait() is False
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from typing import Any
 
 import pytest
@@ -62,6 +63,28 @@ async def test_different_things_go_in_different_frames(wire: Wire, settlements: 
         {"op": "working", "id": 7, "sequences": [4]},
         {"op": "nack", "id": 7, "sequences": [5], "delay": 5.0, "reason": "the printer is off"},
     ]
+
+
+async def test_a_reason_with_a_lone_surrogate_is_told_and_so_is_what_others_say(
+    wire: Wire, settlements: Settlements
+) -> None:
+    """All that was said in the same turn was forgotten, and handed out again."""
+    name = os.fsdecode(b"tea-\xff")
+    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+        told = [
+            group.create_task(settlements.tell(1, "reject", reason=f"bad file {name}")),
+            group.create_task(settlements.tell(2, "ack")),
+        ]
+        await settled()
+        settlements.answer([1, 2], counts=True)
+        await settled()
+        settlements.give_up()
+
+    assert wire.frames == [
+        {"op": "reject", "id": 7, "sequences": [1], "reason": "bad file tea-?"},
+        {"op": "ack", "id": 7, "sequences": [2]},
+    ]
+    assert [each.result() for each in told] == [True, True]
 
 
 async def test_two_things_of_one_delivery_are_answered_in_order(wire: Wire, settlements: Settlements) -> None:

@@ -3,7 +3,7 @@
 Each has a task that reads, and a group in which its calls run, so many at a time. What ends a reader, such as a stream
 that does not exist yet, is logged, and tried again with growing delays; from the second failure in a row on it is told
 to the component as well. To stop is to read no more, to let what is in progress finish while there is time, and to give
-back the rest.
+back the rest; what has come for a queue group is for nobody else any more, and is worked off while there is time.
 
 How a handler is called, and what a message brings along, is in `handling.py`.
 """
@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, suppress
 from functools import partial
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar, runtime_checkable
 
 from tekton.background import BackgroundGroup, BackgroundTask
 from tekton.bus.bus import Bus, Delivery, Subscription
@@ -131,8 +131,15 @@ class _Reader(ABC, Generic[_ItemT]):
 
     async def stop(self, patience: float) -> None:
         self._patience = patience
-        await self._task.stop()
-        self.standing.clear()
+        try:
+            await self._task.stop()
+        except asyncio.CancelledError:
+            self._patience = 0.0
+            raise
+        finally:
+            # It may have been between two attempts, or have ended by itself.
+            await self._finish()
+            self.standing.clear()
 
     @abstractmethod
     async def _read(self) -> None:
@@ -164,6 +171,9 @@ class _Reader(ABC, Generic[_ItemT]):
         """Call the handler with all *items*, until it is cancelled."""
         self.standing.set()
         self._set_problem("")
+        await self._call_with(items)
+
+    async def _call_with(self, items: AsyncIterator[_ItemT]) -> None:
         try:
             while True:
                 # A place comes first: what nobody can work on is left where it is.
@@ -183,11 +193,17 @@ class _Reader(ABC, Generic[_ItemT]):
             self.problem = problem
             self.changed()
 
-    async def _finish(self) -> None:
+    async def _finish(self, left: AsyncIterator[_ItemT] | None = None) -> None:
+        """Let what is in progress finish, and what is *left* be done, while there is time: all of it is spent then."""
+        patience, self._patience = self._patience, 0.0
         free: list[Slot] = []
         try:
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._patience):
+                async with asyncio.timeout(patience):
+                    if left is not None and patience > 0:
+                        # It may end by an error, and that comes behind all that is left.
+                        with suppress(TektonError):
+                            await self._call_with(left)
                     for _ in range(self._concurrency):
                         free.append(await self._places.enter())  # noqa: PERF401 - what there is by then counts
         finally:
@@ -197,8 +213,15 @@ class _Reader(ABC, Generic[_ItemT]):
             await self._work.stop()
 
 
+@runtime_checkable
+class _Placed(Protocol):
+    """A subscription that knows where it began. Not each does."""
+
+    began: int | None
+
+
 class _SubscriptionReader(_Reader[Envelope]):
-    """Reads what is published. Where nobody shares it, it goes on behind what was read last."""
+    """Reads what is published. Where nobody shares it, it goes on behind what was read last, or where it began."""
 
     def __init__(self, bus: Bus, subscriber: Subscriber, calls: Calls) -> None:
         super().__init__(f"subscription to {subscriber.pattern}", subscriber.concurrency)
@@ -220,12 +243,30 @@ class _SubscriptionReader(_Reader[Envelope]):
     async def _read_on(self) -> None:
         wanted, since = self._subscriber, self._position
         subscription = self._bus.subscribe(wanted.pattern, queue=wanted.queue, limits=wanted.limits, since=since)
+        async with subscription:
+            if since is None and isinstance(subscription, _Placed):
+                self._position = subscription.began
+            try:
+                async with aclosing(self._envelopes(subscription)) as envelopes:
+                    await self._hand_over(envelopes)
+            except asyncio.CancelledError:
+                if wanted.queue is not None:
+                    await self._work_off(subscription)
+                raise
+
+    async def _work_off(self, subscription: Subscription) -> None:
+        # First, so that what comes from now on is for the others of the group.
+        await subscription.close()
         try:
-            async with subscription, aclosing(self._envelopes(subscription)) as envelopes:
-                await self._hand_over(envelopes)
-        except asyncio.CancelledError:
-            await self._finish()
-            raise
+            async with aclosing(self._envelopes(subscription)) as left:
+                await self._finish(left)
+        finally:
+            lost = 0
+            with suppress(TektonError):
+                async for _ in subscription:
+                    lost += 1
+            if lost:
+                _logger.warning("%s: %d messages that had come were not handled: the time was over", self._name, lost)
 
     async def _envelopes(self, subscription: Subscription) -> AsyncGenerator[Envelope, None]:
         async for envelope in subscription:

@@ -59,8 +59,10 @@ class Mailbox:
             return True
         self._came += 1
         key = envelope.subject if self._conflates else self._came
-        if key in self._waiting:
-            self._gap = _sum(self._gap, self._drop(key))
+        if (older := self._waiting.pop(key, None)) is not None:
+            # It is not missed: who reads wants the newest only.
+            self._size -= older.size
+            self._gap = _sum(self._gap, older.gap)
         while self._waiting and self._too_much(size):
             if self._limits.policy is Policy.DISCONNECT:
                 return False
@@ -86,12 +88,14 @@ class Mailbox:
         self._gap = _sum(self._gap, lost)
         self.passed += abs(lost)
 
-    def close(self, error: BaseException | None = None) -> None:
-        """Nothing more comes in. Readers get what waits, and then *error*; without one the rest is forgotten."""
+    def close(self, error: BaseException | None = None, *, keep: bool = False) -> None:
+        """Nothing more comes in. Readers get what waits, and then *error*; without one the rest is forgotten, unless it
+        is to be kept.
+        """
         if self._closed:
             return
         self._closed, self.error = True, error
-        if error is None:
+        if error is None and not keep:
             self._waiting.clear()
         self._news.set()
 
@@ -123,15 +127,10 @@ class Mailbox:
     def _too_much(self, size: int) -> bool:
         return len(self._waiting) >= self._limits.messages or self._size + size > self._limits.size
 
-    def _drop(self, key: int | str) -> int:
-        """Pass over a message; how many are missing in its place."""
-        waiting = self._waiting.pop(key)
-        self._size -= waiting.size
-        self.passed += 1
-        return _sum(waiting.gap, 1)
-
     def _drop_oldest(self) -> None:
-        gap = self._drop(next(iter(self._waiting)))
+        gap, _ = self.take()
+        gap = _sum(gap, 1)
+        self.passed += 1
         if self._waiting:
             following = next(iter(self._waiting.values()))
             following.gap = _sum(following.gap, gap)

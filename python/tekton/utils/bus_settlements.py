@@ -131,11 +131,17 @@ class Settlements:
                 self._tell(kind, words[first : first + MOST])
 
     def _tell(self, kind: _Kind, words: Sequence[_Word]) -> None:
+        op, details = kind
+        frame = settling(op, self.number, [word.sequence for word in words], dict(details))
         for word in words:
             self._told.setdefault(word.sequence, []).append(word)
-        op, details = kind
-        self._send(settling(op, self.number, [word.sequence for word in words], dict(details)))
+        self._send(frame)
 
 
 def _kind(op: str, details: dict[str, float | str | None]) -> _Kind:
-    return op, tuple((name, value) for name, value in details.items() if value is not None)
+    return op, tuple((name, _clean(value)) for name, value in details.items() if value is not None)
+
+
+def _clean(value: float | str) -> float | str:
+    # A lone surrogate, as in the name of a file, has no UTF-8: the frame would fail, and with it the words of others.
+    return value.encode(errors="replace").decode() if isinstance(value, str) else value

@@ -3,7 +3,7 @@
 When the connection was lost it goes on behind the last message that came. What a stream has is complete: nothing is
 missed or repeated. Of what is only published, the control plane remembers the last while; who comes back later, or to a
 control plane that was started again, finds a gap of unknown size (`gap` is -1). A member of a queue group goes on with
-what comes: the others had the rest.
+what comes: the others had the rest. What has come to him before he closed it is for nobody else, and can be read still.
 
 Nobody waits for a reader. Of what is only published so much waits here as the `Limits` say. Of a stream, the rest stays
 where it is: the subscription ends, and goes on when room is there again.
@@ -47,6 +47,8 @@ class ClientSubscription:
     def __init__(self, exchange: Exchange, wanted: Wanted, limits: Limits) -> None:
         self.pattern = wanted.pattern
         self.gap = 0
+        self.began: int | None = None
+        """The position behind which it began, once it stands. Nobody knows that of a queue group."""
         self._exchange = exchange
         self._wanted = wanted
         self._limits = limits
@@ -59,7 +61,12 @@ class ClientSubscription:
         exchange.join(self)
 
     async def __aenter__(self) -> Self:
-        await self._begun.wait()
+        try:
+            await self._begun.wait()
+        except BaseException:
+            # Who does not get in does not leave either.
+            await self.close()
+            raise
         if (error := self._mailbox.error) is not None and not self._stood:
             raise error
         return self
@@ -76,7 +83,7 @@ class ClientSubscription:
 
     async def close(self) -> None:
         """Listen no more. Twice does nothing."""
-        self._end(None)
+        self._end(None, keep=self._wanted.queue is not None)
 
     def __aiter__(self) -> Self:
         return self
@@ -143,6 +150,11 @@ class ClientSubscription:
             self._end(error)
 
     def _stand(self) -> None:
+        if self._wanted.queue is not None:
+            # Where it begins is for the first time only: else all behind it would come again.
+            self._position = None
+        elif not self._stood:
+            self.began = self._position
         self._stood = True
         self._begun.set()
 
@@ -171,8 +183,8 @@ class ClientSubscription:
             if self._exchange.connected:
                 self.begin()
 
-    def _end(self, error: Exception | None) -> None:
+    def _end(self, error: Exception | None, *, keep: bool = False) -> None:
         self._exchange.leave(self)
         self._exchange.release(self._number)
-        self._mailbox.close(error)
+        self._mailbox.close(error, keep=keep)
         self._begun.set()
