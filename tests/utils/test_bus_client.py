@@ -7,16 +7,26 @@ from typing import Any
 
 import pytest
 
-from tekton.bus.bus import DEFAULT_CONSUMER, ConsumerSettings, Delivery, Limits, Policy, StreamSettings
+from tekton.bus.bus import (
+    DEFAULT_CONSUMER,
+    MAX_HOPS,
+    MAX_MESSAGE,
+    ConsumerSettings,
+    Delivery,
+    Limits,
+    Policy,
+    StreamSettings,
+)
 from tekton.bus.envelope import Envelope
 from tekton.mcp.context import MessageContext
 from tekton.mcp.message import Message, MessageType
 from tekton.testing import free_port
 from tekton.testing.control_plane import InMemoryControlPlane
 from tekton.testing.cut_connections import CuttingProxy
-from tekton.utils import bus_demand, bus_link
+from tekton.utils import bus_demand, bus_exchange, bus_link
 from tekton.utils.bus_client import BusClient
-from tekton.utils.bus_consumption import ClientConsumption
+from tekton.utils.bus_consumption import MAX_DELAY, ClientConsumption
+from tekton.utils.bus_frames import operation
 from tekton.utils.control_plane import ControlPlane
 from tekton.utils.tekton_errors import (
     InvalidIdError,
@@ -24,6 +34,7 @@ from tekton.utils.tekton_errors import (
     PublishUnknownError,
     ReplyTimeoutError,
     StreamNotFoundError,
+    TooManyHopsError,
     TransportError,
 )
 
@@ -223,8 +234,62 @@ class TestPublishing:
         assert most == 256
         assert await stored(plane, 1001) == list(range(1001))
 
+    async def test_a_request_whose_answer_would_go_in_circles_takes_nothing_of_its_batch_along(
+        self, plane: InMemoryControlPlane, bus: BusClient
+    ) -> None:
+        """Only the hops of the message counted here, not the one of its answer: what came before was published."""
+        others = [Envelope("orders.new", say("x" * 500)) for _ in range(300)]
+        last = Message(MessageType.REQUEST, "last", MessageContext("engram", hops=MAX_HOPS))
+
+        with pytest.raises(TooManyHopsError):
+            await bus.publish_many([*others, Envelope("orders.new", last, "engram.answers.1")])
+
+        assert await stored(plane, 0) == []
+
 
 class TestSubscriptions:
+    @pytest.mark.parametrize("depth", [0, 62])
+    async def test_a_dead_letter_that_is_larger_than_any_message_comes_like_others(
+        self, plane: InMemoryControlPlane, bus: BusClient, depth: int
+    ) -> None:
+        """It ended the connection for good, and all who used it waited forever."""
+        content: Any = "x" * (MAX_MESSAGE - 400)
+        for _ in range(depth):
+            content = [content]
+        circling = Message(MessageType.EVENT, content, MessageContext("engram", hops=MAX_HOPS + 1))
+        admin = BusClient(plane.address_of(await plane.token("ada", "admin")))
+        async with (
+            asyncio.timeout(10),
+            admin,
+            admin.subscribe("tekton.dead.>") as letters,
+            admin.subscribe("memory.>") as others,
+        ):
+            with pytest.raises(TooManyHopsError):
+                await bus.publish("memory.updated", circling)
+            letter = await anext(letters)
+            await bus.publish("memory.updated", say(1))
+            other = await anext(others)
+
+        assert letter.size > MAX_MESSAGE
+        assert isinstance(letter.message.content["message"], str if depth else dict)
+        assert other.message.content == 1
+
+    async def test_what_cannot_be_taken_costs_the_connection_and_not_the_client(
+        self,
+        plane: InMemoryControlPlane,
+        proxy: CuttingProxy,
+        bus: BusClient,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        async with asyncio.timeout(10), bus.subscribe("memory.>") as subscription:
+            with monkeypatch.context() as patched:
+                patched.setattr(bus_exchange, "_ANY_SIZE", 100)
+                await plane.bus.publish("memory.updated", say(1))
+                await connections(proxy, 2)
+            envelope = await anext(subscription)
+
+        assert (envelope.message.content, subscription.gap) == (1, 0)
+
     async def test_a_subscription_goes_on_behind_what_came_last(
         self, plane: InMemoryControlPlane, proxy: CuttingProxy, bus: BusClient
     ) -> None:
@@ -512,6 +577,62 @@ class TestConsuming:
 
         assert sorted(rest) == list(range(1, 10))
         assert await first.ack() is False
+
+    async def test_one_that_an_error_has_ended_goes_on_nowhere(
+        self, plane: InMemoryControlPlane, bus: BusClient
+    ) -> None:
+        """On the control plane it went on: it kept what it had, and took more that nobody ever saw."""
+        settings = ConsumerSettings(max_in_flight=1, backoff=(0.0,))
+        await plane.bus.publish("orders.new", say(1))
+        async with bus.consume("orders", "billing", settings) as refused:
+            await anext(refused)
+            bus._exchange.send(operation("credit", refused._settlements.number, more=5000))
+            with pytest.raises(ProblemError, match="more"):
+                await anext(refused)
+
+        async with asyncio.timeout(5), bus.consume("orders", "billing", settings) as deliveries:
+            assert await self.done(deliveries, 1) == [(1, 2)]
+
+    async def test_what_has_ended_over_there_is_not_warned_of(
+        self, plane: InMemoryControlPlane, bus: BusClient, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async with bus.consume("orders", "billing") as deliveries:
+            await plane.bus.delete_stream("orders")
+            with pytest.raises(StreamNotFoundError):
+                await anext(deliveries)
+            await bus.publish("memory.updated", say(1))
+
+        assert not [record for record in caplog.records if record.name == "tekton.bus"]
+
+    async def test_lists_of_any_length_can_be_asked_for(
+        self, plane: InMemoryControlPlane, bus: BusClient, proxy: CuttingProxy
+    ) -> None:
+        """More than 4096 was more than a control plane gives credit for: it refused, now or after the next cut."""
+        settings = ConsumerSettings(max_in_flight=4096, backoff=(0.0,))
+        counted: list[bool] = []
+        async with bus.consume("orders", "billing", settings) as deliveries:
+            lists = deliveries.batches(100_000)
+            for number in range(2):
+                await plane.bus.publish("orders.new", say(number))
+                counted += [await delivery.ack() for delivery in await anext(lists)]
+                before = proxy.connections
+                proxy.cut()
+                await connections(proxy, before + 1)
+
+        assert counted == [True, True]
+
+    async def test_a_delay_is_no_longer_than_the_control_plane_takes(
+        self, plane: InMemoryControlPlane, bus: BusClient
+    ) -> None:
+        """It refused, and with that the whole consumption ended."""
+        await plane.bus.publish("orders.new", say(1))
+        async with bus.consume("orders", "billing") as deliveries:
+            delivery = await anext(deliveries)
+            for delay in (-1.0, MAX_DELAY + 1, float("inf"), float("nan")):
+                with pytest.raises(ValueError, match="delay"):
+                    await delivery.nack(delay)
+
+            assert await delivery.nack(MAX_DELAY)
 
 
 class TestRequests:

@@ -24,7 +24,8 @@ _IDS: Final = uuid.UUID("0f1f3c5e-5f0b-4d57-9b5e-7a4f3f1c2d6a")
 def dead_letter(envelope: Envelope, consumer: str, dying: Dying) -> Envelope:
     """What tells of the message in *envelope*, of a stream, that it was given up, and why.
 
-    The message is in it as it was; as text where it is nested too deep for that.
+    The message is in it as it was; as text where it is nested too deep for that. So a letter may have more bytes than
+    MAX_MESSAGE: whoever reads letters has to take larger ones.
     """
     content: dict[str, object] = {
         "subject": envelope.subject,

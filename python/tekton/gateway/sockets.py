@@ -36,6 +36,7 @@ from tekton.gateway.frames import error_frame
 from tekton.gateway.operations import (
     BeatOp,
     BusOperation,
+    Consume,
     Operation,
     Ping,
     Pong,
@@ -228,10 +229,10 @@ class _Session:
     async def _on_bus(self, operation: Sub | BusOperation) -> str | None:
         if self._bus is None:
             raise InvalidInputError("/op", "messages go through the control plane")
-        if isinstance(operation, Sub):
+        if isinstance(operation, Sub | Consume):
             self._check_new(operation.id)
-            if operation.topic:
-                raise InvalidInputError("/topic", "either a topic or a subject")
+        if isinstance(operation, Sub) and operation.topic:
+            raise InvalidInputError("/topic", "either a topic or a subject")
         return await self._bus.obey(operation)
 
     def _answer_beat(self, operation: BeatOp) -> str:

@@ -25,7 +25,7 @@ from tekton._native import is_valid_pattern
 from tekton.auth.principal import Principal
 from tekton.auth.roles import NO_GRANTS
 from tekton.auth.subjects import owner_token
-from tekton.bus.admission import check_subject
+from tekton.bus.admission import check_subject, hops_of
 from tekton.bus.asides import Asides
 from tekton.bus.bus import (
     DEFAULT_LIMITS,
@@ -111,7 +111,7 @@ class BusClient:
         for envelope in envelopes:
             self._check(envelope)
         for envelope in envelopes:
-            if envelope.message.context.hops > MAX_HOPS:
+            if hops_of(envelope.message, envelope.reply) > MAX_HOPS:
                 # The control plane refuses it, and keeps it for those who look for the circle.
                 await self.publish(envelope.subject, envelope.message, reply=envelope.reply)
         return await self._exchange.post(self._exchange.parcels(envelopes), self._timeout)

@@ -30,6 +30,11 @@ _WORKING: Final = "working"
 _RELEASE: Final = "release"
 LAST_WORDS: Final = 2.0
 """Seconds for which who leaves waits until it is known what became of his deliveries."""
+MAX_DELAY: Final = 7 * 86400.0
+"""Seconds after which a delivery can be handed out again at the latest."""
+_MOST_WANTED: Final = 2048
+"""Deliveries that are asked for at a time: half of what one `credit` may give, so that it can make up for those, too,
+that were on their way when credit was taken back."""
 
 
 class ClientDelivery:
@@ -47,7 +52,12 @@ class ClientDelivery:
         return await self._consumption.settle(self, "ack")
 
     async def nack(self, delay: float | None = None, *, reason: str = "") -> bool:
-        """It is not done; to be handed out again after *delay* seconds. 1000 characters of the *reason* count."""
+        """It is not done; to be handed out again after *delay* seconds. 1000 characters of the *reason* count.
+
+        Raises ValueError for a *delay* that is negative, or longer than a week: then nothing was said yet.
+        """
+        if delay is not None and not 0 <= delay <= MAX_DELAY:
+            raise ValueError(f"a delay is from 0 to {MAX_DELAY:g} seconds, not {delay}")
         return await self._consumption.settle(self, "nack", delay=delay, reason=reason[:MAX_REASON] or None)
 
     async def release(self) -> bool:
@@ -59,7 +69,10 @@ class ClientDelivery:
         return await self._consumption.settle(self, _WORKING)
 
     async def reject(self, reason: str) -> bool:
-        """It will never be done. 1000 characters of the *reason* count."""
+        """It will never be done. 1000 characters of the *reason* count.
+
+        False too when the dead letter could not be written: then it stays with the consumer, and comes again.
+        """
         return await self._consumption.settle(self, "reject", reason=reason[:MAX_REASON])
 
 
@@ -92,7 +105,12 @@ class ClientConsumption:
         exchange.join(self)
 
     async def __aenter__(self) -> Self:
-        await self._begun.wait()
+        try:
+            await self._begun.wait()
+        except BaseException:
+            # Who does not get in does not leave either, and would be handed work.
+            self._end(None)
+            raise
         if self._error is not None:
             raise self._error
         return self
@@ -124,7 +142,8 @@ class ClientConsumption:
         return delivery
 
     async def batches(self, most: int = 64) -> AsyncGenerator[list[Delivery], None]:
-        """Lists of at most *most* deliveries, never empty, in order."""
+        """Lists of at most *most* deliveries, and of 2048, never empty, in order."""
+        most = max(1, most)
         while await self._wait(most):
             yield self._hand_out(min(most, len(self._waiting)))
 
@@ -183,6 +202,9 @@ class ClientConsumption:
                 self._held.pop(sequence, None)
 
     def fail(self, error: Exception | None) -> None:
+        if error is not None and self._begun.is_set():
+            # It may be one word of ours that was refused: what nobody reads any more must not go on over there.
+            self._exchange.send(operation("unsub", self._settlements.number))
         self._end(error)
 
     def _has_in_hand(self, sequence: int) -> bool:
@@ -196,7 +218,7 @@ class ClientConsumption:
     async def _wait(self, most: int) -> bool:
         """Return when a delivery waits; False when none ever will. Raises what ended it."""
         self._waiting.look()
-        self._demand.asked(self._clock(), most)
+        self._demand.asked(self._clock(), min(most, _MOST_WANTED))
         self._ask()
         while not self._waiting:
             if self._error is not None:

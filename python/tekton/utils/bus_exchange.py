@@ -7,8 +7,9 @@ for numbers that are not in use any more are of something that has ended, and dr
 import itertools
 import logging
 import random
+import sys
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from tekton.bus.bus import Receipt
 from tekton.bus.envelope import Envelope
@@ -31,6 +32,9 @@ from tekton.utils.tekton_errors import TektonError, TransportError
 __all__ = ["Exchange", "Party"]
 
 _logger = logging.getLogger("tekton.bus")
+
+_ANY_SIZE: Final = sys.maxsize
+"""A dead letter is as large as the message in it, and more. The frame is bounded (`ControlSocket`)."""
 
 
 class Party(Protocol):
@@ -159,7 +163,7 @@ class Exchange:
 
     def received(self, data: str | bytes) -> None:
         if isinstance(data, bytes):
-            number, envelopes = Envelope.unpack(data)
+            number, envelopes = Envelope.unpack(data, max_message=_ANY_SIZE)
             self._deliver(number, envelopes, len(data))
             return
         frame = read_frame(data)
@@ -194,4 +198,6 @@ class Exchange:
         if party is not None:
             party.fail(error)
         elif not self._outbox.fail(number, error):
-            _logger.warning("the control plane has refused something: %s", error)
+            # Who had that number has ended. What has none was not even understood.
+            level = logging.DEBUG if number else logging.WARNING
+            _logger.log(level, "the control plane has refused something: %s", error)

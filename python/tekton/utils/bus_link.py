@@ -15,7 +15,7 @@ import msgspec
 
 from tekton.background import BackgroundTask
 from tekton.utils.control_socket import SILENCE, ControlSocket, GoodbyeError
-from tekton.utils.tekton_errors import MessageError, ProblemError, TransportError
+from tekton.utils.tekton_errors import ProblemError, TektonError, TransportError
 
 if TYPE_CHECKING:
     import aiohttp
@@ -38,7 +38,7 @@ class Ends(Protocol):
         ...
 
     def received(self, data: str | bytes) -> None:
-        """A frame. Raises GoodbyeError for the last one, DecodeError or MessageError for what nobody can read."""
+        """A frame. Raises GoodbyeError for the last one, DecodeError or a TektonError for what nobody can read."""
         ...
 
     def lost(self) -> None:
@@ -162,7 +162,7 @@ class Link:
             return goodbye
         except TimeoutError:
             return TransportError(self.url, "silent for too long")
-        except (ClientError, OSError, msgspec.DecodeError, MessageError, UnicodeDecodeError) as error:
+        except (ClientError, OSError, msgspec.DecodeError, TektonError, UnicodeDecodeError) as error:
             return TransportError(self.url, str(error) or type(error).__name__)
 
     async def _write(self, socket: "aiohttp.ClientWebSocketResponse") -> None:

@@ -1,7 +1,7 @@
 """The bus on a socket: publishing, subscriptions, replays, limits, and who may do what."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 import pytest
@@ -11,6 +11,7 @@ from tekton.bus.envelope import Envelope
 from tekton.gateway import sockets
 from tekton.gateway.admission import Shares
 from tekton.gateway.bus import session
+from tekton.gateway.topics import TopicTable
 from tekton.mcp.message import Message
 
 Make = Callable[..., Message]
@@ -534,6 +535,26 @@ async def test_an_id_is_in_use_until_it_is_unsubscribed_and_nothing_comes_then(
     await bus.bus.publish("news", message("ada"))
     assert await peer.alive()
     await peer.subscribe(subject="news")
+
+
+@pytest.mark.parametrize("operation", [{"op": "sub", "subject": "news"}, {"op": "consume", "consumer": "billing"}])
+async def test_the_id_of_a_topic_is_in_use_for_the_bus_too(
+    bus: Any, people: Any, monkeypatch: pytest.MonkeyPatch, operation: dict[str, Any]
+) -> None:
+    """A consumption took it, and unsubscribing ended only one of the two."""
+
+    async def topic(*_: object) -> AsyncGenerator[str, None]:
+        await asyncio.Event().wait()
+        yield ""
+
+    monkeypatch.setattr(TopicTable, "permission", lambda *_: "components:read")
+    monkeypatch.setattr(TopicTable, "open", topic)
+    peer = bus.connect(people.ada)
+    peer.say(op="sub", id=5, topic="components")
+
+    refused = await peer.ask(**{"id": 5, "stream": "dead_letters"} | operation)
+
+    assert (refused["t"], refused["code"], refused["detail"]) == ("error", "invalid", "5 is in use")
 
 
 async def test_what_is_unsubscribed_before_it_has_begun_leaves_nothing(bus: Any, people: Any) -> None:

@@ -13,6 +13,7 @@ from tekton.bus.envelope import Envelope
 from tekton.gateway.bus.worker import AT_ONCE, Worker
 from tekton.gateway.operations import Reject
 from tekton.mcp.message import Message
+from tekton.utils.tekton_errors import StorageFullError
 
 Make = Callable[..., Message]
 
@@ -318,6 +319,33 @@ async def test_of_what_is_rejected_only_so_much_is_written_at_the_same_time(mess
 
     assert (len(answer["sequences"]), answer["late"]) == (len(deliveries), [])
     assert 1 < Heavy.most <= AT_ONCE
+
+
+class Unwritten(Heavy):
+    """A delivery whose dead letter finds no room on the disk."""
+
+    async def reject(self, reason: str) -> bool:
+        raise StorageFullError(f"no room for {reason}")
+
+
+async def test_a_dead_letter_for_which_there_is_no_room_ends_nothing_and_hides_nothing(message: Make) -> None:
+    """It was answered by an error, which whoever consumes takes for the end; of the others nobody heard."""
+    kinds = (Heavy, Unwritten, Heavy)
+    deliveries = [kind(Envelope("a", message("ada"), None, place)) for place, kind in enumerate(kinds, 1)]
+
+    async def batches(_: int) -> Any:
+        yield deliveries
+
+    async def send(*_: str | bytes) -> None:
+        pass
+
+    worker = Worker(1, SimpleNamespace(batches=batches, lost=0), len(deliveries), lambda _: [])  # type: ignore[arg-type]
+    reader = asyncio.create_task(worker.run(send))
+    await asyncio.sleep(0)
+    answer = json.loads(await worker.settle(Reject(1, [1, 2, 3], "no")))
+    reader.cancel()
+
+    assert answer == {"id": 1, "t": "acked", "sequences": [1, 3], "late": [2]}
 
 
 async def test_who_only_reads_takes_nothing_away_from_others(bus: Any, people: Any) -> None:

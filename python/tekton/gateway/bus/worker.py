@@ -91,7 +91,7 @@ class Worker:
             del self._held[next(iter(self._held))]
 
     async def settle(self, operation: Settling) -> str:
-        """Say of deliveries what the client has said; the answer. Raises the storage errors for what is rejected."""
+        """Say of deliveries what the client has said; the answer."""
         if isinstance(operation, Release):
             self._credit -= operation.less
         counted: list[int] = []
@@ -111,7 +111,7 @@ class Worker:
         # Dead letters are stored, some with one commit; all at once might be more than there is room for.
         for start in range(0, len(chosen), AT_ONCE):
             some = chosen[start : start + AT_ONCE]
-            rejected += await asyncio.gather(*(one.reject(operation.reason) for one in some))
+            rejected += await asyncio.gather(*(_reject(one, operation.reason) for one in some))
         answers = iter(rejected)
         return [delivery is not None and next(answers) for delivery in deliveries]
 
@@ -119,6 +119,13 @@ class Worker:
 async def _release(deliveries: Sequence[Delivery]) -> None:
     for delivery in deliveries:
         await delivery.release()
+
+
+async def _reject(delivery: Delivery, reason: str) -> bool:
+    try:
+        return await delivery.reject(reason)
+    except TektonError:  # its dead letter was not written, and it stays; what was said of the others counts
+        return False
 
 
 async def _settle(delivery: Delivery, operation: Ack | Nack | Release | Working) -> bool:
