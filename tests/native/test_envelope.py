@@ -78,8 +78,9 @@ def naive_admit(
             raise InvalidSubjectError(each.reply, "is no subject to reply to")
         if size > max_size:
             raise MessageTooLargeError(size, max_size)
-        if context.hops > max_hops:
-            raise TooManyHopsError(context.hops, max_hops)
+        hops = context.hops + (each.reply is not None)
+        if hops > max_hops:
+            raise TooManyHopsError(hops, max_hops)
         if context.deadline is not None and context.deadline <= time:
             raise MessageExpiredError(each.message.message_id)
     placed = [each.placed(place, time) for place, each in enumerate(envelopes, sequence)]
