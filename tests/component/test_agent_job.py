@@ -1,6 +1,7 @@
 """The work at one task, against the real other side: what is done happens there, once, whatever goes away meanwhile."""
 
 import asyncio
+import threading
 from collections.abc import Callable, Coroutine
 from functools import wraps
 from random import Random
@@ -19,6 +20,7 @@ from tekton.a2a.task_reports import Heard, Report
 from tekton.a2a.task_steps import TaskContext, idempotency_key
 from tekton.component.agent_job import Job, Workplace, Workshop
 from tekton.component.report_client import LeaseOverError, ReportRefusedError
+from tekton.core.degradation.bulkhead import Bulkhead
 from tekton.core.tracing import Span, Tracer
 from tekton.gateway.errors import UnavailableError
 from tekton.service.agent_attempts import Attempt
@@ -63,7 +65,7 @@ class Plane:
         self.log = MemoryTaskLog()
         self.registry = AgentRegistry()
         self.registry.register_agent("reviewer", ["review"], endpoint="http://shop.test", component_id="shop")
-        self.handler = handler
+        self.workplace = Workplace("reviewer", handler, Bulkhead("reviewer", slots, 100))
         self.away = False
         self.loses_answers = False
         self.deaf = False
@@ -71,7 +73,6 @@ class Plane:
         self.reports: list[Report] = []
         self.jobs: dict[str, tuple[Job, asyncio.Task[None]]] = {}
         self.attempts: dict[str, Attempt] = {}
-        self.slots = asyncio.Semaphore(slots)
         self.workers = 0
         self.start()
         self.hire()
@@ -117,7 +118,7 @@ class Plane:
         if known is not None and not known[1].done():
             known[0].notice(epoch)
             return
-        job = Job(self.workshop, Workplace("reviewer", self.handler, self.slots), task_id, epoch)
+        job = Job(self.workshop, self.workplace, task_id, epoch)
         running = self.workshop.group.spawn(job.run(), task_id)
         self.jobs[task_id] = job, running
         running.add_done_callback(lambda _: self.notice(task_id, job.missed) if job.missed else None)
@@ -404,6 +405,51 @@ class TestWorking:
         assert plane.now().epoch == 1
 
 
+class TestThreads:
+    @simulated
+    async def test_a_thread_keeps_its_place_though_its_task_was_called_off(self) -> None:
+        loop, begun, go = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+        threads: list[threading.Thread] = []
+
+        def handler() -> str:
+            threads.append(threading.current_thread())
+            if len(threads) == 1:
+                loop.call_soon_threadsafe(begun.set)
+                assert go.wait(10)
+            return "done"
+
+        plane = Plane(handler, slots=1)
+        called_off = plane.begin()
+        await begun.wait()
+        plane.manager.cancel_task(plane.task)
+        with pytest.raises(TaskCanceledError):
+            await called_off
+        result = plane.begin()
+        await asyncio.sleep(5)
+        meanwhile = len(threads)
+        go.set()
+        threads[0].join(10)
+
+        assert (meanwhile, await result, len(threads)) == (1, "done", 2)
+        assert plane.workplace.slots.running == 0
+
+    @pytest.mark.parametrize("error", [SystemExit(3), asyncio.CancelledError(), StopIteration()], ids=repr)
+    def test_what_would_end_more_than_a_thread_is_a_failure_of_the_agent(self, error: BaseException) -> None:
+        def handler() -> None:
+            raise error
+
+        @simulated
+        async def run(_: None) -> None:
+            plane = Plane(handler)
+            with pytest.raises(TaskFailedError) as caught:
+                await plane.begin()
+
+            assert caught.value.failed == "agent_failed"
+            assert plane.workplace.slots.running == 0
+
+        run(None)
+
+
 class TestTheControlPlaneIsAway:
     @simulated
     async def test_a_step_is_not_done_before_it_is_reported(self) -> None:
@@ -684,6 +730,60 @@ class TestWhoHasNoSay:
             await result
 
         assert (caught.value.failed, caught.value.reason) == ("garbage", "reviewer: what is this")
+
+
+class Slow(Plane):
+    """Its answer comes when there has been notice of the next lease, if the one of the report is over then."""
+
+    async def _notice_of_the_next(self, epoch: int) -> None:
+        await self.until(lambda task: task.epoch > epoch)
+        await settled()
+
+
+class TestTheNextLeaseIsFasterThanTheAnswer:
+    @simulated
+    async def test_the_work_goes_on_under_that_when_the_report_came_too_late(self) -> None:
+        class Refusing(Slow):
+            async def send(self, task_id: str, report: object) -> Heard:
+                try:
+                    return await super().send(task_id, report)
+                except LeaseOverError:
+                    await self._notice_of_the_next(1)
+                    raise
+
+        steps = Steps()
+        plane = Refusing(two_steps(steps))
+        result = plane.begin()
+        await asyncio.sleep(0.5)
+        plane.attempts[plane.task.task_id].lose("its component has ended")
+        plane.notice(plane.task.task_id, 1)
+
+        assert (await result, steps.done, plane.now().epoch) == (
+            ["x = 1", "first", "second"],
+            ["first", "second"],
+            2,
+        )
+
+    @simulated
+    async def test_the_work_begins_anew_when_its_end_was_told_too_late(self) -> None:
+        class Impatient(Slow):
+            async def send(self, task_id: str, report: object) -> Heard:
+                changes = msgspec.json.decode(msgspec.json.encode(report), type=Report).changes
+                if self.now().epoch > 1 or not changes or not isinstance(changes[-1], Completed):
+                    return await super().send(task_id, report)
+                self.attempts[task_id].lose("its component has ended")
+                heard = await super().send(task_id, report)
+                await self._notice_of_the_next(1)
+                return heard
+
+        steps = Steps()
+        plane = Impatient(two_steps(steps))
+
+        assert (await plane.begin(), steps.done, plane.now().epoch) == (
+            ["x = 1", "first", "second"],
+            ["first", "second"],
+            2,
+        )
 
 
 class TestDying:

@@ -28,7 +28,8 @@ from tekton.background import BackgroundGroup
 from tekton.clock import Clock
 from tekton.component.report_client import LeaseOverError, ReportRefusedError, Reports
 from tekton.component.reported_log import ReportedLog
-from tekton.core.calls import Outcome, UserCalls
+from tekton.core.calls import Outcome, UserCalls, UserFunction, call, is_async
+from tekton.core.degradation.bulkhead import Bulkhead, InThread, Slot
 from tekton.core.degradation.deadline import within
 from tekton.core.tracing import Tracer
 from tekton.mcp.tool_result import GarbageError, as_json
@@ -74,7 +75,7 @@ class Workplace(NamedTuple):
 
     agent_id: str
     handler: Callable[..., Any]
-    slots: asyncio.Semaphore
+    slots: Bulkhead
 
 
 class Job:
@@ -143,10 +144,11 @@ class Job:
         """Say, and hear, once; whether there is more."""
         self._wake.clear()
         self._news.clear()
+        wanted = self._wanted
         try:
-            more = await (self._begin(self._wanted) if self._wanted > self._epoch else self._report())
+            more = await (self._begin(wanted) if wanted > self._epoch else self._report())
         except LeaseOverError:
-            return self._goes_on_without_lease()
+            return self._goes_on_without_lease(wanted)
         except ReportRefusedError as error:
             return self._refused(error)
         except TektonError as error:
@@ -192,19 +194,25 @@ class Job:
 
     async def _do(self, task: Task, log: ReportedLog, journal: TaskJournal) -> None:
         CURRENT.set(None)
-        async with self._place.slots:
-            self._works = True
-            context = TaskContext(journal, task, self._agent_id, confirm=self._be_sure)
-            try:
-                with within(max(context.time_left, 0.0), ends=True):
-                    prepare = partial(prepared, self._place.handler, context)
-                    outcome = await attempt(self._workshop.calls, context, prepare, tracer=self._workshop.tracer)
-            except StorageError as error:
-                outcome = Outcome(None, error)
-            finally:
-                self._works = False
+        slot = await self._place.slots.enter()
+        self._works = True
+        try:
+            outcome = await self._attempt(TaskContext(journal, task, self._agent_id, confirm=self._be_sure), slot)
+        except StorageError as error:
+            outcome = Outcome(None, error)
+        finally:
+            self._works = False
+            slot.release()
         if log.ending is None:
             log.conclude(self._ending(outcome))
+
+    async def _attempt(self, context: TaskContext, slot: Slot) -> Outcome:
+        def prepare() -> UserFunction:
+            function = prepared(self._place.handler, context)
+            return function if is_async(function) else partial(_in_thread, function, slot)
+
+        with within(max(context.time_left, 0.0), ends=True):
+            return await attempt(self._workshop.calls, context, prepare, tracer=self._workshop.tracer)
 
     def _ending(self, outcome: Outcome) -> Completed | AttemptFailed | Rejected:
         error = outcome.error
@@ -250,6 +258,8 @@ class Job:
         self._was_ours(sent)
         gone = log.take(self._base + heard.taken)
         if ends:
+            if self._wanted > self._epoch:  # the notice of the next lease was faster than this answer
+                self.missed = self._wanted
             return False
         self._hear(log, heard)
         if self._leaving and any(isinstance(change, StepCompleted) for change in gone):
@@ -277,8 +287,10 @@ class Job:
             if self._work is not None:
                 self._work.cancel()
 
-    def _goes_on_without_lease(self) -> bool:
-        if self._wanted <= self._epoch:
+    def _goes_on_without_lease(self, wanted: int) -> bool:
+        if self._wanted > wanted:  # there was notice of another one meanwhile
+            return True
+        if wanted <= self._epoch:
             return False
         # A notice may be of a lease that there is not, or not any more; then ours is still what it was.
         self._wanted = self._epoch
@@ -313,3 +325,19 @@ class Job:
             async with asyncio.timeout(min(seconds, left)):
                 await until.wait()
         return True
+
+
+async def _in_thread(function: UserFunction, slot: Slot) -> object:
+    """What a plain *function* returns. It keeps *slot* until its thread has ended, though nobody waits for that."""
+    slot.hold()
+    in_thread = InThread(function, slot)
+    try:
+        outcome = await call(in_thread)
+    except asyncio.CancelledError:
+        in_thread.outlive()
+        raise
+    finally:
+        slot.release()
+    if outcome.error is not None:
+        raise outcome.error
+    return outcome.value

@@ -23,6 +23,7 @@ from tekton.a2a.task_reports import Notice
 from tekton.clock import Clock
 from tekton.component.agent_job import Job, Workplace, Workshop
 from tekton.component.report_client import ReportClient
+from tekton.core.degradation.bulkhead import Bulkhead
 from tekton.core.offered_agents import OfferedAgent
 from tekton.core.tracing import Tracer
 from tekton.gateway.errors import RouteNotFoundError, UnavailableError
@@ -38,6 +39,9 @@ MOST_TASKS: Final = 1000
 
 _HandlerT = TypeVar("_HandlerT", bound=Callable[..., Any])
 _TAGS: Final = ("agents",)
+
+_AgentTask = tuple[str, str]
+"""An agent, and a task that it works on; by their names."""
 
 _logger = logging.getLogger("tekton.component")
 
@@ -73,7 +77,7 @@ class AgentTable:
         Its parameters are the inputs of a task, by their names; one annotated `TaskContext` is what it can do with it
         (`tekton.a2a.task_steps`). What it returns is the result. A plain function runs in a thread. It works on so many
         tasks at a time as *concurrency* says; others wait. *description* is the first line of its docstring unless it
-        is given.
+        is given. A thread keeps its place until it has ended, though its task is over.
 
         Raises InvalidIdError, InvalidAgentError, TypeError for one string where several are expected, and ValueError
         for a second agent of the same name.
@@ -125,13 +129,14 @@ class AgentWork:
         self._places: dict[str, Workplace] = {}
         self._client: ReportClient | None = None
         self._workshop: Workshop | None = None
-        self._jobs: dict[str, Job] = {}
-        self._running: dict[str, asyncio.Task[None]] = {}
+        # Of each agent its own: one that has failed may not have heard that its task is over when the next has it.
+        self._jobs: dict[_AgentTask, Job] = {}
+        self._running: dict[_AgentTask, asyncio.Task[None]] = {}
 
     @property
     def tasks(self) -> list[str]:
         """The tasks that are being worked on, or wait for that."""
-        return list(self._jobs)
+        return list(dict.fromkeys(task_id for _, task_id in self._jobs))
 
     def offered(self) -> tuple[OfferedAgent, ...]:
         """What the component says of its agents when it registers."""
@@ -143,7 +148,7 @@ class AgentWork:
             self._client = ReportClient(plane)
             self._workshop = Workshop(worker, self._client, self._clock, tracer=self._tracer)
             self._places = {
-                name: Workplace(name, agent.handler, asyncio.Semaphore(agent.concurrency))
+                name: Workplace(name, agent.handler, Bulkhead(name, agent.concurrency, MOST_TASKS))
                 for name, agent in self._table.agents.items()
             }
 
@@ -209,7 +214,7 @@ class AgentWork:
             raise error
         if self._workshop is None:
             raise UnavailableError("there is no control plane to ask what is to be done")
-        if (job := self._jobs.get(notice.task_id)) is not None:
+        if (job := self._jobs.get((agent_id, notice.task_id))) is not None:
             job.notice(notice.epoch)
         elif len(self._jobs) >= MOST_TASKS:
             raise UnavailableError(f"{len(self._jobs)} tasks are being worked on, or wait for that")
@@ -219,12 +224,14 @@ class AgentWork:
     def _take(self, place: Workplace, task_id: str, epoch: int) -> None:
         if self._workshop is None:
             return
-        job = self._jobs[task_id] = Job(self._workshop, place, task_id, epoch)
-        self._running[task_id] = task = self._workshop.group.spawn(job.run(), f"task {task_id}")
+        key = place.agent_id, task_id
+        job = self._jobs[key] = Job(self._workshop, place, task_id, epoch)
+        self._running[key] = task = self._workshop.group.spawn(job.run(), f"task {task_id}")
         task.add_done_callback(lambda _: self._done(place, job))
 
     def _done(self, place: Workplace, job: Job) -> None:
-        del self._jobs[job.task_id], self._running[job.task_id]
+        key = place.agent_id, job.task_id
+        del self._jobs[key], self._running[key]
         if job.missed:
             self._take(place, job.task_id, job.missed)
 
