@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from tekton.component import Component, Request, Response, readiness
+from tekton.component.membership import Membership
 from tekton.core.degradation.deadline import time_left
 from tekton.core.lifecycle import ComponentRecord, ComponentRegistration, ComponentState
 from tekton.testing import free_port
@@ -328,8 +329,35 @@ async def test_a_request_in_progress_is_answered_before_the_end() -> None:
     assert answer.result().body == b'{"done":true}'
 
 
+async def test_a_tool_call_in_progress_has_its_result_before_the_end_though_it_is_a_stream() -> None:
+    app = greeter(None)
+    arrived, may_answer = asyncio.Event(), asyncio.Event()
+
+    @app.tool
+    async def slow() -> str:
+        arrived.set()
+        await may_answer.wait()
+        return "done"
+
+    async def call() -> bytes:
+        async with HttpClient(f"http://127.0.0.1:{app.port}") as client:
+            return (await client.send("POST", "/api/tools/slow", {}, headers={"accept": "text/event-stream"})).body
+
+    await app.start()
+    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+        answer = group.create_task(call())
+        await arrived.wait()
+        stop = group.create_task(app.stop())
+        while app.port is not None:  # noqa: ASYNC110 (nothing tells that the stop has begun)
+            await asyncio.sleep(0)
+        may_answer.set()
+        await stop
+
+    assert b'event: result\ndata: {"result":"done"}' in answer.result()
+
+
 async def test_a_stop_hook_that_hangs_is_cut_off(plane: InMemoryControlPlane) -> None:
-    app = greeter(plane, stop_timeout=0.2)
+    app = greeter(plane, stop_timeout=0.6)
     app.on_stop(asyncio.Event().wait)
 
     async with asyncio.timeout(5):
@@ -337,6 +365,104 @@ async def test_a_stop_hook_that_hangs_is_cut_off(plane: InMemoryControlPlane) ->
             await reaches(plane, ComponentState.READY)
 
     assert plane.record("greeter").state is ComponentState.STOPPED
+
+
+async def is_served(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except ConnectionRefusedError:
+        return False
+    writer.close()
+    return True
+
+
+async def test_a_control_plane_that_does_not_answer_leaves_time_for_the_rest_of_the_stop() -> None:
+    asked, silent = asyncio.Event(), list[asyncio.StreamWriter]()
+
+    def hear(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        silent.append(writer)
+        asked.set()
+
+    mute = await asyncio.start_server(hear, "127.0.0.1", 0)
+    host, port = mute.sockets[0].getsockname()
+    app = greeter(None, register=True, control_plane=ControlPlane(f"http://{host}:{port}"), stop_timeout=1.5)
+    arrived, may_answer, stopped = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    app.on_stop(stopped.set)
+
+    @app.get("/api/slow")
+    async def slow(_: Request) -> dict[str, bool]:
+        arrived.set()
+        await may_answer.wait()
+        return {"done": True}
+
+    async with asyncio.timeout(20):
+        await app.start()
+        own = app.port
+        assert own is not None
+        await asked.wait()
+        async with mute, asyncio.TaskGroup() as group:
+            answer = group.create_task(get(app, "/api/slow"))
+            await arrived.wait()
+            group.create_task(app.stop())
+            await asyncio.sleep(0)
+            may_answer.set()
+        for writer in silent:
+            writer.close()
+            await writer.wait_closed()
+
+    assert answer.result().body == b'{"done":true}'
+    assert stopped.is_set()
+    assert not await is_served(own)
+
+
+async def test_a_stop_that_runs_out_of_time_gives_the_port_back() -> None:
+    app = greeter(None, stop_timeout=0.2)
+    asked = asyncio.Event()
+
+    @app.ready_when
+    async def it_can_be_stopped() -> bool:
+        asked.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.Event().wait()
+        return True
+
+    async with asyncio.timeout(10):
+        await app.start()
+        port = app.port
+        assert port is not None
+        await asked.wait()
+        await app.stop()
+
+    assert not await is_served(port)
+
+
+async def test_what_had_failed_before_is_raised_by_the_stop_after_everything_has_ended(
+    plane: InMemoryControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = asyncio.Event()
+
+    def fail(_: Membership) -> None:
+        failed.set()
+        raise RuntimeError("lost")
+
+    monkeypatch.setattr(Membership, "mark_ready", fail)
+    app = greeter(plane)
+    seen: list[ComponentState] = []
+    app.on_stop(lambda: seen.append(plane.record("greeter").state))
+
+    async with asyncio.timeout(10):
+        await app.start()
+        port = app.port
+        assert port is not None
+        await reaches(plane, ComponentState.REGISTERING)
+        await failed.wait()
+        with pytest.raises(RuntimeError, match="lost"):
+            await app.stop()
+
+    assert seen == [ComponentState.STOPPING]
+    assert not await is_served(port)
 
 
 async def test_it_serves_without_a_control_plane_and_registers_when_there_is_one() -> None:

@@ -213,6 +213,38 @@ async def test_a_stream_that_does_not_end_does_not_hold_the_stop(serve: Any, cap
     await site.no_streams()
 
 
+async def test_a_stop_that_is_cancelled_closes_the_listeners(serve: Any, tmp_path: Path) -> None:
+    release = asyncio.Event()
+
+    async def stubborn() -> AsyncIterator[bytes]:
+        yield event(b"1")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await release.wait()
+
+    async def watch(_: Request) -> EventStream:
+        return EventStream(stubborn())
+
+    site = await serve([Route("GET", "/watch", watch, "")], uds=tmp_path / "socket")
+    wire = await site.connect()
+    await wire.send(b"GET /watch HTTP/1.1\r\nhost: localhost\r\n\r\n")
+    await wire.reader.readuntil(b"data: 1")
+
+    stop = asyncio.ensure_future(site.server.stop(timeout=60))
+    async with asyncio.timeout(5):
+        await site.gateway.streams.closing.wait()
+        stop.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await stop
+
+    with pytest.raises(ConnectionRefusedError):
+        await site.connect()
+    assert not (tmp_path / "socket").exists()
+    release.set()
+    await site.no_streams()
+
+
 async def test_new_streams_are_refused_while_stopping(serve: Any) -> None:
     async def watch(_: Request) -> EventStream:
         await site.gateway.drain()

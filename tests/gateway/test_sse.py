@@ -117,6 +117,38 @@ async def test_closing_ends_a_stream_with_a_goodbye(exchange: Any) -> None:
     assert "id" not in last
 
 
+async def test_a_stream_that_ends_by_itself_is_not_ended_by_closing(exchange: Any) -> None:
+    proto, streams, go_on = exchange(), Streams(1), asyncio.Event()
+
+    async def source() -> AsyncIterator[bytes]:
+        yield event(b"1")
+        await go_on.wait()
+        yield event(b"2")
+
+    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+        group.create_task(send_stream(EventStream(source(), unfinished=event(b"cut")), proto, streams))
+        await proto.transport.until(b"data")
+        await streams.close()
+        go_on.set()
+
+    events = list(Events(b"".join(proto.transport.sent)))
+    assert [one["data"] for one in events[:-1]] == ["1", "2"]
+    assert json.loads(events[-1]["data"])["reason"] == "end"
+
+
+async def test_a_stream_that_is_cut_says_first_that_it_is_unfinished(exchange: Any) -> None:
+    proto, streams = exchange(), Streams(1)
+    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+        group.create_task(send_stream(EventStream(silent(), unfinished=event(b"cut")), proto, streams))
+        await proto.transport.until(b"data")
+        await streams.close()
+        streams.cut()
+
+    events = list(Events(b"".join(proto.transport.sent)))
+    assert [one["data"] for one in events[:-1]] == ["1", "cut"]
+    assert json.loads(events[-1]["data"])["reason"] == "stopping"
+
+
 async def test_a_client_that_reads_nothing_costs_no_more_than_the_budget(exchange: Any) -> None:
     proto = exchange()
     async with asyncio.timeout(5):

@@ -73,3 +73,32 @@ async def test_closing_ends_every_stream() -> None:
         with streams.open() as ending:
             group.create_task(streams.close())
             await ending.wait()
+
+
+async def test_closing_lets_those_go_on_that_end_by_themselves_until_they_are_cut() -> None:
+    streams = Streams(limit=2)
+
+    with streams.open(finite=True) as call:
+        async with asyncio.timeout(5):
+            await streams.close()
+        assert not call.is_set()
+        streams.cut()
+        assert call.is_set()
+
+
+def test_those_that_end_by_themselves_count_as_the_others_do() -> None:
+    streams = Streams(limit=2)
+
+    with streams.open(finite=True), streams.open():
+        assert len(streams) == 2
+        with pytest.raises(UnavailableError):
+            streams.check()
+    assert len(streams) == 0
+
+
+def test_a_review_ends_those_that_would_end_by_themselves() -> None:
+    streams = Streams(limit=1)
+
+    with streams.open(lambda: False, finite=True) as call:
+        streams.review()
+        assert call.is_set()

@@ -53,6 +53,8 @@ from tekton.utils.tekton_config import (
 _logger = logging.getLogger("tekton.component")
 
 _AT_ONCE: Final = 0.2
+_GOODBYE: Final = 1 / 3
+"""Of the time to stop, for telling the control plane: one that does not answer must leave some to the requests."""
 
 _SOCKET: Final = replace(SOCKET, permission=CALLERS, summary="The WebSocket: the events of topics")
 
@@ -297,6 +299,8 @@ class Life:
         except TimeoutError:
             _logger.warning("%s has not wound down after %g s; it ends anyway", component_id, patience)
         finally:
+            # Whatever went wrong: nobody else could give the port back.
+            await server.stop(_AT_ONCE / 2)
             await self.membership.withdraw()
             await self._listening.stop(0.0)
             await self.agent_work.abandon()
@@ -309,8 +313,7 @@ class Life:
     async def _wind_down(
         self, server: GatewayServer, patience: float, hooks: Sequence[Callable[[], object]], failure: str | None
     ) -> None:
-        await self._readiness.stop()
-        await self.membership.leave(failure)
+        broken = await self._take_leave(patience * _GOODBYE, failure)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._listening.stop(patience / 2))
             group.create_task(self.agent_work.close(patience / 2))
@@ -322,6 +325,26 @@ class Life:
                 await call_hook(hook)
             except Exception:
                 _logger.exception("%s: %s failed", self._definition.component_id, name_of(hook))
+        if broken is not None:
+            raise broken
+
+    async def _take_leave(self, patience: float, failure: str | None) -> Exception | None:
+        """Say that it ends; what had gone wrong before, which keeps nobody from being answered."""
+        broken: Exception | None = None
+        try:
+            await self._readiness.stop()
+        except Exception as error:
+            broken = error
+        try:
+            async with asyncio.timeout(patience):
+                await self.membership.leave(failure)
+        except TimeoutError:
+            _logger.info(
+                "%s: the control plane does not answer; nobody is told that it stops", self._definition.component_id
+            )
+        except Exception as error:
+            broken = broken or error
+        return broken
 
 
 def _bracketed(address: str) -> str:

@@ -166,7 +166,8 @@ class GatewayServer:
     async def stop(self, timeout: float = 5.0) -> None:
         """End all streams and sockets with a goodbye, answer what is in progress, close the listeners.
 
-        What is not done after *timeout* seconds is left behind. Stopping what has stopped does nothing.
+        Streams that end by themselves are in progress. What is not done after *timeout* seconds, or when it is
+        cancelled, is left behind; the listeners are closed all the same. Stopping what has stopped does nothing.
         """
         listeners, self._listeners = self._listeners, []
         if not listeners:
@@ -178,10 +179,19 @@ class GatewayServer:
                 await self._app.drain()
         except TimeoutError:
             _logger.warning("%d streams did not end within %g s", len(self._app.streams), timeout)
-        patience = max(deadline - loop.time(), 0.1)
-        await asyncio.gather(*(listener.stop(patience) for listener in listeners))
-        if self._uds is not None:
-            self._uds.unlink(missing_ok=True)
+        except asyncio.CancelledError:
+            deadline = loop.time()  # who waits no longer still wants the ports to be free
+            raise
+        finally:
+            await self._close(listeners, max(deadline - loop.time(), 0.1))
+
+    async def _close(self, listeners: Sequence["_Listener"], patience: float) -> None:
+        try:
+            await asyncio.gather(*(listener.stop(patience) for listener in listeners))
+        finally:
+            self._app.streams.cut()
+            if self._uds is not None:
+                self._uds.unlink(missing_ok=True)
 
 
 def bind_port(hosts: Sequence[str], port: int) -> list[socket.socket]:

@@ -39,13 +39,15 @@ class EventStream:
     Each item of *source* is one or more whole events (`event` makes one). *budget* is how many bytes are sent
     after the first item before the client is asked to come back, *ping* the seconds of silence after which a
     comment keeps proxies from closing the connection. Without a *farewell* it ends without saying why, for protocols
-    that know of no such event.
+    that know of no such event. One that ends by itself has an *unfinished*: a server that stops gives it the time that
+    it gives to requests, and sends that in place of the end that has not come by then.
     """
 
     source: AsyncIterator[bytes]
     budget: int = BUDGET
     ping: float = PING_INTERVAL
     farewell: bool = True
+    unfinished: bytes | None = None
     media_type: ClassVar[str] = "text/event-stream"
 
 
@@ -82,7 +84,7 @@ async def send_stream(
 
     Raises UnavailableError, before anything is sent, when no more streams are taken.
     """
-    with streams.open(allowed) as ending:
+    with streams.open(allowed, finite=stream.unfinished is not None) as ending:
         transport = proto.response_stream(200, list(_HEADERS))
         group = BackgroundGroup("event-stream")
         pump = group.spawn(_pump(stream, transport), "pump")
@@ -95,6 +97,8 @@ async def send_stream(
             reason = _reason(pump, gone) or ("stopping" if streams.closing.is_set() else "unauthenticated")
         finally:
             await group.stop()
+            if reason == "stopping" and stream.unfinished is not None:
+                await _send(transport, stream.unfinished)
             if reason != "left" and stream.farewell:
                 await _send(transport, bye(reason))
 

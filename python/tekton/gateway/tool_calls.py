@@ -19,6 +19,7 @@ from typing import Any, Final
 import msgspec
 
 from tekton.background import BackgroundGroup
+from tekton.gateway.errors import UnavailableError
 from tekton.gateway.problems import to_problem
 from tekton.gateway.request import Request, Response, encode
 from tekton.gateway.sse import EventStream, event
@@ -76,8 +77,11 @@ async def answered(request: Request, run: Run, caller: str | None, *, goes_on: b
 
 
 def streamed(request: Request, run: Run, caller: str | None) -> EventStream:
-    """The call as an event stream. What *run* raises is its last event."""
-    return EventStream(_events(run, caller, request.path), budget=MAX_STREAM)
+    """The call as an event stream. What *run* raises is its last event; so is that the server could not wait for it."""
+    unfinished = event(
+        to_problem(UnavailableError("the server has stopped before the call had ended"), request.path), "error"
+    )
+    return EventStream(_events(run, caller, request.path), budget=MAX_STREAM, unfinished=unfinished)
 
 
 class _Said:

@@ -43,6 +43,7 @@ SOMEBODY: Final = OnBehalf(NOBODY, is_local=False)
 class _Pass(NamedTuple):
     text: str
     until: float
+    expires_at: float
     epoch: int
 
 
@@ -65,13 +66,16 @@ class CallerPasses:
             return None
         key = (principal.subject, principal.roles, component_id)
         known = self._passes.get(key)
-        if known is None or not self._holds(known):
+        if known is None or not self._holds(known, principal.expires_at):
             known = self._passes[key] = await self._make(principal, component_id)
             while len(self._passes) > _MOST:
                 self._passes.popitem(last=False)
         return known.text
 
-    def _holds(self, known: _Pass) -> bool:
+    def _holds(self, known: _Pass, limit: float | None) -> bool:
+        # The same subject may have shown something before that is valid for longer.
+        if limit is not None and known.expires_at > limit:
+            return False
         return known.until > self._security.now() and known.epoch == self._security.policy_epoch
 
     async def _make(self, principal: Principal, component_id: str) -> _Pass:
@@ -81,4 +85,4 @@ class CallerPasses:
         # One for the audience of our own tokens would be a credential for us.
         audience = component_id if component_id != AUDIENCE else f"component:{component_id}"
         issued = await self._security.issue(principal.subject, principal.roles, life, audience=audience)
-        return _Pass(issued.text, now + life / 2, epoch)
+        return _Pass(issued.text, now + life / 2, issued.claims.expires_at, epoch)
