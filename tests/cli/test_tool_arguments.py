@@ -133,3 +133,30 @@ def test_a_type_that_is_unheard_of_is_named() -> None:
 def test_a_tool_without_arguments_says_so() -> None:
     with pytest.raises(click.UsageError, match="it takes none"):
         parsed(["x=3"], {"properties": {}, "additionalProperties": False})
+
+
+class Counted(dict[str, Any]):
+    """A schema that counts how often it is looked at."""
+
+    looks = 0
+
+    def get(self, key: str, default: Any = None) -> Any:
+        Counted.looks += key == "anyOf"
+        return super().get(key, default)
+
+
+@pytest.mark.parametrize("last", [{"$ref": "#/$defs/0"}, {"type": "integer"}], ids=["circle", "tree"])
+def test_a_schema_that_refers_often_is_looked_at_once_for_each_that_it_refers_to(
+    last: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Counted, "looks", 0)
+    definitions = {
+        str(number): Counted(anyOf=[*[{"$ref": f"#/$defs/{number + 1}"}] * 2, {"type": "integer"}])
+        for number in range(10)
+    }
+    schema = {"properties": {"x": {"$ref": "#/$defs/0"}}, "$defs": {**definitions, "10": last}}
+
+    assert parsed(["x=3"], schema) == {"x": 3}
+    assert Counted.looks == 10
+    with pytest.raises(click.UsageError, match="expected a whole number"):
+        parsed(["x=three"], schema)

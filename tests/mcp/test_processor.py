@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tekton.core.degradation.deadline import time_left
 from tekton.mcp.context import MessageContext
 from tekton.mcp.message import Message, MessageType
-from tekton.mcp.modality import CodeContent, ImageContent, StructuredContent, TextContent
+from tekton.mcp.modality import CodeContent, ImageContent, StructuredContent, TextContent, parse_content
 from tekton.mcp.processor import MessageProcessor, Next
 from tekton.mcp.sealed import MAX_ANSWER
 from tekton.mcp.tool import ToolLimits
@@ -189,6 +189,42 @@ class TestHandlers:
         urgent = await processor.process_message(message(content="hello", priority="high"))
 
         assert [content_of(answer) for answer in (*answers, urgent)] == ["code", "text", "any", "urgent"]
+
+    async def test_content_of_no_modality_is_passed_by_who_wants_one(self) -> None:
+        processor = MessageProcessor()
+        seen: list[Any] = []
+        processor.on(REQUEST, lambda _: "code", content=CodeContent)
+        processor.on(REQUEST, lambda _: "any")
+        processor.on(EVENT, lambda _: seen.append("code"), content=CodeContent)
+        processor.on(EVENT, lambda message: seen.append(message.content))
+
+        answer = await processor.process_message(message(content={"modality": "audio"}))
+        nothing = await processor.process_message(message(EVENT, {"modality": "audio"}))
+
+        assert (content_of(answer), nothing, seen) == ("any", None, [{"modality": "audio"}])
+
+    async def test_content_of_no_modality_that_nobody_takes_is_said_only_to_who_asks(self) -> None:
+        processor = MessageProcessor()
+        for message_type in (REQUEST, EVENT):
+            processor.on(message_type, lambda _: "code", content=CodeContent)
+
+        asked = await processor.process_message(message(content={"modality": "audio"}))
+        told = await processor.process_message(message(EVENT, {"modality": "audio"}))
+
+        assert (code_of(asked), told) == ("invalid_content", None)
+
+    async def test_content_is_parsed_once_for_all_handlers(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        parsed: list[Any] = []
+        monkeypatch.setattr(
+            "tekton.mcp.processor.parse_content", lambda content: parsed.append(content) or parse_content(content)
+        )
+        processor = MessageProcessor()
+        for kind in (CodeContent, ImageContent, TextContent):
+            processor.on(REQUEST, lambda _: "one", content=kind)
+        content = {"modality": "text", "text": "hello"}
+
+        assert content_of(await processor.process_message(message(content=content))) == "one"
+        assert parsed == [content]
 
     @pytest.mark.parametrize("message_type", [REQUEST, COMMAND])
     async def test_a_request_that_nobody_takes_is_refused(self, message_type: MessageType) -> None:

@@ -27,6 +27,27 @@ async def test_progress_and_log_lines_are_told_at_once() -> None:
     assert told == [Progress(1, 3, "compiling"), LogLine("warning", "slow disk", {"path": "/tmp"})]
 
 
+@pytest.mark.parametrize("level", ["warn", "critical", "INFO", ""])
+async def test_a_level_that_there_is_not_is_an_error_of_the_tool(level: Any) -> None:
+    told: list[ToolEvent] = []
+
+    for context in (ToolContext(tell=told.append).bound("build", None), ToolContext()):
+        with pytest.raises(ValueError, match=f"unknown level '{level}'; use one of debug, info, warning, error"):
+            context.log(level, "slow disk")
+
+    assert told == []
+
+
+@pytest.mark.parametrize(("done", "total"), [(float("nan"), None), (float("inf"), None), (1, float("nan"))])
+async def test_progress_that_is_no_number_is_an_error_of_the_tool(done: float, total: float | None) -> None:
+    told: list[ToolEvent] = []
+
+    with pytest.raises(ValueError, match="finite numbers"):
+        ToolContext(tell=told.append).bound("build", None).progress(done, total)
+
+    assert told == []
+
+
 async def test_threads_are_heard_on_the_loop_and_in_order() -> None:
     told: list[tuple[ToolEvent, int]] = []
     done = asyncio.Event()

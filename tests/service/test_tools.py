@@ -607,13 +607,53 @@ async def test_what_a_tool_says_is_heard(plane: InMemoryControlPlane) -> None:
     [("progress", {"event": "progress"}), ("progress", 1), ("log", {"event": "log", "level": "shout", "text": ""})],
     ids=["missing", "number", "level"],
 )
-async def test_an_event_that_makes_no_sense_is_a_failure_of_the_tool(
+async def test_an_event_that_makes_no_sense_is_passed_over_and_that_is_said(
     plane: InMemoryControlPlane, event: tuple[str, Any]
 ) -> None:
-    result, heard = await heard_of(plane, event, ("result", {"result": 1}))
+    sense = ("progress", {"event": "progress", "done": 1})
 
-    assert isinstance(result, ToolFailedError)
-    assert heard == []
+    result, heard = await heard_of(plane, event, sense, ("result", {"result": 1}))
+
+    assert result.content == 1
+    warning, progress = heard
+    assert isinstance(warning, LogLine)
+    assert (warning.level, progress) == ("warning", Progress(1))
+    assert warning.text.startswith("an event of the tool could not be read: ")
+
+
+async def test_what_is_said_of_an_event_that_makes_no_sense_is_short(plane: InMemoryControlPlane) -> None:
+    shouted = {"event": "log", "level": "x" * 100_000, "text": ""}
+
+    _, heard = await heard_of(plane, ("log", shouted), ("result", {"result": 1}))
+
+    assert [len(one.text) for one in heard if isinstance(one, LogLine)] == [1000]
+
+
+@pytest.mark.parametrize(
+    ("said", "asked"),
+    [
+        (("chunk", {"event": "chunk", "value": 1}), [1, 0]),
+        (("progress", {"event": "progress", "done": 1}), [1, 1]),
+    ],
+    ids=["chunk", "progress"],
+)
+async def test_chunks_that_were_heard_are_not_told_twice(
+    plane: InMemoryControlPlane, said: tuple[str, Any], asked: list[int]
+) -> None:
+    tool = OfferedTool(name="list", annotations={"readOnlyHint": True})
+    heard: list[ToolEvent] = []
+    async with Backend() as broken, Backend() as good:
+        broken.answer = stream(said)
+        good.answer = stream(said, ("result", {"result": None}))
+        await register(plane.registry, "shop", broken.port, tool, max_instances=2)
+        second = await register(plane.registry, "shop", good.port, tool, max_instances=2)
+        await plane.registry.set_state("shop", second.instance_uuid, ComponentState.DEGRADED)
+        context = ToolContext(tell=heard.append)
+        result = await outcome(plane.tools.call(plane.tools.find("shop.list"), {}, ME, context=context, hears=True))
+
+    assert [len(broken.asked), len(good.asked)] == asked
+    assert len(heard) == sum(asked)
+    assert isinstance(result, ToolFailedError) == (asked == [1, 0])
 
 
 async def test_a_stream_may_end_with_a_refusal(plane: InMemoryControlPlane) -> None:

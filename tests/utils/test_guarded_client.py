@@ -63,8 +63,9 @@ async def serving(serve: bytes | Serve) -> AsyncIterator[tuple[str, list[bytes]]
 async def ask(url: str, *, hears: bool = True, timeout: float = 5.0) -> tuple[Answer, list[ServerSentEvent]]:
     heard: list[ServerSentEvent] = []
 
-    async def hear(event: ServerSentEvent) -> None:
+    async def hear(event: ServerSentEvent) -> bool:
         heard.append(event)
+        return False
 
     client = GuardedClient(GuardedHttp(HERE, max_answer=MOST), max_stream=4 * MOST, max_event=MOST)
     try:
@@ -197,9 +198,9 @@ async def test_while_one_who_hears_is_busy_nothing_more_is_read() -> None:
             await writer.drain()
             written += 1000
 
-    async def hear(_: ServerSentEvent) -> None:
+    async def hear(_: ServerSentEvent) -> bool:
         hearing.set()
-        await go_on.wait()
+        return await go_on.wait()
 
     client = GuardedClient(GuardedHttp(HERE), max_stream=2**40, max_event=MOST)
     async with serving(fast) as (url, _), asyncio.TaskGroup() as group:

@@ -65,3 +65,19 @@ def test_an_event_without_end_is_refused() -> None:
     parser.feed(b"data: " + b"x" * 80 + b"\n")
     with pytest.raises(EventTooLargeError):
         parser.feed(b"data: " + b"x" * 80)
+
+
+def test_an_event_of_nothing_but_empty_lines_is_refused_as_well() -> None:
+    parser = EventStreamParser(most=100)
+
+    parser.feed(b"data:\n" * 100)
+    with pytest.raises(EventTooLargeError):
+        parser.feed(b"data\n")
+
+
+def test_each_event_may_be_as_large_as_the_one_before() -> None:
+    parser = EventStreamParser(most=100)
+
+    events = [event for _ in range(5) for event in [*parser.feed(b"data:\n" * 90), *parser.feed(b"\n")]]
+
+    assert [event.data for event in events] == ["\n" * 89] * 5

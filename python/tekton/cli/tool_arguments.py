@@ -122,17 +122,36 @@ def _no_number(name: str) -> Any:
     raise ValueError(f"{name} is no JSON")
 
 
-def _types(schema: Schema, root: Schema, depth: int = 0) -> set[str]:
+def _types(schema: Schema, root: Schema) -> set[str]:
     """The types that a value may have; none: any."""
-    schema = _resolved(schema, root)
-    if depth > _DEEPEST:
-        return set()
+    found: set[str] = set()
+    seen: set[int] = set()
+    waiting = [schema]
+    while waiting:
+        one = _resolved(waiting.pop(), root)
+        if id(one) in seen:
+            continue  # many may refer to it, or it to itself: what it allows is counted already
+        seen.add(id(one))
+        if (kinds := _alternatives(one)) is not None:
+            waiting += kinds
+        elif types := _own_types(one):
+            found |= types
+        else:
+            return set()
+    return found
+
+
+def _alternatives(schema: Schema) -> list[Schema] | None:
+    """The schemas of which one is enough; None where the schema itself says what it is, or nothing of use."""
+    if isinstance(schema.get("enum"), list) or "const" in schema:
+        return None
+    several = next((kinds for name in ("anyOf", "oneOf") if isinstance(kinds := schema.get(name), list)), [])
+    return [kind for kind in several if isinstance(kind, Mapping)] or None
+
+
+def _own_types(schema: Schema) -> set[str]:
     if isinstance(constants := schema.get("enum"), list) or "const" in schema:
         return {_type_of(one) for one in (constants if isinstance(constants, list) else [schema["const"]])}
-    for several in ("anyOf", "oneOf"):
-        if isinstance(kinds := schema.get(several), list):
-            found = [_types(kind, root, depth + 1) for kind in kinds if isinstance(kind, Mapping)]
-            return set().union(*found) if all(found) else set()
     kind = schema.get("type")
     return {kind} if isinstance(kind, str) else set(kind) if isinstance(kind, list) else set()
 

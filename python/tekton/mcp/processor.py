@@ -20,7 +20,7 @@ import logging
 from collections.abc import Awaitable, Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, NamedTuple, TypeVar, overload
 
 from tekton.clock import SYSTEM_CLOCK, Clock
@@ -39,6 +39,7 @@ from tekton.mcp.tool_line import ToolLine, line_of
 from tekton.mcp.tool_registry import ToolRegistry
 from tekton.utils.tekton_errors import (
     InvalidArgumentsError,
+    InvalidContentError,
     InvalidMessageError,
     MessageExpiredError,
     NoHandlerError,
@@ -78,12 +79,32 @@ class _Rule:
     when: Callable[[Message], bool] | None
     content: type[Content] | None
 
-    def takes(self, message: Message) -> bool:
+    def takes(self, message: Message, reading: "_Reading") -> bool:
         if message.message_type is not self.message_type:
             return False
-        if self.content is not None and not isinstance(parse_content(message.content), self.content):
+        if self.content is not None and not isinstance(reading.parsed, self.content):
             return False
         return self.when is None or self.when(message)
+
+
+class _Reading:
+    """The *content* of a message, parsed when somebody wants to know what it is, and once."""
+
+    def __init__(self, content: Any) -> None:
+        self.content = content
+
+    @cached_property
+    def parsed(self) -> Content | InvalidContentError:
+        """What it is. An error is a value: what is of no modality is none of those that a handler takes."""
+        try:
+            return parse_content(self.content)
+        except InvalidContentError as error:
+            return error
+
+    def check(self) -> None:
+        """Raise InvalidContentError for what says a modality and is not as that has to be."""
+        if isinstance(self.content, dict) and TAG in self.content and isinstance(self.parsed, InvalidContentError):
+            raise self.parsed
 
 
 class MessageProcessor:
@@ -194,13 +215,15 @@ class MessageProcessor:
 
     async def _taken(self, course: "_Course", message: Message) -> Message | None:
         asks = message.message_type in _ASKS
-        if asks and (wanted := _tool_call(message)) is not None:
+        reading = _Reading(message.content)
+        if asks and (wanted := _tool_call(message, reading)) is not None:
             return await self._call_tool(course, message, wanted)
-        rule = next((rule for rule in self._rules if rule.takes(message)), None)
+        rule = next((rule for rule in self._rules if rule.takes(message, reading)), None)
         if rule is not None:
             course.begun = True
             return self._answer(message, await self._value(rule.handler, message))
         if asks:
+            reading.check()
             raise NoHandlerError(message.message_type, message.context.sender)
         return None
 
@@ -304,11 +327,13 @@ class _ToolCall(NamedTuple):
     arguments: Any
 
 
-def _tool_call(message: Message) -> _ToolCall | None:
+def _tool_call(message: Message, reading: _Reading) -> _ToolCall | None:
     """The call of a tool that *message* is, if it is one."""
     content = message.content
     if isinstance(content, dict) and TAG in content:
-        parsed = parse_content(content)
+        if message.metadata.get("tool") is not None:
+            reading.check()
+        parsed = reading.parsed
         content = parsed.data if isinstance(parsed, StructuredContent) and parsed.reference is None else content
     if (tool_id := message.metadata.get("tool")) is not None:
         if not isinstance(tool_id, str):

@@ -11,10 +11,11 @@ call is over is heard by nobody.
 
 import asyncio
 import logging
+import math
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, get_args
 
 import msgspec
 
@@ -40,6 +41,7 @@ BACKLOG = 1000
 """How many events of a thread wait for the event loop. The oldest is dropped for another one."""
 
 Level = Literal["debug", "info", "warning", "error"]
+_LEVELS: Final = get_args(Level)
 
 _logger = logging.getLogger("tekton.tools")
 
@@ -141,11 +143,18 @@ class ToolContext:
         return time_left()
 
     def progress(self, done: float, total: float | None = None, text: str | None = None) -> None:
-        """Say how far it is. May be called in any thread; never waits."""
+        """Say how far it is. May be called in any thread; never waits. Raises ValueError for what is not finite."""
+        if not (math.isfinite(done) and (total is None or math.isfinite(total))):
+            raise ValueError(f"progress is told in finite numbers, not {done} of {total}")
         self.say(Progress(done, total, text))
 
     def log(self, level: Level, text: str, **fields: Any) -> None:
-        """Tell whoever calls something. May be called in any thread; never waits."""
+        """Tell whoever calls something. May be called in any thread; never waits.
+
+        Raises ValueError for a level that is not one of "debug", "info", "warning" and "error".
+        """
+        if level not in _LEVELS:
+            raise ValueError(f"unknown level {level!r}; use one of {', '.join(_LEVELS)}")
         self.say(LogLine(level, text, fields))
 
     def say(self, event: ToolEvent) -> None:

@@ -1,7 +1,8 @@
 """What a component says when a tool of it is called: taken for a result, for an event, or for an error of the tool.
 
-Nothing of it is trusted: it is read by its form, what does not fit is the failure of the tool, and an error that it
-tells of is passed on as what it can be: a refusal of the caller, or a failure on the side of the component.
+Nothing of it is trusted: it is read by its form, a result that does not fit is the failure of the tool, and an error
+that it tells of is passed on as what it can be: a refusal of the caller, or a failure on the side of the component. An
+event that does not fit is passed over, and whoever calls is told so: it is beside the result, which may be sound.
 """
 
 from typing import Any, Final
@@ -57,16 +58,19 @@ class _Lost(msgspec.Struct):
     events: int = 0
 
 
-async def hear(context: ToolContext, event: ServerSentEvent) -> None:
-    """Tell who calls of *event*, which the component has sent. Raises ToolFailedError for one that makes no sense."""
+async def hear(context: ToolContext, event: ServerSentEvent) -> bool:
+    """Tell who calls of *event*, which the component has sent. True for a chunk, which he must not hear twice."""
     try:
         if event.event in _EVENTS:
-            context.say(_decode_event(event.data))
-        elif event.event == "lost":
+            said = _decode_event(event.data)
+            context.say(said)
+            return isinstance(said, Chunk)
+        if event.event == "lost":
             lost = msgspec.json.decode(event.data, type=_Lost).events
             context.log("warning", f"{lost} events of the tool were dropped")
     except (msgspec.DecodeError, RecursionError) as error:
-        raise ToolFailedError(context.tool_id, f"it has sent an event that makes no sense: {error}") from None
+        context.log("warning", f"an event of the tool could not be read: {error}"[:_LONGEST])
+    return False
 
 
 def result_in(tool_id: str, answer: object) -> Any:

@@ -2,10 +2,11 @@
 
 A call has one deadline for all that it tries. It is tried again when an instance could not be reached, so that it has
 certainly not seen the request; and when it failed in any other way, or answered 502, 503 or 504, if the request is
-idempotent. What is not idempotent and may have arrived is never sent twice. Another instance is tried at once; when
-all have been, a jittered delay comes first. The instances are looked up anew each time: one that has come up in the
-meantime is called. What comes back as the failure of a call further down is not tried again: whoever made that call has
-tried as often as makes sense, and each layer that tried again would multiply the load of the last one.
+idempotent. What is not idempotent and may have arrived is never sent twice, nor what was answered in part to somebody
+who heard it. Another instance is tried at once; when all have been, a jittered delay comes first. The instances are
+looked up anew each time: one that has come up in the meantime is called. What comes back as the failure of a call
+further down is not tried again: whoever made that call has tried as often as makes sense, and each layer that tried
+again would multiply the load of the last one.
 """
 
 import asyncio
@@ -14,6 +15,8 @@ import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
+
+import msgspec
 
 from tekton.core.degradation.deadline import time_left
 from tekton.core.lifecycle import ComponentRecord
@@ -51,8 +54,11 @@ Instances = Callable[[], Sequence[ComponentRecord]]
 """All instances of a component as they are known at the moment, also those that cannot be called."""
 
 
-Heard = Callable[[ServerSentEvent], Awaitable[None]]
-"""Is told of the events that come before an answer; while it waits nothing more is read."""
+Heard = Callable[[ServerSentEvent], Awaitable[bool]]
+"""Is told of the events that come before an answer; while it waits nothing more is read.
+
+True: this was a part of the answer, so that the call must not begin anew.
+"""
 
 
 class Sender(Protocol):
@@ -154,13 +160,17 @@ class Caller:
 
         It takes no longer than what is left to the call that it is a part of. Raises NoUsableInstanceError,
         AllInstancesFailedError (after several attempts), the TransportError or CircuitOpenError of the only attempt,
-        CallTimeoutError when nothing is left, and what the component reports.
+        CallTimeoutError when nothing is left, what the component reports, and what msgspec raises for data that is no
+        JSON.
         """
         limit = timeout or CALL_TIMEOUT
         if (left := time_left()) is not None:
             if left <= 0:
                 raise CallTimeoutError(component_id, limit)
             limit = min(limit, left)
+        if call.data is not None:
+            # Before any attempt: what cannot be sent is a mistake of whoever calls, and says nothing about an instance.
+            call = replace(call, data=msgspec.Raw(msgspec.json.encode(call.data)))
         return await _Attempts(self, component_id, instances, call, limit).run()
 
     async def close(self) -> None:
@@ -196,14 +206,16 @@ class Caller:
     async def _send(self, instance: ComponentRecord, call: Call, timeout: float) -> Answer | _Failure:
         deadline = asyncio.get_running_loop().time() + timeout
         headers = {name: text for name, text in (call.headers or {}).items() if self._may_show(name, text)}
+        hearing = None if call.heard is None else _Hearing(call.heard)
         try:
-            answer = await self._show(instance, replace(call, headers=headers), deadline)
+            answer = await self._show(instance, replace(call, headers=headers, heard=hearing), deadline)
         except TransportError as error:
-            return _Failure(instance, error, again=call.harmless or isinstance(error, NotConnectedError))
+            again = _may_repeat(call, hearing) or isinstance(error, NotConnectedError)
+            return _Failure(instance, error, again)
         if answer.status not in PASSING:
             return answer
         reported = error_from_answer(answer.status, answer.body)
-        again = call.harmless and not (reported.relayed or isinstance(reported, _RELAYED))
+        again = _may_repeat(call, hearing) and not (reported.relayed or isinstance(reported, _RELAYED))
         reported.relayed = True
         return _Failure(instance, reported, again)
 
@@ -251,6 +263,19 @@ class Caller:
     def most_attempts(self) -> int:
         """How often a call is tried at most."""
         return self._retries.attempts
+
+
+class _Hearing:
+    """Passes on what *heard* is told, and knows whether a part of the answer was among it."""
+
+    def __init__(self, heard: Heard) -> None:
+        self._heard = heard
+        self.begun = False
+
+    async def __call__(self, event: ServerSentEvent) -> bool:
+        part = await self._heard(event)
+        self.begun = self.begun or part
+        return part
 
 
 class _Attempts:
@@ -317,6 +342,10 @@ class _Attempts:
             case [failure]:
                 return failure.error
         return AllInstancesFailedError(self._component_id, [str(failure) for failure in self._failures])
+
+
+def _may_repeat(call: Call, hearing: _Hearing | None) -> bool:
+    return call.harmless and not (hearing is not None and hearing.begun)
 
 
 def _server_error(answer: Answer) -> TektonError | None:

@@ -34,6 +34,7 @@ class EventStreamParser:
     _scanned: int = 0
     _event: str = ""
     _data: list[str] = field(default_factory=list)
+    _size: int = 0
     _id: str = ""
     _after_cr: bool = False
     _started: bool = False
@@ -45,7 +46,7 @@ class EventStreamParser:
         while (line := self._next_line()) is not None:
             if (event := self._take(line)) is not None:
                 events.append(event)
-        if len(self._buffer) + sum(map(len, self._data)) > self.most:
+        if len(self._buffer) + self._size > self.most:
             raise EventTooLargeError(f"an event is larger than {self.most} bytes")
         return events
 
@@ -75,6 +76,7 @@ class EventStreamParser:
         value = value.removeprefix(" ")
         if name == "data":
             self._data.append(value)
+            self._size += len(value) + 1  # with its end: lines that are empty are not free
         elif name == "event":
             self._event = value
         elif name == "id" and "\0" not in value:
@@ -87,4 +89,5 @@ class EventStreamParser:
         event = ServerSentEvent(self._event or "message", "\n".join(self._data), self._id) if self._data else None
         self._event = ""
         self._data = []
+        self._size = 0
         return event
