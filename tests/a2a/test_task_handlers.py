@@ -57,6 +57,14 @@ async def test_behind_a_partial_the_annotations_are_what_they_were_and_what_it_h
     ).field == ("/inputs/limit")
 
 
+async def test_what_a_partial_has_bound_stays_so_where_any_input_is_taken() -> None:
+    def answered(code: str, limit: int, **rest: Any) -> list[Any]:
+        return [code, limit, rest]
+
+    handler = functools.partial(answered, limit=3)
+    assert await result(handler, {"code": "x", "limit": 4, "other": 5}) == ["x", 3, {"other": 5}]
+
+
 async def test_a_handler_may_take_all_inputs_there_are() -> None:
     def everything(**inputs: Any) -> dict[str, Any]:
         return inputs

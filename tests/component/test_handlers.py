@@ -1,7 +1,7 @@
 """What a component says of the messages that it takes."""
 
 import functools
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 
@@ -62,8 +62,11 @@ class Biller:
     async def __call__(self, envelope: Envelope, factor: float = 1.0) -> None: ...
 
 
-@pytest.mark.parametrize("handler", [Biller(), functools.partial(Biller(), factor=2.0)])
-def test_the_annotation_is_found_at_an_object_and_behind_a_partial(handler: Any) -> None:
+async def noted(envelope: Annotated[Envelope, "an order"]) -> None: ...
+
+
+@pytest.mark.parametrize("handler", [Biller(), functools.partial(Biller(), factor=2.0), noted])
+def test_the_annotation_is_found_at_an_object_behind_a_partial_and_in_annotated(handler: Any) -> None:
     table = MessageTable()
 
     table.consume("orders")(handler)

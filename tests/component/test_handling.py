@@ -311,3 +311,30 @@ async def test_no_place_is_lost_at_whatever_moment_the_component_is_paused() -> 
         await handlers.start(bus)
         assert (await ask(bus, asked(turns), 5.0)).content == turns
     await handlers.stop(0.0)
+
+
+@virtual_time
+@pytest.mark.parametrize(("patience", "done"), [(4.0, ["first"]), (1.0, [])])
+async def test_a_stop_in_the_middle_of_a_pause_lets_finish_what_the_pause_would_have_let_finish(
+    patience: float, done: list[str]
+) -> None:
+    """A component that is not healthy is often stopped next: its handlers were ended at once."""
+    table, clock, ended = MessageTable(), current_clock(), []
+
+    @table.subscribe("engram.requests.it")
+    async def it(message: Message) -> None:
+        await asyncio.sleep(5.0)
+        ended.append(message.content)
+
+    bus, handlers = LocalBus(clock), listening_to(table, clock)
+    await handlers.start(bus)
+    await bus.publish("engram.requests.it", asked("first"))
+    await asyncio.sleep(1.0)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(1.0):
+            await handlers.pause(7.0)
+    stopping = clock.monotonic()
+    await handlers.stop(patience)
+
+    assert ended == done
+    assert clock.monotonic() - stopping == pytest.approx(min(patience, 3.0))

@@ -1,5 +1,6 @@
 """From a function to a tool: name, description, schema, and what happens to arguments."""
 
+import functools
 import math
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -338,6 +339,18 @@ async def test_a_function_is_not_called_with_names_that_it_does_not_know_whateve
     with pytest.raises(InvalidArgumentsError) as refused:
         await tool.call(arguments)
     assert refused.value.pointer == pointer
+
+
+async def test_what_a_partial_has_bound_cannot_be_given_where_anything_else_may() -> None:
+    async def search(query: str, limit: int, **rest: Any) -> list[Any]:
+        return [query, limit, rest]
+
+    tool = Tool.from_function(functools.partial(search, limit=3), name="search", input_schema={"type": "object"})
+
+    assert await tool.call({"query": "main", "more": 1}) == ["main", 3, {"more": 1}]
+    with pytest.raises(InvalidArgumentsError) as refused:
+        await tool.call({"query": "main", "limit": 4})
+    assert refused.value.pointer == "/limit"
 
 
 def test_a_schema_that_is_changed_afterwards_changes_nothing() -> None:

@@ -561,6 +561,22 @@ class TestConsuming:
 
         assert rest == [(number, 1) for number in range(61, 100)]
 
+    async def test_who_is_cancelled_while_he_leaves_has_left(self, plane: InMemoryControlPlane, bus: BusClient) -> None:
+        """He took part for good, and had his share of what may be in flight."""
+        await plane.bus.publish("orders.new", say(1))
+        deliveries = bus.consume("orders", "billing")
+        await deliveries.__aenter__()
+        [delivery] = await anext(deliveries.batches())
+        settling = asyncio.ensure_future(delivery.ack())
+        await asyncio.sleep(0)
+
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0):
+                await deliveries.close()
+        await asyncio.gather(settling)
+
+        assert not bus._exchange._parties
+
     async def test_who_leaves_gives_back_what_he_has(self, plane: InMemoryControlPlane, bus: BusClient) -> None:
         await plane.bus.publish_many([Envelope("orders.new", say(number)) for number in range(10)])
         async with bus.consume("orders", "billing") as deliveries:

@@ -9,16 +9,15 @@ of the whole.
 """
 
 import inspect
-import typing
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from tekton.a2a.task_steps import TaskContext
 from tekton.core.calls import UserFunction, bound
-from tekton.mcp.annotations import annotations_of, given_by_name
+from tekton.mcp.annotations import annotations_of, bare, given_by_name
 from tekton.mcp.signature import Signature, struct_of
 from tekton.utils.misfits import misfit
 from tekton.utils.tekton_errors import InvalidTaskError
@@ -29,13 +28,17 @@ _UNNAMED = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 class _Shape(NamedTuple):
-    """What a handler takes: *mine* are the names of parameters for the context, *open_ended*: it takes any input.
+    """What a handler takes.
+
+    *mine* are the names of parameters for the context, *bound* of those that a partial has bound; if *open_ended*, it
+    takes any other input.
 
     *inputs* is the struct that inputs with a parameter are decoded into; if *strict*, there must be no others.
     """
 
     signature: inspect.Signature
     mine: tuple[str, ...]
+    bound: frozenset[str]
     open_ended: bool
     inputs: type[msgspec.Struct]
     strict: bool
@@ -62,7 +65,9 @@ def _decoded(shape: _Shape, inputs: Mapping[str, Any], *, strict: bool) -> dict[
     named = {name: value for name, value in inputs.items() if name in names}
     decoded = _converted(shape.inputs, inputs if strict else named)
     given = {name: getattr(decoded, name) for name in named}
-    return {**inputs, **given} if shape.open_ended else given
+    if not shape.open_ended:
+        return given
+    return {name: value for name, value in inputs.items() if name not in shape.bound} | given
 
 
 def _converted(kind: type[msgspec.Struct], inputs: Mapping[str, Any]) -> msgspec.Struct:
@@ -82,7 +87,7 @@ def _shape(handler: Callable[..., Any]) -> _Shape:
     signature, given = inspect.signature(handler), given_by_name(handler)
     parameters = {name: one for name, one in signature.parameters.items() if name not in given}
     hints = _hints(handler)
-    mine = tuple(name for name in parameters if _bare(hints.get(name)) is TaskContext)
+    mine = tuple(name for name in parameters if bare(hints.get(name)) is TaskContext)
     open_ended = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
     named = {
         name: _field(one, hints.get(name, Any))
@@ -90,7 +95,7 @@ def _shape(handler: Callable[..., Any]) -> _Shape:
         if name not in mine and one.kind not in _UNNAMED
     }
     inputs = struct_of(Signature(named, None, None, Any), "task", {})
-    return _Shape(signature, mine, open_ended, inputs, strict=bool(named) and not mine and not open_ended)
+    return _Shape(signature, mine, given, open_ended, inputs, strict=bool(named) and not mine and not open_ended)
 
 
 def _field(parameter: inspect.Parameter, kind: Any) -> inspect.Parameter:
@@ -106,10 +111,6 @@ def _comes_from_json(kind: Any) -> bool:
     except Exception:  # what somebody wrote as an annotation may be anything
         return False
     return True
-
-
-def _bare(kind: Any) -> Any:
-    return typing.get_args(kind)[0] if typing.get_origin(kind) is Annotated else kind
 
 
 def _hints(handler: Callable[..., Any]) -> dict[str, Any]:

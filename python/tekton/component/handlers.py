@@ -20,7 +20,7 @@ from tekton._native import is_valid_pattern
 from tekton.bus.bus import DEFAULT_CONSUMER, ConsumerSettings, Delivery, Limits, Policy, at_least
 from tekton.bus.envelope import Envelope
 from tekton.bus.streams.subjects import check_consumer
-from tekton.mcp.annotations import annotations_of
+from tekton.mcp.annotations import annotations_of, bare
 from tekton.mcp.message import Message
 from tekton.utils.tekton_errors import InvalidSubjectError
 from tekton.utils.tekton_ids import check_id
@@ -155,7 +155,7 @@ def _taken(handler: Callable[..., Any], possible: tuple[Takes, ...]) -> Takes:
     needed = [each for each in parameters if each.default is inspect.Parameter.empty]
     if not parameters or parameters[0].kind not in _POSITIONAL or len(needed) > 1:
         raise TypeError(f"{name} takes something else than one message")
-    annotation = annotations_of(handler).get(parameters[0].name, Message)
+    annotation = bare(annotations_of(handler).get(parameters[0].name, Message))
     if annotation is Any:
         return Message
     if annotation not in possible:

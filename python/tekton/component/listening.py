@@ -66,6 +66,7 @@ class Listening:
         self._calls = Calls(component_id, tracer, clock)
         self._complain = complain
         self._readers: list[_Reader[Any]] = []
+        self._pausing = BackgroundTask(f"pause of {component_id}")
 
     @property
     def wanted(self) -> bool:
@@ -83,15 +84,28 @@ class Listening:
                     await reader.standing.wait()
 
     async def pause(self, patience: float) -> None:
-        """Read no more, and finish what is in progress, *patience* seconds at most. `start` goes on from there."""
-        async with asyncio.TaskGroup() as group:
-            for reader in self._readers:
-                group.create_task(reader.stop(patience))
+        """Read no more, and finish what is in progress, *patience* seconds at most. `start` goes on from there.
+
+        Whoever is cancelled meanwhile does not end that: it is for `stop` to do so.
+        """
+        self._pausing.start(self._stop_readers(patience))
+        await self._pausing.join()
 
     async def stop(self, patience: float) -> None:
         """The same, and the next `start` begins anew. Twice does nothing."""
-        await self.pause(patience)
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(patience):
+                    await self._pausing.join()
+        finally:
+            await self._pausing.stop()
+        await self._stop_readers(patience)
         self._readers = []
+
+    async def _stop_readers(self, patience: float) -> None:
+        async with asyncio.TaskGroup() as group:
+            for reader in self._readers:
+                group.create_task(reader.stop(patience))
 
     def _make_readers(self, bus: Bus) -> "list[_Reader[Any]]":
         calls, table = self._calls, self._table
@@ -331,7 +345,7 @@ class _WorkReader(_Reader[Delivery]):
             _logger.warning("%s: what became of message %d was not told: %s", self._name, _place(item), error)
             return
         if not counts and self._worker.takes is not Delivery:
-            _logger.warning("%s: message %d was handed out again meanwhile", self._name, _place(item))
+            _logger.warning("%s: message %d comes again, or somebody else has it by now", self._name, _place(item))
 
     async def _settle(self, item: Delivery, slot: Slot) -> bool:
         if item.envelope in self._done:

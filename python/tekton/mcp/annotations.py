@@ -7,9 +7,9 @@ import inspect
 import typing
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
-__all__ = ["annotations_of", "given_by_name", "unbound"]
+__all__ = ["annotations_of", "bare", "given_by_name", "unbound"]
 
 
 def annotations_of(handler: Callable[..., Any]) -> dict[str, Any]:
@@ -21,6 +21,11 @@ def annotations_of(handler: Callable[..., Any]) -> dict[str, Any]:
         made = written.__init__  # type: ignore[misc]  # of this very class
         hints |= typing.get_type_hints(made, include_extras=True) | {"return": written}
     return hints
+
+
+def bare(annotation: Any) -> Any:
+    """*annotation* without what Annotated says beside it."""
+    return typing.get_args(annotation)[0] if typing.get_origin(annotation) is Annotated else annotation
 
 
 def given_by_name(handler: Callable[..., Any]) -> frozenset[str]:

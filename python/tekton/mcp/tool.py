@@ -34,7 +34,7 @@ import msgspec
 
 from tekton.core.calls import Outcome, UserFunction, bound, call, describe, is_async
 from tekton.core.offered_tools import MAX_TOOL_TIMEOUT
-from tekton.mcp.annotations import unbound
+from tekton.mcp.annotations import given_by_name, unbound
 from tekton.mcp.schema_check import SchemaCheck, copied_schema
 from tekton.mcp.signature import (
     Signature,
@@ -248,8 +248,12 @@ class Tool:
     def _check(self, arguments: dict[str, Any]) -> None:
         if self._input_check is not None and (found := self._input_check.misfit(arguments)):
             raise InvalidArgumentsError(self.name, *found)
-        if self._signature is not None and self._signature.keywords is None:
+        if self._signature is None:
+            return
+        if self._signature.keywords is None:
             self._check_names(arguments, self._signature)
+        for name in given_by_name(self.handler) & arguments.keys():
+            raise InvalidArgumentsError(self.name, json_pointer([name]), "unknown field")
 
     def _check_names(self, arguments: dict[str, Any], signature: Signature) -> None:
         # A schema of somebody else's may allow more, or ask for less, than the function does.

@@ -127,10 +127,12 @@ class ClientConsumption:
         self._closed = True
         self._give_back(self._waiting.take_all())
         self._news.set()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(LAST_WORDS):
-                await self._settlements.settled()
-        self._end(None)
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LAST_WORDS):
+                    await self._settlements.settled()
+        finally:
+            self._end(None)
 
     def __aiter__(self) -> Self:
         return self

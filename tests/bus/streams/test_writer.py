@@ -14,7 +14,7 @@ from tekton.bus.streams.append_queue import MAX_BATCH
 from tekton.bus.streams.desks import AtOnce
 from tekton.bus.streams.memory_store import MemoryStreamStore
 from tekton.bus.streams.store import Batch, Committed, Desk, Placed, Progress
-from tekton.bus.streams.writer import LAZINESS, StreamWriter
+from tekton.bus.streams.writer import GATHER, LAZINESS, StreamWriter
 from tekton.core.precedence import LONGEST_REST, RESTS, Precedence
 from tekton.testing.clock import current_clock, virtual_time
 from tekton.utils.tekton_errors import StreamNotFoundError
@@ -135,6 +135,21 @@ async def test_what_a_batch_does_not_take_away_goes_with_the_next_ones_at_once(m
 
     assert owner.removing == []
     assert distances(desk.began) == pytest.approx([LONG, LONG])
+
+
+@virtual_time
+async def test_so_it_does_while_messages_are_published(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tekton.bus.streams.writer.REMOVED_AT_ONCE", 4)
+    owner, store = Done(10), MemoryStreamStore()
+    store.put_stream("orders", StreamSettings(("orders.>",)), 0.0)
+    writer = StreamWriter(store, SlowDesk(GATHER / 100), owner, current_clock())
+
+    await asyncio.sleep(GATHER)
+    writer.note_progress()
+    for number in range(1, 4):
+        await writer.append([put(number)])
+
+    assert owner.removing == []
 
 
 @virtual_time

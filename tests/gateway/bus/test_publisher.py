@@ -62,6 +62,20 @@ class HeldStore(MemoryStreamStore):
         super().delete_stream(name)
 
 
+class FullStore(HeldStore):
+    """Stands still in its first commit, until it may go on, and has no room for it."""
+
+    def delete_stream(self, name: str) -> None:
+        MemoryStreamStore.delete_stream(self, name)
+
+    def commit(self, batch: Batch, now: float) -> Committed:
+        if batch.puts and not self.began.is_set():
+            self.began.set()
+            assert self.go_on.wait(10)
+            raise StorageFullError("no room")
+        return super().commit(batch, now)
+
+
 class Socket:
     """Publishes, and keeps the answers."""
 
@@ -162,6 +176,26 @@ async def test_what_came_behind_what_the_disk_refused_is_refused_along_with_it(p
         assert len(store.commits) == 2
         assert (again["t"], again["sequence"]) == ("published", 1)
         assert await stored(streams, "orders", 1) == ids(messages[:1])
+
+
+async def test_what_came_while_the_disk_refused_what_was_before_it_is_refused_as_well(
+    people: Any, message: Make
+) -> None:
+    """It was stored when there was room again: who then repeated all had the first ones behind the others."""
+    store, messages = FullStore(), [message("ada", number) for number in range(3)]
+    async with port_of(store) as (port, streams):
+        socket = Socket(port, people.ada)
+
+        await socket.publish("orders.new", messages[0])
+        await asyncio.to_thread(store.began.wait, 10)
+        await socket.publish("orders.new", *messages[1:], first=2)
+        store.go_on.set()
+        refused = [one.get("code") for one in await socket.answered(3)]
+        await socket.publish("orders.new", *messages, first=4)
+        await socket.answered(6)
+
+        assert refused == ["storage_full"] * 3
+        assert await stored(streams, "orders", 3) == ids(messages)
 
 
 async def test_what_is_more_than_one_batch_of_the_disk_is_stored_in_order_in_as_few_as_it_takes(

@@ -114,8 +114,9 @@ class Consumers:
         self._check_share(view, settings)
         cursor, store = _beginning(view, settings), self._office.store
         new = Progress(view.name, name, settings, cursor, owner=owner)
-        # What one before it has done goes first, else it may read that while it is on its way off the disk.
-        removing = [(view.name, one) for one in view.removing]
+        # What one before it has done goes first, else it may read that while it is on its way off the disk. What others
+        # have done goes with their progress.
+        removing = [] if self._desks.get(view.name) else [(view.name, one) for one in view.removing]
         desk = self._seat(view, new)
         now = self._clock.time()
         at = settings.at if settings.since is None else None

@@ -199,7 +199,7 @@ class StreamWriter:
     def _batch(self, entries: list[Entry]) -> Batch:
         puts = [put for entry in entries for put in entry.puts]
         now = self._clock.monotonic()
-        if not self._dirty or (puts and now - self._saved_at < GATHER):
+        if not self._dirty or (puts and not self._more and now - self._saved_at < GATHER):
             return Batch(puts)
         self._saved_at = now
         progress, removing = self._owner.progress()

@@ -14,11 +14,12 @@ from typing import Final
 
 from tekton._native import covers, is_valid_pattern
 from tekton.auth.subjects import Hearing
+from tekton.bus.batches import parts
 from tekton.bus.bus import Limits, Policy, StreamInfo, Subscription
 from tekton.bus.envelope import Envelope
 from tekton.bus.interest import share_subjects
 from tekton.gateway.bus.letters import may_be_letters, readable
-from tekton.gateway.bus.listener import Hears, parts
+from tekton.gateway.bus.listener import Hears
 from tekton.gateway.bus.port import MAX_PATTERNS, BusPort
 from tekton.gateway.request import Request
 from tekton.gateway.sse import EventStream, event, last_event_id

@@ -11,8 +11,6 @@ from tekton.gateway.bus.letters import may_be_letters, readable
 from tekton.gateway.bus.publisher import Send
 from tekton.gateway.frames import gap
 
-__all__ = ["Hears", "Listener", "parts"]
-
 Hears = Callable[[Caller], Hearing]
 """How much of the subscription somebody may hear. Raises a GatewayError when it is nothing."""
 

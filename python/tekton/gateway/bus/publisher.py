@@ -164,14 +164,18 @@ class Publisher:
         try:
             while self._waiting:
                 await self._wait_for_others()
-                parcels, self._waiting, self._size = self._waiting, [], 0
-                self._changed.set()
-                await self._publish(parcels)
+                await self._publish(self._take())
         except Exception:
             self._end("error")
             raise
         finally:
             self._running = self._storing = False
+
+    def _take(self) -> list[_Parcel]:
+        """All that waits; there is room for as much again."""
+        parcels, self._waiting, self._size = self._waiting, [], 0
+        self._changed.set()
+        return parcels
 
     async def _wait_for_others(self) -> None:
         messages = sum(len(parcel.envelopes) for parcel in self._waiting)
@@ -193,7 +197,7 @@ class Publisher:
                     continue
                 answers = [group[0].refusal(error)]
             except TektonError as error:
-                behind = list(chain.from_iterable(left))
+                behind = [*chain.from_iterable(left), *self._take()]
                 left.clear()
                 answers = [parcel.refusal(error) for parcel in group]
                 answers += [error_frame(error, parcel.number) for parcel in behind]

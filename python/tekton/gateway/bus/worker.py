@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from typing import Final
 
+from tekton.bus.batches import parts
 from tekton.bus.bus import Consumption, Delivery
 from tekton.bus.envelope import Envelope
-from tekton.gateway.bus.listener import parts
 from tekton.gateway.bus.publisher import Send
 from tekton.gateway.frames import acked, gap
 from tekton.gateway.operations import Ack, Nack, Reject, Release, Settling, Working
