@@ -28,8 +28,8 @@ from tekton.background import BackgroundGroup
 from tekton.clock import Clock
 from tekton.component.report_client import LeaseOverError, ReportRefusedError, Reports
 from tekton.component.reported_log import ReportedLog
-from tekton.core.calls import Outcome, UserCalls, UserFunction, call, is_async
-from tekton.core.degradation.bulkhead import Bulkhead, InThread, Slot
+from tekton.core.calls import Outcome, UserCalls, UserFunction, is_async
+from tekton.core.degradation.bulkhead import Bulkhead, Slot, call_in_place
 from tekton.core.degradation.deadline import within
 from tekton.core.tracing import Tracer
 from tekton.mcp.tool_result import GarbageError, as_json
@@ -330,12 +330,8 @@ class Job:
 async def _in_thread(function: UserFunction, slot: Slot) -> object:
     """What a plain *function* returns. It keeps *slot* until its thread has ended, though nobody waits for that."""
     slot.hold()
-    in_thread = InThread(function, slot)
     try:
-        outcome = await call(in_thread)
-    except asyncio.CancelledError:
-        in_thread.outlive()
-        raise
+        outcome = await call_in_place(function, slot)
     finally:
         slot.release()
     if outcome.error is not None:

@@ -12,7 +12,7 @@ import asyncio
 from typing import Any, Final
 
 from tekton.core.calls import Outcome, UserCalls, UserFunction, call, is_async
-from tekton.core.degradation.bulkhead import InThread, Slot
+from tekton.core.degradation.bulkhead import Slot, call_in_place
 from tekton.mcp.message import Message
 from tekton.utils.tekton_errors import MessageExpiredError
 
@@ -39,7 +39,7 @@ class HandlerCalls:
         Exception, and a cancellation that is its own, as a RuntimeError; and MessageExpiredError after *timeout*
         seconds.
         """
-        task = self._calls.spawn(_in_place(function, slot), what, self._owner)
+        task = self._calls.spawn(call(function) if slot is None else call_in_place(function, slot), what, self._owner)
         if slot is not None and not is_async(function):
             slot.hold()
             task.add_done_callback(lambda _: slot.release())
@@ -53,17 +53,6 @@ class HandlerCalls:
         if task.cancelled():
             raise RuntimeError("a handler has raised CancelledError")
         return _value(task.result())
-
-
-async def _in_place(function: UserFunction, slot: Slot | None) -> Outcome:
-    if slot is None or is_async(function):
-        return await call(function)
-    in_thread = InThread(function, slot)
-    try:
-        return await call(in_thread)
-    except asyncio.CancelledError:
-        in_thread.outlive()
-        raise
 
 
 def _value(outcome: Outcome) -> Any:

@@ -252,6 +252,7 @@ class Tool:
             return
         if self._signature.keywords is None:
             self._check_names(arguments, self._signature)
+            return
         for name in given_by_name(self.handler) & arguments.keys():
             raise InvalidArgumentsError(self.name, json_pointer([name]), "unknown field")
 

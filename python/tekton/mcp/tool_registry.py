@@ -21,8 +21,8 @@ from typing import Any, Literal, NamedTuple, Self
 import msgspec
 
 from tekton.clock import SYSTEM_CLOCK, Clock
-from tekton.core.calls import Outcome, UserCalls, call, describe
-from tekton.core.degradation.bulkhead import Bulkhead, InThread, Slot
+from tekton.core.calls import Outcome, UserCalls, describe
+from tekton.core.degradation.bulkhead import Bulkhead, Slot, call_in_place
 from tekton.core.degradation.deadline import time_left, within
 from tekton.core.observable import Observable
 from tekton.core.tracing.tracer import span
@@ -220,14 +220,7 @@ class ToolRegistry(Observable[ToolChange]):
 
 async def _attempt(tool: Tool, given: Any, context: ToolContext, slot: Slot) -> Outcome:
     function = tool.prepared(given, context)
-    if tool.is_async:
-        return await tool.settled(await call(function), context)
-    in_thread = InThread(function, slot)
-    try:
-        return await tool.settled(await call(in_thread), context)
-    except asyncio.CancelledError:
-        in_thread.outlive()
-        raise
+    return await tool.settled(await call_in_place(function, slot), context)
 
 
 async def _enter(entry: _Entry) -> Slot:

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 
+from tekton.core.calls import Outcome, UserFunction, call, is_async
 from tekton.utils.tekton_errors import BulkheadFullError
 
 
@@ -112,3 +113,15 @@ class InThread:
             if not self._over:
                 self._kept = True
                 self._slot.hold()
+
+
+async def call_in_place(function: UserFunction, slot: Slot) -> Outcome:
+    """As `call`; a thread keeps *slot* until it has ended, also when whoever called does not wait for that."""
+    if is_async(function):
+        return await call(function)
+    in_thread = InThread(function, slot)
+    try:
+        return await call(in_thread)
+    except asyncio.CancelledError:
+        in_thread.outlive()
+        raise
