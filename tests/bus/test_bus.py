@@ -1,6 +1,7 @@
 """What every bus does: one suite, run over all that there are."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from tekton.bus.bus import (
+    MAX_DELAY,
     Bus,
     ConsumerSettings,
     Delivery,
@@ -572,6 +574,30 @@ async def test_what_nobody_has_begun_with_was_never_handed_out(bus: Bus) -> None
     [info] = [stream for stream in await bus.streams() if stream.name == "orders"]
     [consumer] = info.consumers
     assert (last.envelope.attempt, consumer.redelivered, consumer.dead_letters) == (1, 0, 0)
+
+
+@pytest.mark.parametrize("delay", [-1.0, MAX_DELAY + 1, math.inf, math.nan])
+async def test_a_delay_that_cannot_be_is_refused_and_settles_nothing(bus: Bus, delay: float) -> None:
+    await bus.create_stream("orders", ORDERS)
+    await bus.publish("orders.new", say(1))
+    async with bus.consume("orders", "billing") as deliveries:
+        delivery = await anext(aiter(deliveries))
+        with pytest.raises(ValueError, match="a delay is from 0 to"):
+            await delivery.nack(delay)
+
+        assert await delivery.ack()
+
+
+async def test_a_subscription_says_where_it_began_so_that_one_can_go_on_there(bus: Bus) -> None:
+    await bus.publish("a.b", say("before"))
+    async with bus.subscribe("a.>") as early, bus.subscribe("a.>", queue="all") as shared:
+        began = early.began, shared.began
+    await bus.publish("a.b", say("meanwhile"))
+    async with bus.subscribe("a.>", since=began[0]) as late:
+        heard = await anext(aiter(late))
+
+        assert (heard.message.content, late.began) == ("meanwhile", began[0])
+        assert began[1] is None
 
 
 async def test_a_message_that_goes_in_circles_becomes_a_dead_letter(bus: Bus) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from tekton.bus.bus import (
     DEFAULT_CONSUMER,
+    MAX_DELAY,
     MAX_HOPS,
     MAX_MESSAGE,
     ConsumerSettings,
@@ -25,7 +26,7 @@ from tekton.testing.control_plane import InMemoryControlPlane
 from tekton.testing.cut_connections import CuttingProxy
 from tekton.utils import bus_demand, bus_exchange, bus_link
 from tekton.utils.bus_client import BusClient
-from tekton.utils.bus_consumption import MAX_DELAY, ClientConsumption
+from tekton.utils.bus_consumption import ClientConsumption
 from tekton.utils.bus_frames import operation
 from tekton.utils.control_plane import ControlPlane
 from tekton.utils.tekton_errors import (

@@ -42,6 +42,8 @@ MAX_REASON = 1000
 MAX_HOPS = 16
 """How many messages may have caused one another (`context.hops`), and an answer that is asked for, too, before it is
 taken for a circle."""
+MAX_DELAY = 7 * 86400.0
+"""Seconds after which a message that is not done can be handed out again at the latest."""
 INBOX = "_inbox"
 """The first token of subjects that answers go to: `_inbox.<owner>.<random>`. Only the owner may subscribe to them."""
 RESERVED = "tekton"
@@ -137,6 +139,12 @@ def at_least(name: str, value: float, least: float) -> None:
         raise ValueError(f"{name} is {value:g}, and has to be {least:g} or more")
 
 
+def check_delay(delay: float | None) -> None:
+    """Raise ValueError for a delay of `Delivery.nack` that cannot be."""
+    if delay is not None and not 0 <= delay <= MAX_DELAY:
+        raise ValueError(f"a delay is from 0 to {MAX_DELAY:g} seconds, not {delay}")
+
+
 DEFAULT_CONSUMER = ConsumerSettings()
 
 
@@ -185,6 +193,8 @@ class Subscription(Protocol):
     gap: int
     """How many were passed over before what was read last; 0 when nothing was, -1 when some were and nobody knows how
     many: the bus does not know the position any more (counts as one in `lost`)."""
+    began: int | None
+    """The position behind which it began, once it is entered. None of a queue group and of a replay."""
 
     @property
     def lost(self) -> int:
@@ -224,7 +234,8 @@ class Delivery(Protocol):
     async def nack(self, delay: float | None = None, *, reason: str = "") -> bool:
         """It is not done; to be handed out again after *delay* seconds (default: what the backoff says).
 
-        Why, is told by the dead letter that may become of it: the last *reason* that was given.
+        Why, is told by the dead letter that may become of it: the last *reason* that was given. Raises ValueError for a
+        *delay* that is negative or longer than MAX_DELAY; then nothing was said yet.
         """
         ...
 

@@ -169,12 +169,14 @@ class LiveBus:
         if queue is not None:
             self._look_after(pattern, queue)
         channel = self._channel(pattern)
+        began: int | None = None
         if queue is None:
             cursor = make_cursor(channel, limits, self.tally, early)
+            began = self.sequence if since is None else since
         else:
             cursor = join_group(channel, queue, limits, self.tally, early)
         self.tally.subscriptions += 1
-        return LiveSubscription(pattern, cursor)
+        return LiveSubscription(pattern, cursor, began)
 
     def tap(self, pattern: str, heard: Callable[[Envelope], object]) -> Callable[[], None]:
         """Call *heard* with what is published to *pattern*, before `deliver` returns; returns what ends it.

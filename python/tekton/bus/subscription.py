@@ -15,10 +15,11 @@ class LiveSubscription:
     What nobody has read when it is closed is gone, or goes to the other members of its queue group.
     """
 
-    __slots__ = ("_closed", "_cursor", "_waiting", "gap", "lost", "pattern")
+    __slots__ = ("_closed", "_cursor", "_waiting", "began", "gap", "lost", "pattern")
 
-    def __init__(self, pattern: str, cursor: Cursor) -> None:
+    def __init__(self, pattern: str, cursor: Cursor, began: int | None) -> None:
         self.pattern = pattern
+        self.began = began
         self.lost = 0
         self.gap = 0
         self._cursor = cursor

@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, suppress
 from functools import partial
-from typing import Any, Final, Generic, Protocol, TypeVar, runtime_checkable
+from typing import Any, Final, Generic, TypeVar
 
 from tekton.background import BackgroundGroup, BackgroundTask
 from tekton.bus.bus import Bus, Delivery, Subscription
@@ -227,13 +227,6 @@ class _Reader(ABC, Generic[_ItemT]):
             await self._work.stop()
 
 
-@runtime_checkable
-class _Placed(Protocol):
-    """A subscription that knows where it began. Not each does."""
-
-    began: int | None
-
-
 class _SubscriptionReader(_Reader[Envelope]):
     """Reads what is published. Where nobody shares it, it goes on behind what was read last, or where it began."""
 
@@ -258,7 +251,7 @@ class _SubscriptionReader(_Reader[Envelope]):
         wanted, since = self._subscriber, self._position
         subscription = self._bus.subscribe(wanted.pattern, queue=wanted.queue, limits=wanted.limits, since=since)
         async with subscription:
-            if since is None and isinstance(subscription, _Placed):
+            if since is None:
                 self._position = subscription.began
             try:
                 async with aclosing(self._envelopes(subscription)) as envelopes:

@@ -8,7 +8,7 @@ from typing import Annotated, cast
 
 import msgspec
 
-from tekton.bus.bus import DEFAULT_CONSUMER, MAX_REASON, ConsumerSettings, Policy
+from tekton.bus.bus import DEFAULT_CONSUMER, MAX_DELAY, MAX_REASON, ConsumerSettings, Policy
 from tekton.gateway.decoding import decode_body
 
 MAX_NUMBER = 2**53
@@ -23,7 +23,7 @@ MAX_CREDIT = 4096
 
 _Sequences = Annotated[list[Number], msgspec.Meta(min_length=1, max_length=MAX_CREDIT)]
 _Count = Annotated[int, msgspec.Meta(ge=1, le=MAX_CREDIT)]
-_Seconds = Annotated[float, msgspec.Meta(ge=0, le=7 * 86400)]
+_Seconds = Annotated[float, msgspec.Meta(ge=0, le=MAX_DELAY)]
 _Reason = Annotated[str, msgspec.Meta(max_length=MAX_REASON)]
 _Instant = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
 

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Final, Self
 from weakref import WeakValueDictionary
 
-from tekton.bus.bus import MAX_REASON, ConsumerSettings, Delivery
+from tekton.bus.bus import MAX_REASON, ConsumerSettings, Delivery, check_delay
 from tekton.bus.envelope import Envelope
 from tekton.utils.bus_demand import Demand
 from tekton.utils.bus_exchange import Exchange
@@ -30,8 +30,6 @@ _WORKING: Final = "working"
 _RELEASE: Final = "release"
 LAST_WORDS: Final = 2.0
 """Seconds for which who leaves waits until it is known what became of his deliveries."""
-MAX_DELAY: Final = 7 * 86400.0
-"""Seconds after which a delivery can be handed out again at the latest."""
 _MOST_WANTED: Final = 2048
 """Deliveries that are asked for at a time: half of what one `credit` may give, so that it can make up for those, too,
 that were on their way when credit was taken back."""
@@ -52,12 +50,8 @@ class ClientDelivery:
         return await self._consumption.settle(self, "ack")
 
     async def nack(self, delay: float | None = None, *, reason: str = "") -> bool:
-        """It is not done; to be handed out again after *delay* seconds. 1000 characters of the *reason* count.
-
-        Raises ValueError for a *delay* that is negative, or longer than a week: then nothing was said yet.
-        """
-        if delay is not None and not 0 <= delay <= MAX_DELAY:
-            raise ValueError(f"a delay is from 0 to {MAX_DELAY:g} seconds, not {delay}")
+        """See Delivery. 1000 characters of the *reason* count."""
+        check_delay(delay)
         return await self._consumption.settle(self, "nack", delay=delay, reason=reason[:MAX_REASON] or None)
 
     async def release(self) -> bool:

@@ -48,7 +48,6 @@ class ClientSubscription:
         self.pattern = wanted.pattern
         self.gap = 0
         self.began: int | None = None
-        """The position behind which it began, once it stands. Nobody knows that of a queue group."""
         self._exchange = exchange
         self._wanted = wanted
         self._limits = limits

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from types import TracebackType
 from typing import Protocol, Self
 
-from tekton.bus.bus import Delivery
+from tekton.bus.bus import Delivery, check_delay
 from tekton.bus.streams.consumer import Handed
 from tekton.bus.turn import Turn
 
@@ -61,6 +61,7 @@ class StreamDelivery:
 
     async def nack(self, delay: float | None = None, *, reason: str = "") -> bool:
         """See Delivery. Waits for nothing."""
+        check_delay(delay)
         return self._ends() and self._counter.fail(self.envelope.sequence, self._tag, delay, reason)
 
     async def release(self) -> bool:

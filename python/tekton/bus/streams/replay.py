@@ -38,6 +38,7 @@ class Replay:
         """It begins behind *after*; or, with what was stored from *at* on, behind what *begin* finds."""
         self.pattern = pattern
         self.lost = self.gap = 0
+        self.began: int | None = None
         self._view = view
         self._read = read
         self._turn = turn
