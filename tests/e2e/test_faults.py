@@ -116,6 +116,8 @@ def post(path, **body):
     )
     return json.load(urllib.request.urlopen(request))
 
+# A supervised component has a lease from its first heartbeat on: whoever sees it ready may rely on one.
+post("/base/heartbeat")
 post("/base/ready")
 while True:
     post("/base/heartbeat")

@@ -105,6 +105,8 @@ def post(path, **body):
     )
     return json.load(urllib.request.urlopen(request))
 
+# A supervised component has a lease from its first heartbeat on: whoever sees it ready may rely on one.
+post("/heartbeat")
 post("/ready")
 while True:
     post("/heartbeat")

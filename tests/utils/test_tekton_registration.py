@@ -230,6 +230,16 @@ async def test_a_supervised_one_leaves_its_end_to_the_supervisor(plane: InMemory
     assert plane.record("greeter").state is ComponentState.READY
 
 
+async def test_a_supervised_one_that_hangs_as_soon_as_it_is_ready_is_found(plane: InMemoryControlPlane) -> None:
+    await plane.registry.register(GREETER, supervised=True)
+
+    async with Registration(GREETER, plane.address, supervised=True) as registration, asyncio.timeout(5):
+        registration.mark_ready()
+        await registration.wait_registered(ready=True)
+
+        assert plane.monitor.leased(GREETER.component_id, GREETER.instance_uuid)
+
+
 async def test_what_only_the_supervisor_has_said_stays(plane: InMemoryControlPlane) -> None:
     said = msgspec.structs.replace(GREETER, dependencies=("hermes",), metadata={"team": "a", "language": "Python"})
     await plane.registry.register(said, supervised=True)

@@ -256,7 +256,8 @@ class Registration:
             return
         if self._wants_ready and self._state in PATH_TO_READY and self._state not in USABLE:
             await self.make_ready()
-            if self._serving and not self._impaired:
+            # Whoever registered itself has its lease by this; a supervised one has it from its first heartbeat on.
+            if not self.supervised and self._serving and not self._impaired:
                 return
         await self._show_impaired()
         reply = await self.heartbeat()
