@@ -151,7 +151,7 @@ class _Session:
         self._ended = asyncio.Event()
         self._reason = ""
         self._topics: dict[int, asyncio.Task[None]] = {}
-        wire = Wire(self._send, self._deliver, self._group.spawn, self._end)
+        wire = Wire(self._send, self._deliver, self._refuse, self._group.spawn, self._end)
         self._bus = None if bus is None else BusSession(bus, connection, wire)
         self._turns = None if bus is None else bus.turns
         self._limit = MAX_MESSAGE if bus is None else MAX_PUBLISHED
@@ -195,9 +195,10 @@ class _Session:
             answer = await self._carry_out(message)
         except TektonError as error:
             number = batch_number(message) if message.startswith(BATCH_MARK) else number_of(message)
-            answer = error_frame(error, number)
-        if answer is not None:
-            await self._send(answer)
+            await self._refuse(error, number)
+        else:
+            if answer is not None:
+                await self._send(answer)
 
     async def _carry_out(self, message: bytes) -> str | None:
         """Do what *message* asks for; returns the answer, if there is one at once."""
@@ -283,7 +284,7 @@ class _Session:
                 async for frame in frames:
                     await self._send(frame)
             except TektonError as error:
-                await self._send(error_frame(error, operation.id))
+                await self._refuse(error, operation.id)
             finally:
                 self._subscriptions[operation.topic] -= 1
         # It has ended by itself: its number is free, unless it was unsubscribed meanwhile and given to another.
@@ -292,6 +293,16 @@ class _Session:
 
     async def _bye(self, reason: str) -> None:
         await self._send(f'{{"op":"bye","reason":"{reason}","retry":{retry_delay()}}}')
+
+    async def _refuse(self, error: TektonError, number: int | None) -> None:
+        """Tell the client that *number* is refused; or, when it may not have the socket any more, say goodbye for that.
+
+        Of a goodbye the client knows that it can come back with another credential, and go on where it was.
+        """
+        if self._connection.allowed():
+            await self._send(error_frame(error, number))
+        else:
+            self._end("unauthenticated")
 
     def _end(self, reason: str) -> None:
         """End the session with a goodbye."""

@@ -23,6 +23,7 @@ from tekton.gateway.bus.access import BusAccess, Refusal
 from tekton.gateway.bus.port import BusPort
 from tekton.gateway.bus.turns import Turns
 from tekton.gateway.connection import Connection
+from tekton.gateway.errors import CredentialRequiredError
 from tekton.gateway.sockets import TopicSocket
 from tekton.gateway.topics import TopicTable
 from tekton.mcp.context import MessageContext
@@ -145,6 +146,7 @@ class Bus:
     reviews: int = 0
     principals: dict[Peer, Principal] = field(default_factory=dict)
     closing: dict[Peer, asyncio.Event] = field(default_factory=dict)
+    revoked: set[Peer] = field(default_factory=set)
     sessions: dict[Peer, "asyncio.Task[None]"] = field(default_factory=dict)
     group: BackgroundGroup = field(default_factory=lambda: BackgroundGroup("sockets"))
 
@@ -156,13 +158,24 @@ class Bus:
             peer,
             lambda *_: None,
             closing,
-            identify=lambda: self.principals[peer],
+            lambda: peer not in self.revoked,
+            identify=lambda: self._identify(peer),
             reviews=lambda: self.reviews,
             address="10.0.0.1:1234",
         )
         handler = TopicSocket(TopicTable({}), None, self.port)
         self.sessions[peer] = self.group.spawn(handler(connection), "socket")
         return peer
+
+    def revoke(self, peer: Peer) -> None:
+        """The credential of the client is not valid any more; nobody has told its socket yet."""
+        self.revoked.add(peer)
+        self.reviews += 1
+
+    def _identify(self, peer: Peer) -> Principal:
+        if peer in self.revoked:
+            raise CredentialRequiredError("revoked")
+        return self.principals[peer]
 
     async def leave(self, peer: Peer) -> None:
         """The client closes its socket; back when that has ended."""

@@ -380,6 +380,26 @@ async def test_a_right_that_is_lost_ends_what_it_was_needed_for(bus: Any, people
     assert bus.live.tally.subscriptions == 0
 
 
+@pytest.mark.parametrize("how", ["publishes", "hears", "consumes"])
+async def test_who_may_not_have_the_socket_any_more_is_told_goodbye_and_nothing_else(
+    bus: Any, people: Any, message: Make, how: str
+) -> None:
+    await bus.bus.create_stream("orders", StreamSettings(("orders.>",)))
+    peer = bus.connect(people.ada)
+    await peer.subscribe(subject="news.>")
+    await peer.ask(op="consume", id=2, stream="orders", consumer="ada", credit=1)
+
+    bus.revoke(peer)
+    if how == "publishes":
+        peer.publish("news.a", message("ada"), id=3)
+    else:
+        await bus.bus.publish("news.a" if how == "hears" else "orders.new", message("aron"))
+
+    assert (await peer.get())["reason"] == "unauthenticated"
+    await bus.sessions[peer]
+    assert bus.live.tally.subscriptions == 0
+
+
 async def test_a_pattern_of_which_a_stream_takes_nothing_is_not_forbidden(bus: Any, people: Any) -> None:
     await bus.bus.create_stream("orders", StreamSettings(("orders.>",)))
 

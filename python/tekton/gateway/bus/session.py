@@ -38,15 +38,18 @@ MAX_SUBSCRIPTIONS: Final = 64
 """Subscriptions to subjects, and consumptions, that one socket may have."""
 
 Spawn = Callable[[Coroutine[Any, Any, None], str], "asyncio.Task[None]"]
+Refuse = Callable[[TektonError, int | None], Awaitable[None]]
+"""Tells the client the error that ends, or refuses, what has the id given."""
 End = Callable[[str], None]
 """Ends the socket, for the reason given."""
 
 
 class Wire(NamedTuple):
-    """What the bus asks of a socket: to *send* answers, *deliver* messages, *spawn* a task, *end* for a reason."""
+    """What the bus asks of a socket: to *send* answers, *deliver* messages, *refuse* a number, *spawn* or *end*."""
 
     send: Send
     deliver: Send
+    refuse: Refuse
     spawn: Spawn
     end: End
 
@@ -132,7 +135,7 @@ class BusSession:
                 await self._wire.send(*opened.answers)
                 await opened.run(self._wire.deliver)
         except TektonError as error:
-            await self._wire.send(frames.error_frame(error, number))
+            await self._wire.refuse(error, number)
             if isinstance(error, SlowConsumerError):
                 self._wire.end("slow consumer")
         except Exception:
