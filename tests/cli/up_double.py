@@ -18,6 +18,12 @@ from typing import Any
 
 from double import ControlPlane, change, record, serve, why
 
+HERE = "here"
+"""The file below `run` that tells that the guard has come as far as its scenario wants time to pass."""
+
+PASSES = {"silent": 60.0, "hung": 10.0, "stubborn": 60.0}
+"""How many seconds pass at once in `tekton up` then: how long a process takes to start must not matter."""
+
 
 class Guard:
     """A guard and a control plane in one process."""
@@ -46,6 +52,7 @@ class Guard:
     def await_watcher(self) -> None:
         """Return when somebody has got a snapshot and follows the changes."""
         assert self._watched.wait(20)
+        (self.run_dir / HERE).touch()
 
     def move(self, name: str, *states: str, **fields: Any) -> None:
         """Let a component go through *states*, the first of which it has already."""
@@ -58,9 +65,14 @@ class Guard:
     def log(self, text: str) -> None:
         with (self.data_dir / "logs" / "tekton.log").open("a") as file:
             file.write(text + "\n")
+        (self.run_dir / HERE).touch()
 
     def await_stop(self) -> None:
         assert signal.sigwait({signal.SIGTERM, signal.SIGUSR1}) == signal.SIGTERM
+
+    def await_word(self) -> None:
+        """Return when the test says so."""
+        assert signal.sigwait({signal.SIGTERM, signal.SIGUSR1}) == signal.SIGUSR1
 
     def leave(self) -> None:
         self.plane.leave(drain=True)
@@ -95,13 +107,13 @@ def failing(guard: Guard) -> int:
 
 
 def restarting(guard: Guard) -> int:
-    """The control plane goes away and comes back."""
+    """The control plane goes away, and comes back when it is told to."""
     guard.serve()
     guard.await_watcher()
     guard.move("hermes", "starting", "ready")
     guard.leave()
     guard.log("the control plane was killed")
-    time.sleep(0.3)
+    guard.await_word()
     plane, guard.plane = guard.plane, ControlPlane()
     guard.plane.components = [record("hermes", registered_at=time.time())]
     guard.plane.revision = plane.revision
@@ -136,7 +148,7 @@ def lost(guard: Guard) -> int:
     guard.await_watcher()
     guard.move("hermes", "starting", "ready")
     guard.move("engram", "starting", "ready")
-    signal.sigwait({signal.SIGUSR1})
+    guard.await_word()
     guard.log("CRITICAL the guard is gone")
     return 70
 
@@ -158,20 +170,38 @@ SCENARIOS: dict[str, Callable[[Guard], int]] = {
 }
 
 
+class GuardTime:
+    """A clock that stands still until the file *here* is there, *early* seconds before its time; then *passes* more
+    have passed than on that of the machine.
+    """
+
+    def __init__(self, here: Path, passes: float, early: float = 0.0) -> None:
+        self._here = here
+        self._passes = passes
+        self._until_then = time.monotonic() - early
+
+    def time(self) -> float:
+        return time.time()
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self._passes if self._here.exists() else self._until_then
+
+
 def main(arguments: list[str]) -> int:
     if arguments[0] == "--guard":
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGUSR1})
         return SCENARIOS[arguments[1]](Guard(Path(arguments[2])))
-    from tekton.cli import launch, session
+    from tekton.cli import client, launch, session
     from tekton.cli import main as tekton
-
-    session.CONTROL_TIMEOUT = 30.0 if arguments[0] == "hung" else 3.0  # type: ignore[misc]
-    session._TELL_AFTER = 1.0  # type: ignore[misc]
 
     def command(instance: Any, _: Any) -> list[str]:
         return [sys.executable, __file__, "--guard", arguments[0], str(instance.data_dir)]
 
     launch._command = command
+    run_dir, passes = Path("data") / "run", PASSES.get(arguments[0], 0.0)
+    session.SYSTEM_CLOCK = GuardTime(run_dir / HERE, passes)  # type: ignore[assignment]
+    # Its deadline must not pass while it waits for the first answer either.
+    client.Client.__init__.__kwdefaults__["clock"] = GuardTime(run_dir / HERE, passes, early=60.0)
     return tekton(arguments[1:])
 
 

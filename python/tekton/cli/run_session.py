@@ -30,8 +30,11 @@ from tekton.utils.tekton_errors import (
 )
 
 _LOOK_EVERY = 0.1
+_LAST_NEWS = 5.0
+"""Seconds within which it is heard that what was taken out has left."""
 _RESTARTING = "restarting"
-_ENDED = ("failed", "stopped", "unknown", None)
+_ABSENT = ("unknown", None)
+_ENDED = ("failed", "stopped", *_ABSENT)
 
 
 class _Heard(NamedTuple):
@@ -56,6 +59,7 @@ class RunSession:
         self._reader = threading.Thread(target=self._follow_output, daemon=True)
         self._heard: queue.SimpleQueue[_Heard] = queue.SimpleQueue()
         self._ended = threading.Event()
+        self._left = threading.Event()
         self._ours = False
         self._asked = 0
 
@@ -193,14 +197,17 @@ class RunSession:
                 if piece.kind == "snapshot":
                     self._heard.put(_Heard("begun" if first else "missed"))
                     first = False
-                elif piece.change is not None and self._concerns_us(piece.change):
-                    self._heard.put(_Heard("change", change=piece.change))
+                elif piece.change is not None and piece.change["component_id"] == self._name:
+                    self._follow_change(piece.change)
         except TektonError as error:
             self._heard.put(_Heard("lost", error=error))
 
-    def _concerns_us(self, change: Record) -> bool:
-        # That a record leaves is the end of an earlier run, or of what we have taken out ourselves.
-        return bool(change["component_id"] == self._name and change["kind"] != "deregistered")
+    def _follow_change(self, change: Record) -> None:
+        if change["kind"] != "deregistered":
+            self._heard.put(_Heard("change", change=change))
+        elif self._asked:
+            # What we have taken out ourselves; else it is the end of an earlier run.
+            self._left.set()
 
     def _follow_output(self) -> None:
         while not self._ended.is_set():
@@ -218,8 +225,12 @@ class RunSession:
         self._heard.put(_Heard("started", error=error))
 
     def _delete(self) -> None:
+        state, _ = self._state()
         with suppress(TektonError):
             self._client.delete(self._path("spec"), timeout=None)
+            if state not in _ABSENT:
+                # Changes come on another connection than this answer: what it has brought about is told first.
+                self._left.wait(_LAST_NEWS)
         self._heard.put(_Heard("gone"))
 
     def _kill(self) -> None:

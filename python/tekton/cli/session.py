@@ -136,13 +136,13 @@ class Session:
         return error
 
     def _check_first_answer(self, waited: float) -> None:
-        if waited >= CONTROL_TIMEOUT:
-            raise self._not_settled(None)
         if waited >= _TELL_AFTER and not self._delay_told:
             self._delay_told = True
             say(f"the control plane does not answer yet; its log is {self._instance.log}")
             for text in self._guard.evidence():
                 say(f"  {harmless(text)}")
+        if waited >= CONTROL_TIMEOUT:
+            raise self._not_settled(None)
 
     # What is told when the start has settled
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from calling_agents import Here, calling
+from leaps import Leaps
 from wire_agent import Do, Reply, WireAgent, artifact, made, status, whole, wire_agent
 
 from tekton.a2a.task import Task
@@ -84,8 +85,12 @@ async def test_one_that_hangs_in_the_midst_is_told_when_the_time_of_the_task_is_
 
     does = {STREAM: begin_and_hang, CANCEL: answers(whole("CANCELED"))}
     async with wire_agent(does) as agent, calling(agent.url) as here:
+        leaps, task = Leaps(), created(here, timeout=10.0)
+        running = asyncio.ensure_future(here.tasks.execute_task(task))
+        await until_sent(here, task)
+        leaps.leap(10.0)
         with pytest.raises(TaskTimeoutError):
-            await done(here, timeout=0.4)
+            await running
         await agent.until(CANCEL)
 
     assert agent.calls[-1][1]["id"] == "task-1"
@@ -137,14 +142,20 @@ async def test_one_that_cannot_be_reached_for_too_long_is_given_up() -> None:
 
 
 async def test_a_stream_that_drips_is_ended_and_the_agent_asked_instead() -> None:
+    """It was given up where a stream was open for longer than one may not hear of an agent."""
+
     async def drip(reply: Reply) -> None:
         await reply.event({"task": whole("WORKING")})
         while True:
             await reply.raw(b":", "text/event-stream")
             await asyncio.sleep(0.01)
 
-    async with wire_agent({STREAM: drip, GET: DONE}) as agent, calling(agent.url, stream=0.3) as here:
-        assert await done(here) == {"ok": True}
+    async with wire_agent({STREAM: drip, GET: DONE}) as agent, calling(agent.url, stream=10.0) as here:
+        leaps, task = Leaps(), created(here)
+        running = asyncio.ensure_future(here.tasks.execute_task(task))
+        await until_sent(here, task)
+        leaps.leap(10.0)
+        assert await running == {"ok": True}
 
     assert agent.times(GET) == 1
 

@@ -13,6 +13,7 @@ from a2a.server.tasks import TaskUpdater
 from a2a.types import Part
 from calling_agents import HERE, Here, calling
 from google.protobuf.json_format import ParseDict
+from leaps import Leaps
 from sdk_agent import Executor, Work, sdk_agent
 
 from tekton.a2a.agent_registry import AgentRegistry
@@ -200,9 +201,13 @@ async def test_a_task_that_is_called_off_here_is_called_off_there(streaming: boo
 
 async def test_an_agent_that_takes_too_long_is_told_that_nobody_waits() -> None:
     work = Endless()
-    async with sdk_agent(work) as agent, calling(agent.url, attempt_timeout=0.3) as here:
+    async with sdk_agent(work) as agent, calling(agent.url, attempt_timeout=10.0) as here:
+        leaps, task = Leaps(), created(here)
+        running = asyncio.ensure_future(here.tasks.execute_task(task))
+        await until(here, task, has_sent)
+        leaps.leap(10.0)
         with pytest.raises(TaskFailedError, match="no answer within"):
-            await here.tasks.execute_task(created(here))
+            await running
         await agent.has_canceled.wait()
 
 

@@ -69,6 +69,7 @@ class RemoteTask:
         self._updates: Updates | None = None
         self._there = RemoteState()
         self._told = (0, float("-inf"))
+        self._heard = self._now()
 
     @property
     def open_id(self) -> str | None:
@@ -180,15 +181,15 @@ class RemoteTask:
 
     async def _watch(self) -> TaskState:
         """Wait until it is over, or waits for an answer."""
-        heard, idle, trouble = self._now(), 0, None
+        idle, trouble = 0, None
+        self._heard = self._now()
         while (state := self._there.settled) is None:
             try:
                 idle = 0 if await self._hear() else idle + 1
-                heard = self._now()
             except (TransportError, CircuitOpenError) as error:
                 idle += 1
                 trouble = error if trouble is None or isinstance(error, TransportError) else trouble
-                if self._now() - heard > self._limits.patience:
+                if self._now() - self._heard > self._limits.patience:
                     raise trouble from None
             if self._there.settled is None:
                 await asyncio.sleep(self._pause(idle))
@@ -200,6 +201,7 @@ class RemoteTask:
         new = False
         if self._updates is None:
             new = self._take(await self._breaker.call(self._get))
+            self._heard = self._now()
             if self._there.settled is not None or not self._streaming:
                 return new
             self._updates = self._client.subscribe(self._there.task_id, self._time(self._limits.stream))
@@ -211,6 +213,8 @@ class RemoteTask:
         except AgentRefusalError:
             self._streaming = False  # it is over by now, or has no such streams: it is asked instead
         finally:
+            # However long nothing was said: as long as the stream was there, so was the agent.
+            self._heard = self._now()
             await self.close()
         return new
 
