@@ -13,6 +13,8 @@ from click.testing import CliRunner, Result
 from load_script import load_script
 
 from tekton.cli.app import cli
+from tekton.cli.client import Client
+from tekton.clock import SYSTEM_CLOCK
 
 Tekton = Callable[..., Result]
 
@@ -113,6 +115,32 @@ def _starting(kind: Callable[..., Any], data_dir: Path) -> Iterator[Callable[...
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A control plane that has gone away is not waited for."""
     monkeypatch.setattr("tekton.cli.watch.PATIENCE", 0.0)
+
+
+class Hour:
+    """The clock of the machine, which is an hour ahead once that has passed."""
+
+    def __init__(self) -> None:
+        self._ahead = 0.0
+
+    def passes(self) -> None:
+        self._ahead = 3600.0
+
+    def time(self) -> float:
+        return SYSTEM_CLOCK.time()
+
+    def monotonic(self) -> float:
+        return SYSTEM_CLOCK.monotonic() + self._ahead
+
+
+@pytest.fixture
+def hour(monkeypatch: pytest.MonkeyPatch) -> Hour:
+    """`hour.passes()`: at once, for `wait`, `down` and streams. A short timeout may be over before anything came."""
+    hour = Hour()
+    for module in ("wait", "down"):
+        monkeypatch.setattr(f"tekton.cli.{module}.SYSTEM_CLOCK", hour)
+    monkeypatch.setitem(Client.__init__.__kwdefaults__, "clock", hour)
+    return hour
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
-"""down, against a control plane elsewhere; with a guard it is in test_up.py."""
+"""down, against a control plane elsewhere, and one that does not stop; with a guard it is in test_up.py."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -62,3 +63,25 @@ def test_what_stops_is_told_even_when_the_control_plane_ends_before_it_has_answe
     told, last = result.stderr.splitlines()
     assert told.split()[1:] == ["worker", "ready", "→", "stopping"]
     assert last.startswith("stopped in ")
+
+
+NOBODY = 1 << 30
+"""A number that no process has."""
+
+
+def test_it_gives_up_after_its_timeout(
+    tekton: Any, plane: Any, double: Any, data_dir: Path, held: Any, hour: Any
+) -> None:
+    def go_on() -> None:
+        hour.passes()
+        # Whoever reads looks at the clock again.
+        plane.publish(double.change(1, "worker", "ready", "stopping"))
+
+    plane.on_stop = go_on
+    (data_dir / "run" / "guard.json").write_text(f'{{"pid": {NOBODY}}}')
+    with held(data_dir / "run" / "guard.lock"):
+        result = tekton("down", "--timeout", "90s")
+
+    assert result.exit_code == 4
+    assert "gave up after 90 s (waiting for everything to stop)" in result.stderr
+    assert f"help: kill {NOBODY}; a second time, it ends at once what is left" in result.stderr

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from load_script import load_script
 
+from tekton.testing import ManualClock
+
 tasks = load_script(Path(__file__).with_name("task_double.py"))
 TASK, PART = tasks.TASK, tasks.PART
 
@@ -71,7 +73,8 @@ def test_a_text_can_be_printed_as_it_is_and_the_task_as_a_whole(tekton: Any, cre
     assert json.loads(tekton("task", "run", "code_review", "-o", "json").stdout)["task_id"] == TASK
 
 
-def test_what_happens_is_told_on_stderr(tekton: Any, created: Any) -> None:
+def test_what_happens_is_told_on_stderr(tekton: Any, created: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tekton.cli.task_follow.SYSTEM_CLOCK", ManualClock())
     happened = (
         ("leased", {"worker": "w", "agent_id": "old"}),
         ("attempt_failed", {"agent_id": "old", "code": "agent_lost", "reason": "nothing was\x1b heard"}),

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from leaps import Leaps
 
 from tekton.component import Component, Request, Response, readiness
 from tekton.component.membership import Membership
@@ -36,7 +37,7 @@ def greeter(plane: InMemoryControlPlane | None, **options: Any) -> Component:
 
 
 async def get(app: Component, path: str) -> Answer:
-    async with HttpClient(f"http://127.0.0.1:{app.port}") as client:
+    async with HttpClient(f"http://127.0.0.1:{app.port}", timeout=60) as client:
         return await client.send("GET", path)
 
 
@@ -181,7 +182,9 @@ async def test_conditions_hold_readiness_back_and_take_it_away(plane: InMemoryCo
         before = await get(app, "/api/ready")
         answers["warm"] = True
         await reaches(plane, ComponentState.READY)
-        during = await get(app, "/api/ready")
+        async with asyncio.timeout(5):  # the control plane knows it first
+            while (during := await get(app, "/api/ready")).status != 200:
+                pass
         answers["warm"] = False
         after = await get(app, "/api/ready")
 
@@ -357,12 +360,15 @@ async def test_a_tool_call_in_progress_has_its_result_before_the_end_though_it_i
 
 
 async def test_a_stop_hook_that_hangs_is_cut_off(plane: InMemoryControlPlane) -> None:
-    app = greeter(plane, stop_timeout=0.6)
-    app.on_stop(asyncio.Event().wait)
+    app, leaps = greeter(plane, stop_timeout=60.0), Leaps()
 
-    async with asyncio.timeout(5):
-        async with app:
-            await reaches(plane, ComponentState.READY)
+    @app.on_stop
+    async def hang() -> None:
+        leaps.leap(60.0)
+        await asyncio.Event().wait()
+
+    async with app:
+        await reaches(plane, ComponentState.READY)
 
     assert plane.record("greeter").state is ComponentState.STOPPED
 
@@ -377,15 +383,17 @@ async def is_served(port: int) -> bool:
 
 
 async def test_a_control_plane_that_does_not_answer_leaves_time_for_the_rest_of_the_stop() -> None:
-    asked, silent = asyncio.Event(), list[asyncio.StreamWriter]()
+    asked, silent, leaps = asyncio.Event(), list[asyncio.StreamWriter](), Leaps()
 
-    def hear(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def hear(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         silent.append(writer)
         asked.set()
+        if (await reader.readline()).startswith(b"PUT "):  # the goodbye, which has a third of the time
+            leaps.leap(20.0)
 
     mute = await asyncio.start_server(hear, "127.0.0.1", 0)
     host, port = mute.sockets[0].getsockname()
-    app = greeter(None, register=True, control_plane=ControlPlane(f"http://{host}:{port}"), stop_timeout=1.5)
+    app = greeter(None, register=True, control_plane=ControlPlane(f"http://{host}:{port}"), stop_timeout=60.0)
     arrived, may_answer, stopped = asyncio.Event(), asyncio.Event(), asyncio.Event()
     app.on_stop(stopped.set)
 
@@ -395,7 +403,7 @@ async def test_a_control_plane_that_does_not_answer_leaves_time_for_the_rest_of_
         await may_answer.wait()
         return {"done": True}
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(50):
         await app.start()
         own = app.port
         assert own is not None
@@ -466,14 +474,12 @@ async def test_what_had_failed_before_is_raised_by_the_stop_after_everything_has
 
 
 async def test_it_serves_without_a_control_plane_and_registers_when_there_is_one() -> None:
-    async with InMemoryControlPlane() as gone:
-        address = gone.address
-
-    async with Component("greeter", port=0, control_plane=address) as app:
+    port = free_port()
+    async with Component("greeter", port=0, control_plane=ControlPlane(f"http://127.0.0.1:{port}")) as app:
         await app.wait_ready()
         assert (await get(app, "/api/health")).status == 200
 
-        async with InMemoryControlPlane(port=int(address.url.rpartition(":")[2])) as plane:
+        async with InMemoryControlPlane(port=port) as plane:
             await reaches(plane, ComponentState.READY)
 
 

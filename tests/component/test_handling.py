@@ -9,10 +9,11 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
+from leaps import Leaps
 
 from tekton.bus.local_bus import LocalBus
 from tekton.clock import SYSTEM_CLOCK, Clock
-from tekton.component import Component
+from tekton.component import Component, listening
 from tekton.component.handlers import MessageTable
 from tekton.component.handling import CANCEL_GRACE
 from tekton.component.listening import Listening
@@ -165,8 +166,9 @@ async def test_one_that_returns_its_message_answers_with_its_content(sender: str
 
 
 async def test_what_is_passed_on_passes_the_port_where_nobody_speaks_for_somebody_else(
-    plane: InMemoryControlPlane,
+    plane: InMemoryControlPlane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(listening, "STANDING_TIMEOUT", 10.0)
     engram, ada = [plane.address_of(await plane.token(name, "component")) for name in ("engram", "ada")]
     app = Component("engram", port=0, control_plane=engram)
 
@@ -247,20 +249,26 @@ class Blocking:
 
     def __init__(self) -> None:
         self.calls: list[Any] = []
+        self.begun = asyncio.Event()
         self.go = threading.Event()
+        self._loop = asyncio.get_running_loop()
 
     def handle(self, message: Message) -> str:
         self.calls.append(message.content)
+        self._loop.call_soon_threadsafe(self.begun.set)
         assert self.go.wait(10)
         return "done"
 
 
 async def test_a_thread_keeps_its_place_beyond_its_deadline_and_who_has_asked_does_not_wait_for_it() -> None:
-    table, blocking = MessageTable(), Blocking()
+    table, blocking, leaps = MessageTable(), Blocking(), Leaps()
     table.subscribe("engram.requests.it")(blocking.handle)
 
-    async with asyncio.timeout(10), at_work(table) as bus:
-        late = await ask_and_wait(bus, asked(1, deadline=SYSTEM_CLOCK.time() + 0.05))
+    async with asyncio.timeout(20), at_work(table) as bus:
+        waiting = asyncio.ensure_future(ask_and_wait(bus, asked(1, deadline=SYSTEM_CLOCK.time() + 5.0)))
+        await blocking.begun.wait()
+        leaps.leap(5.0)
+        late = await waiting
         for number in (2, 3):
             with pytest.raises(ReplyTimeoutError):
                 await ask(bus, asked(number), 0.05)
@@ -273,14 +281,17 @@ async def test_a_thread_keeps_its_place_beyond_its_deadline_and_who_has_asked_do
 
 
 async def test_a_thread_keeps_its_place_when_its_component_was_not_ready_meanwhile() -> None:
-    table, blocking = MessageTable(), Blocking()
+    table, blocking, leaps = MessageTable(), Blocking(), Leaps()
     table.subscribe("engram.requests.it")(blocking.handle)
     bus, handlers = LocalBus(SYSTEM_CLOCK), listening_to(table)
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         await handlers.start(bus)
+        waiting = asyncio.ensure_future(ask(bus, asked(1), 5.0))
+        await blocking.begun.wait()
+        leaps.leap(5.0)
         with pytest.raises(ReplyTimeoutError):
-            await ask(bus, asked(1), 0.05)
+            await waiting
         await handlers.pause(0.0)
         await handlers.start(bus)
         with pytest.raises(ReplyTimeoutError):

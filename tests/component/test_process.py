@@ -68,7 +68,7 @@ async def line(process: subprocess.Popen[str]) -> str:
 
 
 async def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    output, errors = await asyncio.to_thread(process.communicate, timeout=10)
+    output, errors = await asyncio.to_thread(process.communicate, timeout=40)
     return process.returncode, output.strip(), errors
 
 
@@ -76,7 +76,7 @@ async def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 async def test_a_signal_ends_it_in_good_order(
     plane: InMemoryControlPlane, tmp_path: Path, signum: signal.Signals
 ) -> None:
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(50):
         with running(plane, tmp_path, "0") as process:
             record = await plane.registry.wait_until("greeter", lambda record: record is not None and record.usable)
             assert record is not None
@@ -92,7 +92,7 @@ async def test_a_signal_ends_it_in_good_order(
 
 
 async def test_a_signal_during_the_start_ends_it_too(plane: InMemoryControlPlane, tmp_path: Path) -> None:
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(50):
         with running(plane, tmp_path, "0", "forever") as process:
             assert await line(process) == "started"
             await plane.registry.wait_until("greeter", lambda record: record is not None)
@@ -107,7 +107,7 @@ async def test_a_signal_during_the_start_ends_it_too(plane: InMemoryControlPlane
 async def test_what_ignores_its_cancellation_does_not_keep_the_process(
     plane: InMemoryControlPlane, tmp_path: Path
 ) -> None:
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(50):
         with running(plane, tmp_path, "0", "stubborn") as process:
             await plane.registry.wait_until("greeter", lambda record: record is not None and record.usable)
 
@@ -122,7 +122,7 @@ async def test_what_ignores_its_cancellation_does_not_keep_the_process(
 async def test_a_port_that_is_taken_is_said_in_one_line(plane: InMemoryControlPlane, tmp_path: Path) -> None:
     port = plane.address.url.rpartition(":")[2]
 
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(50):
         with running(plane, tmp_path, port) as process:
             code, output, errors = await ended(process)
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import aiohttp
 import msgspec
 import pytest
+from leaps import Leaps
 
 from tekton.component import Component
 from tekton.gateway.tool_calls import MAX_EVENTS, MAX_STREAM
@@ -241,10 +242,13 @@ async def test_a_tool_that_takes_too_long_is_cancelled_and_that_is_the_answer(wo
 
 
 async def test_the_time_that_the_caller_has_holds_for_the_tool(worker: Worker) -> None:
-    async with HttpClient(f"http://127.0.0.1:{worker.app.port}") as client:
-        answer = await client.send("POST", "/api/tools/wait", {}, {"Tekton-Timeout": "0.05"})
+    leaps = Leaps()
+    async with HttpClient(f"http://127.0.0.1:{worker.app.port}", timeout=60) as client, asyncio.TaskGroup() as group:
+        asking = group.create_task(client.send("POST", "/api/tools/wait", {}, {"Tekton-Timeout": "10"}))
+        await worker.begun.wait()
+        leaps.leap(10.0)
 
-    assert answer.status == 504
+    assert asking.result().status == 504
     assert worker.cancelled.is_set()
 
 

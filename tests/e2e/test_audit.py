@@ -62,7 +62,11 @@ def test_when_it_is_killed_there_is_an_entry_for_each_change_and_a_change_for_ea
 
 def test_what_was_under_way_when_it_was_killed_has_an_unknown_outcome(up: Any, eventually: Any) -> None:
     tekton = up
-    stubborn = {"command": ["sh", "-c", "trap '' TERM; while :; do sleep 1; done"], "stop_timeout": 60}
+    stubborn = {
+        "command": ["sh", "-c", "trap '' TERM; echo up; while :; do sleep 1; done"],
+        "ready": {"log": "up"},
+        "stop_timeout": 60,
+    }
     tekton.configure({**SLEEPER, "stubborn": stubborn})
     assert tekton.run("reload").returncode == 0
     tekton.until("stubborn")

@@ -132,6 +132,11 @@ class Campaign:
         return all(self.acknowledged[name].keys() <= self.consumed[name].keys() for name in STREAMS)
 
 
+async def kept_messages(bus: BusClient, stream: str) -> int:
+    """How many messages *stream* has."""
+    return next(one.messages for one in await bus.streams() if one.name == stream)
+
+
 async def contents(bus: BusClient, stream: str) -> list[tuple[Key, int]]:
     """What *stream* has, with its places."""
     [info] = [one for one in await bus.streams() if one.name == stream]
@@ -165,10 +170,12 @@ async def test_nothing_that_was_acknowledged_over_the_port_is_lost_or_stored_twi
             campaign.stopping = True
             await asyncio.wait(publishers)
             await campaign.until(campaign.all_consumed)
+            # Of what is said too late nothing counts: that is handed out once more.
+            while await kept_messages(publishing, "work"):  # noqa: ASYNC110 - nobody tells of it
+                await asyncio.sleep(0.01)
             for consumer in consumers:
                 consumer.cancel()
         kept = await contents(publishing, "kept")
-        left = {one.name: one.messages for one in await publishing.streams()}
 
     # Stored once each, and where the receipt has said.
     assert len(kept) == len(dict(kept))
@@ -176,9 +183,8 @@ async def test_nothing_that_was_acknowledged_over_the_port_is_lost_or_stored_twi
     for publisher in range(PUBLISHERS):
         numbers = [number for (who, number), _ in kept if who == publisher]
         assert numbers == sorted(numbers)
-    # Of the other stream goes what was acknowledged; no message of it was there twice.
+    # Of the other stream has gone what was acknowledged; no message of it was there twice.
     assert all(len(places) == 1 for places in campaign.consumed["work"].values())
-    assert left["work"] == 0
     print(f"{campaign.published()} acknowledged, {len(kept)} of them kept, {KILLS} kills")
 
 

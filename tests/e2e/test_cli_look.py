@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -35,12 +36,14 @@ def following(tekton: Any, *arguments: str) -> Iterator[Any]:
 
 @pytest.fixture
 def running(tekton: Any) -> Any:
-    """engram needs hermes, and waits for the one-shot migrate."""
-    quick = {"restart": {"backoff": [0.5, 0.5]}, "stop_timeout": 1}
+    """engram needs hermes, and waits for the one-shot migrate, which takes longer."""
+    longer = f"{shlex.join(tekton.command('wait', 'hermes'))} && echo done"
+    # Time enough to see what is planned.
+    quick = {"restart": {"backoff": [4.0, 4.0]}, "stop_timeout": 1}
     tekton.configure(
         {
             "hermes": {"command": SERVICE, "ready": {"log": "up"}, "capabilities": ["bus"], **quick},
-            "migrate": {"command": ["sh", "-c", "sleep 0.2; echo done"]},
+            "migrate": {"command": ["sh", "-c", longer]},
             "engram": {
                 "command": SERVICE,
                 "ready": {"log": "up"},

@@ -123,9 +123,15 @@ def test_a_blocked_event_loop_fails_nobody_and_is_logged_with_the_blocker(
     eventually(lambda: failed(tekton) == dead, "those who died are found, and nobody else")
     log = log_of(tekton)
     assert "suspecting ourselves" not in log
-    assert "this process did not run for 2." in log or "this process did not run for 3." in log
+    assert max(lengths(r"this process did not run for (\d+\.\d) s", log), default=0) >= 2.8
     assert re.search(r"the event loop is blocked; it is in _act \(failpoints\.py:\d+\), called by reach", log)
-    assert "the event loop was blocked for 3." in log
+    # Counted from the moment at which the watchdog has asked, and it has to get a processor, too.
+    assert max(lengths(r"the event loop was blocked for (\d+\.\d+) s", log), default=0) >= 2
+
+
+def lengths(pattern: str, log: str) -> list[float]:
+    """The numbers that are told in a log."""
+    return [float(number) for number in re.findall(pattern, log)]
 
 
 @pytest.mark.parametrize("offsets", [("2000000000", "2100000000"), ("-1", "300000000")])

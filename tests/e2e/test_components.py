@@ -62,7 +62,7 @@ def ask(port: int, times: int) -> list[str]:
 
 
 @pytest.fixture
-def system(tekton: Any) -> Any:
+def system(tekton: Any, eventually: Any) -> Any:
     first = free_port(4)
     asker = first + 3
     tekton.configure(
@@ -84,6 +84,8 @@ def system(tekton: Any) -> Any:
     )
     tekton.up()
     tekton.until("asker")
+    # It needs one of them only.
+    eventually(lambda: tekton.component("greeter")["ready_replicas"] == 3, "all replicas are ready")
     return tekton, asker
 
 

@@ -151,6 +151,7 @@ class Shell:
     def follow(self, line: str, *, by: str, until: str) -> None:
         """Run *line*, and *by* beside it, again if need be, until it has said *until*; then press Ctrl-C."""
         seen = self.directory / "seen"
+        seen.write_text("")  # what an earlier line has said is not of this one, which may take a while to begin
         process = self.begin(f"{line} > {seen} 2>&1")
         for _ in range(20):
             self.run(by)

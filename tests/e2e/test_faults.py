@@ -80,8 +80,9 @@ def test_a_dead_component_is_restarted_and_its_dependents_are_undisturbed(
     tekton.configure(
         {"base": beating if how == "stopped" else {**SLEEP, "restart": quick_restart()},
          "user": {**SLEEP, "dependencies": ["base"]}},
-        heartbeat_timeout=1.0,
-        heartbeat_interval=0.2,
+        # Its first lease begins before it is ready, which has to be on the disk by the end of it.
+        heartbeat_timeout=5.0,
+        heartbeat_interval=0.5,
     )  # fmt: skip
     tekton.up()
     user = tekton.until("user")
@@ -98,7 +99,7 @@ def test_a_dead_component_is_restarted_and_its_dependents_are_undisturbed(
     history = tekton.get("/api/components/base/history")["items"]
     failures = [entry for entry in history if (entry["kind"], entry["state"]) == ("state", "failed")]
     assert len(failures) == 1
-    assert failures[0]["reason"] == ("killed by signal 9 (SIGKILL)" if how == "killed" else "no heartbeat for 1 s")
+    assert failures[0]["reason"] == ("killed by signal 9 (SIGKILL)" if how == "killed" else "no heartbeat for 5 s")
     assert not psutil.pid_exists(base["pid"]) or psutil.Process(base["pid"]).status() == psutil.STATUS_ZOMBIE
 
 
@@ -188,7 +189,9 @@ def test_a_start_that_hangs_ends_at_its_timeout_and_leaves_no_process(tekton: An
 
     assert "0.5 s" in failed["reason"]
     eventually(lambda: tekton.component("hangs")["pid"] is None, "its process is gone")
-    assert not [process for process in tekton.processes() if process.name() == "sleep"]
+    eventually(
+        lambda: not [process for process in tekton.processes() if process.name() == "sleep"], "it has really ended"
+    )
 
 
 def test_a_start_can_be_stopped_while_it_waits(tekton: Any, eventually: Any) -> None:
@@ -228,14 +231,12 @@ def test_stopping_ends_with_exit_code_zero_and_leaves_nothing(tekton: Any, event
 
 
 def test_components_stop_in_reverse_order(tekton: Any) -> None:
-    note = "trap 'echo $0 >> order; exit 0' TERM; while :; do sleep 0.05; done"
-    tekton.configure(
-        {
-            "base": {"command": ["sh", "-c", note, "base"]},
-            "middle": {"command": ["sh", "-c", note, "middle"], "dependencies": ["base"]},
-            "top": {"command": ["sh", "-c", note, "top"], "dependencies": ["middle"]},
-        }
-    )
+    note = "trap 'echo $0 >> order; exit 0' TERM; echo up; while :; do sleep 0.05; done"
+
+    def noting(name: str, *needs: str) -> dict[str, Any]:
+        return {"command": ["sh", "-c", note, name], "ready": {"log": "up"}, "dependencies": list(needs)}
+
+    tekton.configure({"base": noting("base"), "middle": noting("middle", "base"), "top": noting("top", "middle")})
     tekton.up()
     tekton.until("top")
 
@@ -275,11 +276,13 @@ def test_an_address_that_is_not_ours_ends_the_start_at_once(tekton: Any) -> None
 
 
 def test_who_dies_before_it_is_ready_gives_its_id_back(tekton: Any, eventually: Any) -> None:
-    tekton.configure({}, heartbeat_interval=0.2, heartbeat_timeout=0.5, startup_timeout=1)
+    tekton.configure({}, startup_timeout=600)
     tekton.up()
     assert tekton.request("POST", "/api/components", {"component_id": "ghost"})[0] == 201
     assert tekton.request("POST", "/api/components", {"component_id": "ghost"})[0] == 409
 
+    tekton.configure({}, heartbeat_interval=0.2, heartbeat_timeout=0.5, startup_timeout=1)
+    assert tekton.request("POST", "/api/system/reload")[0] == 200
     eventually(lambda: tekton.state("ghost") == "failed", "its first lease has run out")
 
     assert tekton.component("ghost")["reason"] == "never became ready: nothing was heard of it for 1 s"

@@ -11,7 +11,8 @@ import psutil
 from tekton.testing import free_port
 
 SLEEP = {"command": ["sleep", "1000"]}
-SOON = {"interval": 0.1, "timeout": 0.5, "failures": 2}
+SOON = {"interval": 0.1, "timeout": 20, "failures": 2}
+HASTY = {**SOON, "timeout": 2}
 PROMPT = {"backoff": [0.01, 0.02]}
 
 
@@ -38,7 +39,7 @@ def test_a_failing_readiness_probe_moves_traffic_and_a_failing_liveness_probe_re
             "hangs": {
                 "command": hanging,
                 "ready": {"tcp": port},
-                "liveness": {"http": f"http://127.0.0.1:{port}/", **SOON},
+                "liveness": {"http": f"http://127.0.0.1:{port}/", **HASTY},
                 "restart": PROMPT,
                 "stop_timeout": 0.5,
             },
@@ -66,7 +67,7 @@ def test_a_failing_readiness_probe_moves_traffic_and_a_failing_liveness_probe_re
     assert tekton.until("hangs")["restarts"] == 1
     assert not psutil.pid_exists(pids["hangs"])
     story = [entry["reason"] for entry in tekton.get("/api/components/hangs/history")["items"]]
-    assert f"liveness: GET http://127.0.0.1:{port}/: no answer within 0.5 s" in story
+    assert f"liveness: GET http://127.0.0.1:{port}/: no answer within 2 s" in story
 
     # A new control plane knows it, and finds out when it is over.
     killed = tekton.control_pid
@@ -81,10 +82,10 @@ def test_a_failing_readiness_probe_moves_traffic_and_a_failing_liveness_probe_re
 
 def test_a_probe_that_hangs_holds_up_nobody_and_leaves_nothing(tekton: Any, eventually: Any, tmp_path: Path) -> None:
     pids = tmp_path / "pids"
-    hanging = {"exec": ["/bin/sh", "-c", f"echo $$$$ >> {pids}; sleep 1000; :"], **SOON}
+    hanging = {"exec": ["/bin/sh", "-c", f"echo $$$$ >> {pids}; sleep 1000; :"], **SOON, "timeout": 0.5}
     tekton.configure(
         {
-            "stuck": {**SLEEP, "startup": hanging, "start_timeout": 2, "restart": {"policy": "no"}},
+            "stuck": {**SLEEP, "startup": hanging, "start_timeout": 6, "restart": {"policy": "no"}},
             "other": {**SLEEP, "ready": {"exec": ["true"]}},
         }
     )
@@ -95,7 +96,7 @@ def test_a_probe_that_hangs_holds_up_nobody_and_leaves_nothing(tekton: Any, even
     assert (probe["role"], probe["healthy"]) == ("startup", False)
     stuck = tekton.until("stuck", "failed")
 
-    assert "not ready after 2 s (waiting for success of /bin/sh" in stuck["reason"]
+    assert "not ready after 6 s (waiting for success of /bin/sh" in stuck["reason"]
     eventually(lambda: not any(map(psutil.pid_exists, map(int, pids.read_text().split()))), "no probe is left")
     assert len(pids.read_text().split()) >= 2
     assert tekton.stop() == 0
@@ -114,6 +115,7 @@ def test_a_stop_while_waiting_for_a_dependency_or_for_room_leaves_nothing_runnin
     tekton.up()
     eventually(lambda: (tekton.component("large")["note"] or "").startswith("waiting for memory_free_min: "), "a note")
     eventually(lambda: tekton.component("waiting")["note"] == "waiting for slow", "it waits")
+    eventually(lambda: tekton.component("slow")["pid"], "what it waits for runs")
 
     for name in ("waiting", "large"):
         status, _ = tekton.request("POST", f"/api/components/{name}/stop?wait=1", {})

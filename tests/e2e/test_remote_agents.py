@@ -15,16 +15,20 @@ from sdk_agent import sdk_agent
 
 
 class Reviewer:
-    """Works as long as it must, and kills the control plane as soon as it is asked, if it is told to."""
+    """Works as long as it must, and kills the control plane while it is being asked, if it is told to.
+
+    But not before whoever has ordered that knows of the task.
+    """
 
     def __init__(self, tekton: Any) -> None:
-        self.go_on = asyncio.Event()
+        self.go_on, self.ordered = asyncio.Event(), asyncio.Event()
         self.kills = False
         self._tekton = tekton
 
     async def __call__(self, updater: TaskUpdater, _: RequestContext) -> None:
         if self.kills:
             self.kills = False
+            await self.ordered.wait()
             kill(self._tekton)
         await updater.start_work()
         await self.go_on.wait()
@@ -82,6 +86,7 @@ async def test_a_task_of_a_remote_agent_outlives_kill_9_and_is_not_done_twice(te
 
         reviewer.kills = True
         asked = await asyncio.to_thread(order)
+        reviewer.ordered.set()
         await done(asked)
 
     assert sent == [f"{working}/a2a:send:1"]

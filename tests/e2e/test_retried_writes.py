@@ -191,9 +191,8 @@ def test_no_write_has_its_effect_twice(tmp_path: Path, start_tekton: Any, eventu
 
 def test_a_request_that_is_cut_off_is_unknown_afterwards(tekton: Any, eventually: Any) -> None:
     """A restart of a component that takes five minutes to stop, and the control plane is killed meanwhile."""
-    tekton.configure(
-        {"slow": {"command": ["sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"], "stop_timeout": 300}}
-    )
+    deaf = ["sh", "-c", "trap '' TERM; echo up; while :; do sleep 0.1; done"]
+    tekton.configure({"slow": {"command": deaf, "ready": {"log": "up"}, "stop_timeout": 300}})
     tekton.up()
     tekton.until("slow")
     head = "POST /api/components/slow/restart?wait=1 HTTP/1.1\r\nhost: localhost\r\nidempotency-key: cut\r\n"

@@ -78,7 +78,7 @@ def system(tmp_path_factory: pytest.TempPathFactory, start_tekton: Any) -> Itera
     tekton.configure(
         {
             "talker": {"command": ["python3", "-c", TALKER], "ready": {"heartbeat": True}},
-            "other": {"command": ["sh", "-c", "echo hush; exec sleep 1000"]},
+            "other": {"command": ["sh", "-c", "echo hush; exec sleep 1000"], "ready": {"log": "hush"}},
         }
     )
     write_security(tekton, SECURITY)

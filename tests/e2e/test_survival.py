@@ -50,11 +50,10 @@ while True:
 FLOODS = """
 import os, time
 block = (b"x" * 1023 + b"\\n") * 1024
-began, written = time.monotonic(), 0
 while True:
-    written += os.write(1, block)
-    # 100 MB/s
-    time.sleep(max(0.0, written / 100e6 - (time.monotonic() - began)))
+    os.write(1, block)
+    # 50 MB/s at most: what it has missed it does not make up for at once.
+    time.sleep(0.02)
 """
 PRINTS = """
 import os, time
@@ -123,6 +122,7 @@ def test_a_flood_fills_no_disk_and_hides_nobody(rough: Any, eventually: Any) -> 
 
     sizes, answers = [], []
     flood = psutil.Process(rough.component("floods")["pid"])
+    eventually(lambda: flood.io_counters().write_chars > 100 * MIB, "more is written than may be kept")
     for _ in range(40):
         began = time.monotonic()
         assert rough.state("floods") == "ready"
@@ -132,7 +132,7 @@ def test_a_flood_fills_no_disk_and_hides_nobody(rough: Any, eventually: Any) -> 
 
     print(f"at most {max(sizes) / MIB:.0f} MiB; slowest answer {1000 * max(answers):.0f} ms")
     # Three files of 4 MiB, and what is written between two looks.
-    assert max(sizes) < 100 * MIB < flood.io_counters().write_chars
+    assert max(sizes) < 100 * MIB
     assert rough.component("beats")["instance_uuid"] == beats["instance_uuid"]
     assert rough.state("beats") == "ready"
 
@@ -365,8 +365,8 @@ def test_after_everything_was_killed_the_next_start_is_clean(tekton: Any, eventu
     tekton.until("parent")
     assert again["instance_uuid"] != first["instance_uuid"]
     assert int(escaped) not in [one.pid for one in tekton.processes()]
-    names = _components(tekton)
-    assert (names.count("plain"), names.count("parent")) == (1, 2)
+    # It escapes again, which takes it a moment.
+    eventually(lambda: sorted(filter(None, _components(tekton))) == ["parent", "parent", "plain"], "nobody else")
 
 
 CURLS = """

@@ -120,6 +120,7 @@ def test_a_webhook_is_told_everything_in_order_when_the_control_plane_is_killed(
         first = message("first", "hi") | {"configuration": {"taskPushNotificationConfig": {"url": url}}}
         task = send(tekton, first)
         assert webhook.asked.wait(PATIENCE)
+        told = len(webhook.told)
         before = tekton.control_pid
         os.kill(before, signal.SIGKILL)
         eventually(lambda: tekton.answers() and tekton.control_pid != before, "another control plane")
@@ -130,5 +131,7 @@ def test_a_webhook_is_told_everything_in_order_when_the_control_plane_is_killed(
         eventually(lambda: webhook.told[-1] == "completed", f"everything was told: {webhook.told}")
 
     assert done["status"]["state"] == "TASK_STATE_COMPLETED"
-    assert once(webhook.told) == ["working", "name", "working", "age", "working", "Ada, 36", "completed"]
-    assert webhook.told.count("name") > 1
+    everything = ["working", "name", "working", "age", "working", "Ada, 36", "completed"]
+    assert once(webhook.told[:told]) == everything[:2]
+    # That it has got the first one was on the disk by then, or was not: then it is told so once more.
+    assert once(webhook.told[told:]) in (everything, everything[1:])

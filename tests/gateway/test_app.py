@@ -91,8 +91,7 @@ async def site(serve: Any) -> Any:
             Route("GET", "/api/fail/{error}", api.fail, ""),
             Route("GET", "/api/unencodable", api.unencodable, ""),
             Route("GET", "/api/where", api.where, ""),
-        ],
-        body_timeout=0.2,
+        ]
     )
 
 
@@ -291,7 +290,8 @@ async def test_a_body_in_broken_pieces_is_malformed(site: Any, rest: bytes) -> N
 
 
 @pytest.mark.parametrize("framing", [b'content-length: 12\r\n\r\n{"na', b'transfer-encoding: chunked\r\n\r\nc\r\n{"na'])
-async def test_a_body_that_does_not_come_is_given_up_and_the_connection_closed(site: Any, framing: bytes) -> None:
+async def test_a_body_that_does_not_come_is_given_up_and_the_connection_closed(serve: Any, framing: bytes) -> None:
+    site = await serve([Route("POST", "/api/items", Api().echo, "", body=Item)], body_timeout=0.2)
     wire = await site.connect()
     await wire.send(b"POST /api/items HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n" + framing)
 

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 import msgspec
 import pytest
+from leaps import Leaps
 
 from tekton.core.degradation.deadline import time_left, within
 from tekton.mcp.modality import CodeContent
@@ -435,11 +436,13 @@ class TestTime:
             begun.set()
             end.wait(20)
 
-        registry = registry_of(hang, timeout=0.05, max_concurrent=1, max_waiting=0)
+        leaps, registry = Leaps(), registry_of(hang, timeout=60.0, max_concurrent=1, max_waiting=0)
         try:
+            executing = asyncio.ensure_future(registry.execute("tool"))
+            assert await asyncio.to_thread(begun.wait, 20)
+            leaps.leap(60.0)
             with pytest.raises(ToolTimeoutError):
-                await registry.execute("tool")
-            assert begun.is_set()
+                await executing
             assert (registry.running("tool"), registry.abandoned("tool")) == (1, 1)
             with pytest.raises(ToolBusyError):
                 await registry.execute("tool")

@@ -22,7 +22,7 @@ import pytest
 
 HEARTBEATERS = int(os.environ.get("TEKTON_HEARTBEATERS", "400"))
 CROWD = Path(__file__).parent.parent / "e2e" / "crowd.py"
-TIMEOUT = 1.0
+TIMEOUT = 2.0
 
 
 class Plane:
@@ -34,7 +34,7 @@ class Plane:
         settings = {
             "port": 0,
             "data_dir": str(directory / "data"),
-            "components": {"heartbeat_timeout": TIMEOUT, "heartbeat_interval": 0.3},
+            "components": {"heartbeat_timeout": TIMEOUT, "heartbeat_interval": 0.5},
         }
         (directory / "tekton.json").write_text(json.dumps({"tekton": settings}))
         kept = {name: value for name, value in os.environ.items() if not name.startswith("TEKTON_")}
@@ -73,7 +73,8 @@ class Plane:
             return {item["component_id"] for item in json.load(answer)["items"]}
 
     def until_failed(self, expected: set[str]) -> None:
-        self._eventually(lambda: self.failed() >= expected)
+        """Wait until just these have failed."""
+        self._eventually(lambda: self.failed() == expected)
 
     def _eventually(self, condition: Callable[[], Any]) -> Any:
         deadline = time.monotonic() + 20
@@ -111,11 +112,10 @@ def test_a_control_plane_that_was_stopped_fails_nobody_who_lives_and_finds_who_d
         plane.pause(pause * TIMEOUT)
 
         plane.until_failed(dead)
-        assert plane.failed() == dead
 
     report = plane.ask("report")
     assert report["unknown"] == 0
     assert report["beats"] > HEARTBEATERS
     # It was the clock of the leases that knew better, not the storm guard behind it.
     assert "suspecting ourselves" not in plane.log.read_text()
-    assert re.search(r"this process did not run for (9|1\d)", plane.log.read_text())
+    assert re.search(r"this process did not run for (19|2\d)", plane.log.read_text())

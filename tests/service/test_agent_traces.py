@@ -12,7 +12,7 @@ from wire_agent import Reply, artifact, whole, wire_agent
 from tekton.a2a.agent import Agent
 from tekton.a2a.task_steps import TaskContext
 from tekton.auth.principal import OWNER
-from tekton.component import Component
+from tekton.component import Component, spans
 from tekton.core.tracing import Span, Tracer, span
 from tekton.service.agent_calls import AgentCalls
 from tekton.testing.control_plane import InMemoryControlPlane
@@ -26,6 +26,7 @@ PATIENCE = 20.0
 def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("TEKTON_URL", "TEKTON_SOCKET", "TEKTON_CREDENTIAL_FILE", "TEKTON_PORT", "PORT"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(spans, "_LAST", PATIENCE)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from leaps import Leaps
 
 from tekton.a2a.task import Task, TaskState
 from tekton.a2a.task_event import Leased
@@ -62,7 +63,7 @@ class Work:
 
 
 async def shop(plane: InMemoryControlPlane, handler: Callable[..., Any], **options: Any) -> Component:
-    app = Component("shop", port=0, control_plane=plane.address, stop_timeout=2.0, **options)
+    app = Component("shop", port=0, control_plane=plane.address, **{"stop_timeout": 2.0, **options})
     app.agent("reviewer", capabilities=["review"])(handler)
     return app
 
@@ -96,6 +97,14 @@ async def begin_and_wait(plane: InMemoryControlPlane, working: int) -> Task:
         while plane.component_agents.working < working:  # noqa: ASYNC110 - nobody tells of it
             await asyncio.sleep(0.001)
     return task
+
+
+async def at_work(plane: InMemoryControlPlane, task: Task, work: Work) -> None:
+    """Wait until an instance works on a task, and the control plane knows which."""
+    async with asyncio.timeout(PATIENCE):
+        await work.begun.wait()
+        while plane.component_agents._attempts[task.task_id].instance is None:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.001)
 
 
 async def over(plane: InMemoryControlPlane, task: Task) -> Task:
@@ -165,8 +174,7 @@ async def test_the_next_instance_goes_on_where_one_was_killed(plane: InMemoryCon
             await stack.enter_async_context(app)
             await ready(plane, app)
         task = await begin(plane)
-        async with asyncio.timeout(PATIENCE):
-            await work.begun.wait()
+        await at_work(plane, task, work)
         [busy] = [app for app in apps if app.agent_work.tasks]
         dead = busy.registration
         await busy.crash()
@@ -192,10 +200,7 @@ async def test_all_agents_of_a_component_that_has_ended_name_the_one_that_was_at
     async with app, address.client(PATIENCE) as client:
         await ready(plane, app)
         task = await begin(plane)
-        async with asyncio.timeout(PATIENCE):
-            await work.begun.wait()
-            while plane.component_agents._attempts[task.task_id].instance is None:  # noqa: ASYNC110 - nobody tells
-                await asyncio.sleep(0.001)
+        await at_work(plane, task, work)
         instance = app.registration.instance_uuid
         await app.crash()
         await plane.registry.set_state("shop", instance, ComponentState.FAILED, "no heartbeat for 30 s")
@@ -210,12 +215,16 @@ async def test_all_agents_of_a_component_that_has_ended_name_the_one_that_was_at
 
 
 async def test_an_instance_that_stops_gives_back_what_it_has(plane: InMemoryControlPlane) -> None:
-    work = Work()
-    async with await shop(plane, work.do) as app:
+    work, leaps = Work(), Leaps()
+    async with await shop(plane, work.do, stop_timeout=60.0) as app, asyncio.TaskGroup() as group:
         await ready(plane, app)
         task = await begin(plane)
         async with asyncio.timeout(PATIENCE):
             await work.begun.wait()
+            group.create_task(app.stop())
+            while app.agent_work._workshop is not None:  # noqa: ASYNC110 - nothing tells that it leaves
+                await asyncio.sleep(0)
+        leaps.leap(21.0)  # for so long the step in progress is waited for
     given_back = plane.tasks.manager.get_task_status(task)
     work.go_on.set()
     async with await shop(plane, work.do) as app:

@@ -20,6 +20,7 @@ from tekton.service import tools
 from tekton.service.caller_passes import SOMEBODY, OnBehalf
 from tekton.service.tools import MAX_ANSWER, ComponentTools
 from tekton.testing.control_plane import InMemoryControlPlane
+from tekton.utils import remote_auth
 from tekton.utils.config_schema import BreakerSpec
 from tekton.utils.tekton_config import RoleSpec, TektonConfig
 from tekton.utils.tekton_errors import (
@@ -46,6 +47,7 @@ def no_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(remote_auth, "TIMEOUT", 20.0)
 
 
 @pytest.fixture
@@ -257,7 +259,7 @@ async def test_a_call_is_a_request_to_the_component(plane: InMemoryControlPlane)
 
     assert backend.asked[0].startswith("POST /api/tools/orders.place HTTP/1.1\r\n")
     assert backend.asked[0].endswith('{"item":"apple","count":2}')
-    assert 59 < float(backend.header("Tekton-Timeout") or 0) <= 60
+    assert 30 < float(backend.header("Tekton-Timeout") or 0) <= 60
 
 
 async def test_a_call_goes_to_an_instance_that_offers_the_tool(plane: InMemoryControlPlane) -> None:

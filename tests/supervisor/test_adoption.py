@@ -36,7 +36,9 @@ class System:
 
     def start(self) -> None:
         plane = [sys.executable, str(PLANE), str(self.folder / "components.json"), str(self.data_dir)]
-        guard = [sys.executable, "-m", "tekton.supervisor.guard", "--data-dir", str(self.data_dir)]
+        # The half of an earlier guard that was not killed needs a moment to end.
+        options = ["--data-dir", str(self.data_dir), "--lock-timeout", "10"]
+        guard = [sys.executable, "-m", "tekton.supervisor.guard", *options]
         self.guard = subprocess.Popen([*guard, "--", *plane])
 
     @property
@@ -143,7 +145,8 @@ async def test_a_start_that_was_cut_off_is_finished_with_the_same_process(system
     system.start()
     await system.changes(id="web", state="starting")
     log = system.data_dir / "logs" / "web.log"
-    await system.until(log.exists)
+    # Before it is the program that was asked for it is nobody's yet, and ends with who has asked.
+    await system.until(lambda: len(marked(system)) == 2)
     (first,) = planes(system)
 
     os.kill(first, signal.SIGKILL)
@@ -199,8 +202,12 @@ async def test_what_vanished_with_an_earlier_guard_is_lost_and_started_anew(syst
 
 def planes(system: System) -> list[int]:
     """The pids of the control planes that run."""
-    mark = data_dir_mark(os.path.realpath(system.data_dir))
-    return [process.pid for process in procfs.marked(mark) if is_plane(process.pid)]
+    return [process.pid for process in marked(system) if is_plane(process.pid)]
+
+
+def marked(system: System) -> list[procfs.Process]:
+    """What the guard runs: a control plane, and components."""
+    return procfs.marked(data_dir_mark(os.path.realpath(system.data_dir)))
 
 
 def is_plane(pid: int) -> bool:
@@ -216,7 +223,7 @@ def is_plane(pid: int) -> bool:
 def replicas(system: System) -> dict[str, int]:
     """The processes of `web` that run, by their number."""
     found = {}
-    for process in procfs.marked(data_dir_mark(os.path.realpath(system.data_dir))):
+    for process in marked(system):
         with suppress(OSError):
             entries = Path(f"/proc/{process.pid}/environ").read_text().split("\0")
             environment = dict(entry.partition("=")[::2] for entry in entries)

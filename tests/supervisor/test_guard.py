@@ -96,8 +96,8 @@ class TestRestarts:
         assert "killed by signal 9 (SIGKILL)" in system.log
 
     async def test_what_ended_in_the_meantime_is_told_to_the_next_control_plane(self, system: System) -> None:
-        system.start(spawn={"a": "read line < fifo; exit 3"}, then=["block"])
         os.mkfifo(system.data_dir / "fifo")
+        system.start(spawn={"a": "read line < fifo; exit 3"}, then=["block"])
         (first,) = await system.sees(1)
 
         (system.data_dir / "fifo").write_text("go\n")

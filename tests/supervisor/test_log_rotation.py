@@ -156,6 +156,7 @@ def test_a_reader_that_looks_in_the_middle_of_a_rotation_is_not_misled(tmp_path:
                 seen += cursor.read()
             writer.stdout.readline()
         rotator.kill()
+        rotator.wait()
         # Killed at any moment: what it had begun is brought to an end, as the next one would.
         rotate(str(log), Rotation(SMALL.max_size, keep=20))
         while found := cursor.read():

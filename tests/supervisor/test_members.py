@@ -293,14 +293,14 @@ class TestReplace:
 
     async def test_one_that_failed_is_started(self, plane: MakePlane) -> None:
         made = await plane()
-        await made.supervisor.add(spec("web", "/bin/false"))
+        await made.supervisor.add(spec("web", "/bin/false", ready=NEVER))
         assert await outcome(made.supervisor.replicas.start("web")) is not None
         await made.supervisor.replace(with_seconds(601))
         assert made.state("web") is READY
 
     async def test_one_that_waits_for_its_restart_is_started_at_once(self, plane: MakePlane) -> None:
         made = await plane(recover=True)
-        await made.supervisor.add(spec("web", "/bin/false", restart=RestartSpec(backoff=(60, 60))))
+        await made.supervisor.add(spec("web", "/bin/false", ready=NEVER, restart=RestartSpec(backoff=(60, 60))))
         assert await outcome(made.supervisor.replicas.start("web")) is not None
 
         await made.supervisor.replace(with_seconds(601))
@@ -325,7 +325,7 @@ class TestReplace:
         await made.supervisor.add(spec())
         await made.supervisor.replicas.start("web")
         with pytest.raises(ComponentError, match="exit 1 before it was ready"):
-            await made.supervisor.replace(spec("web", "/bin/false"))
+            await made.supervisor.replace(spec("web", "/bin/false", ready=NEVER))
         assert made.supervisor.specs["web"].command == ["/bin/false"]
 
     async def test_the_last_of_several_changes_holds(self, plane: MakePlane) -> None:

@@ -68,7 +68,8 @@ async def test_start_brings_up_what_is_missing_and_stop_ends_all(plane: MakePlan
 async def test_a_replica_that_fails_to_start_is_named_and_does_not_keep_the_others_down(plane: MakePlane) -> None:
     made = await plane(
         web={
-            "command": shell("test $TEKTON_REPLICA != 1 || exit 7; exec sleep 600"),
+            "command": shell("test $TEKTON_REPLICA != 1 || exit 7; echo up; exec sleep 600"),
+            "ready": {"log": "up"},
             "replicas": 3,
             "restart": NO_RESTART,
         }
@@ -157,8 +158,9 @@ class TestRolling:
 
     async def test_the_first_that_does_not_come_back_ends_it(self, plane: MakePlane, tmp_path: Path) -> None:
         broken = tmp_path / "broken"
-        script = f"test ! -e {broken} || exit 9; exec sleep 600"
-        made = await plane(web={"command": shell(script), "replicas": 3, "restart": NO_RESTART})
+        script = f"test ! -e {broken} || exit 9; echo up; exec sleep 600"
+        web = {"command": shell(script), "ready": {"log": "up"}, "replicas": 3, "restart": NO_RESTART}
+        made = await plane(web=web)
         await made.start_all()
         before = pids(made)
         broken.touch()

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tekton.core.lifecycle import ComponentState
+from tekton.supervisor import probes
 from tekton.utils.tekton_errors import ComponentError, StartTimeoutError
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs the guard")
@@ -123,7 +124,8 @@ class TestFailedStarts:
         assert made.supervisor.evidence("web") == ["starting", "no such table"]
 
     async def test_last_words_that_look_like_a_secret_are_not_told_to_everybody(self, plane: MakePlane) -> None:
-        made = await plane(web={"command": shell("echo api_token: abc; exit 3"), "restart": NO_RESTART})
+        script = shell("echo api_token: abc; exit 3")
+        made = await plane(web={"command": script, "ready": {"log": "never"}, "restart": NO_RESTART})
         with pytest.raises(ComponentError, match=r"exit 3 before it was ready: api_token: \[redacted\]"):
             await made.coordinator.start_component("web")
 
@@ -132,7 +134,11 @@ class TestFailedStarts:
         with pytest.raises(ComponentError, match="exit 0 before it was ready"):
             await made.coordinator.start_component("web")
 
-    async def test_a_process_without_probe_that_ends_at_once_never_was_ready(self, plane: MakePlane) -> None:
+    async def test_a_process_without_probe_that_ends_at_once_never_was_ready(
+        self, plane: MakePlane, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # However long it takes to come that far.
+        monkeypatch.setattr(probes, "SETTLE_SECONDS", 20.0)
         made = await plane(web={"command": shell("echo no module >&2; exit 1"), "restart": NO_RESTART})
         with pytest.raises(ComponentError, match="exit 1 before it was ready: no module"):
             await made.coordinator.start_component("web")
@@ -142,6 +148,7 @@ class TestFailedStarts:
             web={
                 "command": shell("echo wrong: $API_TOKEN; exit 1"),
                 "env": {"API_TOKEN": "hunter2-hunter2"},
+                "ready": {"log": "never"},
                 "restart": NO_RESTART,
             }
         )

@@ -494,7 +494,7 @@ class TestRetries:
         assert len(asked) == 4
 
     async def test_the_timeout_holds_for_all_attempts_together(self, tmp_path: Path, asked: list[str]) -> None:
-        async with self.client(tmp_path, asked, *[503] * 9, timeout=0.2) as client:
+        async with self.client(tmp_path, asked, *[503] * 9, timeout=1.0) as client:
             client._retries = Retries(9, backoff=(10.0, 10.0), rng=random.Random(1))
             with pytest.raises(ProblemError):
                 await client.request("GET", "/")

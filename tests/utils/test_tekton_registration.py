@@ -9,6 +9,7 @@ import pytest
 
 from tekton.core.component_lifecycle import ComponentRegistry
 from tekton.core.lifecycle import ComponentRecord, ComponentRegistration, ComponentState
+from tekton.testing import free_port
 from tekton.testing.control_plane import InMemoryControlPlane
 from tekton.utils import tekton_registration
 from tekton.utils.component_client import ControlPlane
@@ -149,8 +150,8 @@ async def test_waits_while_another_live_instance_holds_the_id(plane: InMemoryCon
 
 
 async def test_survives_a_control_plane_that_loses_everything() -> None:
-    async with InMemoryControlPlane(interval=0.02) as first:
-        port = int(first.address.url.rpartition(":")[2])
+    port = free_port()
+    async with InMemoryControlPlane(port=port, interval=0.02) as first:
         registration = Registration(GREETER, first.address)
         registration.start()
         registration.mark_ready()

@@ -8,6 +8,7 @@ from contextlib import aclosing
 import pytest
 
 from tekton.core.lifecycle import Change, ComponentRegistration, ComponentState
+from tekton.testing import free_port
 from tekton.testing.control_plane import InMemoryControlPlane
 from tekton.testing.cut_connections import CuttingProxy
 from tekton.utils import tekton_websocket
@@ -90,7 +91,7 @@ async def test_after_a_restart_that_forgot_everything_there_is_a_new_snapshot(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(WebSocketClient, "_delay", lambda *_: 0.01)
-    received = asyncio.Queue[Snapshot | Change]()
+    received, port = asyncio.Queue[Snapshot | Change](), free_port()
 
     async def follow(plane: ControlPlane) -> None:
         async with WebSocketClient(plane) as client, aclosing(client.watch()) as events:
@@ -98,13 +99,12 @@ async def test_after_a_restart_that_forgot_everything_there_is_a_new_snapshot(
                 received.put_nowait(event)
 
     async with asyncio.timeout(5), asyncio.TaskGroup() as group:
-        async with InMemoryControlPlane() as first:
+        async with InMemoryControlPlane(port=port) as first:
             follower = group.create_task(follow(first.address))
             await received.get()
             for component_id in ("hermes", "engram", "rhetor"):
                 await register(first, component_id)
                 await received.get()
-            port = int(first.address.url.rpartition(":")[2])
         async with InMemoryControlPlane(port=port):
             event = await received.get()
             follower.cancel()

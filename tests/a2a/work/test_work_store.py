@@ -20,6 +20,7 @@ from tekton.a2a.work import conversations
 from tekton.a2a.work.work_batch import WorkBatch
 from tekton.a2a.work.work_file import WorkFile
 from tekton.a2a.work.work_store import WorkStore
+from tekton.a2a.work.writer import WorkWriter
 from tekton.core.component_lifecycle import database
 from tekton.utils.tekton_errors import (
     StorageError,
@@ -190,6 +191,7 @@ async def test_what_was_deleted_is_taken_away_by_and_by(
     store: WorkStore, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tekton.a2a.work.work_file._BURIED", 2)
+    monkeypatch.setattr(WorkWriter._go_on, "__defaults__", (None,))  # it is tidied here, and not a second later
     done(store, "a")
     store.push.put(PushConfig("a", "hook", "https://example.org"))
     talk = Conversation("talk", "ann", store=store.conversations)

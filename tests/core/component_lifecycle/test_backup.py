@@ -142,7 +142,7 @@ def test_a_backup_under_load_has_all_that_was_acknowledged_before_and_nothing_by
         begun.wait(10)
         found = []
         try:
-            for _ in range(10):
+            while len(found) < 10 or found[-1][2] == found[0][0]:  # until commits have gone on
                 before = acknowledged
                 found.append((before, BackupWriter(tmp_path, None, NOW).run(), acknowledged))
         finally:
@@ -152,7 +152,6 @@ def test_a_backup_under_load_has_all_that_was_acknowledged_before_and_nothing_by
     for before, backup, after in found:
         assert before <= backup.revision <= after + 20
         assert marks(Path(backup.path)) == {backup.revision - 19}
-    assert found[-1][2] > found[0][0], "commits went on"
 
 
 def test_an_interrupted_backup_leaves_nothing(tmp_path: Path) -> None:

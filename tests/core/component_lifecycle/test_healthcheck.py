@@ -6,6 +6,7 @@ import threading
 from typing import Any
 
 import pytest
+from leaps import Leaps
 
 from tekton.core.calls import CANCEL_GRACE
 from tekton.core.component_lifecycle import ComponentRegistry
@@ -530,18 +531,21 @@ async def test_a_check_that_ignores_its_cancellation_is_not_asked_again_before_i
 async def test_a_plain_check_runs_in_a_thread_and_one_that_hangs_takes_one_thread_not_many(
     registry: ComponentRegistry,
 ) -> None:
-    release = threading.Event()
+    begun, release = threading.Event(), threading.Event()
     calls: list[int] = []
 
     def blocked() -> bool:
         calls.append(threading.get_ident())
+        begun.set()
         return release.wait(30)
 
     coordinator = EnhancedStartUpCoordinator(registry)
-    check = HealthCheck("pulse", blocked, interval=0.01, timeout=0.3)
+    leaps, check = Leaps(), HealthCheck("pulse", blocked, interval=0.01, timeout=10.0)
     try:
         async with asyncio.timeout(30):
             await coordinator.start_components({"hermes": ComponentConfig(start_func=succeed, health=[check])})
+            assert await asyncio.to_thread(begun.wait, 20)
+            leaps.leap(10.0)
             await registry.wait_until("hermes", lambda record: record is not None and record.state is DEGRADED)
             assert len(calls) == 1
             assert calls[0] != threading.get_ident()

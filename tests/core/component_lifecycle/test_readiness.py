@@ -4,6 +4,7 @@ import asyncio
 import threading
 
 import pytest
+from leaps import Leaps
 
 from tekton.core.component_lifecycle.readiness import (
     CheckFailedError,
@@ -82,11 +83,12 @@ async def test_an_answer_that_takes_too_long_is_one_that_is_not_there_yet() -> N
 
 async def test_a_check_whose_thread_hangs_is_not_begun_a_second_time() -> None:
     begun: list[int] = []
-    goes_on = threading.Event()
+    began, goes_on = threading.Event(), threading.Event()
 
     def check() -> bool:
         begun.append(1)
-        return goes_on.wait(10)
+        began.set()
+        return goes_on.wait(20)
 
     def hear(_: str, finding: str | None) -> None:
         found.append(finding)
@@ -95,10 +97,14 @@ async def test_a_check_whose_thread_hangs_is_not_begun_a_second_time() -> None:
             goes_on.set()
 
     found: list[str | None] = []
-    async with asyncio.timeout(10):
-        await ReadinessCondition("port", check, interval=0.01, check_timeout=0.05).wait(hear)
+    leaps, condition = Leaps(), ReadinessCondition("port", check, interval=0.01, check_timeout=10.0)
+    async with asyncio.timeout(30):
+        waiting = asyncio.ensure_future(condition.wait(hear))
+        assert await asyncio.to_thread(began.wait, 20)
+        leaps.leap(10.0)
+        await waiting
 
-    assert found[0] == "no answer within 0.05 s"
+    assert found[0] == "no answer within 10 s"
     assert found[1:4] == ["an earlier check has not returned"] * 3
     assert found[-1] is None
 

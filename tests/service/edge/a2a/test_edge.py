@@ -27,7 +27,7 @@ async def test_only_the_root_card_and_its_keys_are_open_to_everybody(site: Site)
     assert max(route.max_body for route in routes) == 1024 * 1024
 
 
-async def test_a_task_its_history_and_its_webhook_outlast_a_restart(tmp_path: Path) -> None:
+async def test_a_task_its_history_and_its_webhook_outlast_a_restart(tmp_path: Path, free_port: int) -> None:
     heard: asyncio.Queue[Any] = asyncio.Queue()
 
     async def hear(request: web.Request) -> web.Response:
@@ -35,7 +35,7 @@ async def test_a_task_its_history_and_its_webhook_outlast_a_restart(tmp_path: Pa
         return web.Response()
 
     work = await Work.open(tmp_path)
-    async with serve(work) as site, webhook(site, hear) as url:
+    async with serve(work) as site, webhook(site, hear, port=free_port) as url:
         config = {"taskPushNotificationConfig": {"url": url}}
         before = (await site.ask("SendMessage", {"message": MESSAGE, "configuration": config}))["task"]
         for _ in range(2):
@@ -43,7 +43,7 @@ async def test_a_task_its_history_and_its_webhook_outlast_a_restart(tmp_path: Pa
     await work.stop()
 
     work = await Work.open(tmp_path)
-    async with serve(work) as site, webhook(site, hear, port=int(url.split(":")[2].split("/")[0])):
+    async with serve(work) as site, webhook(site, hear, port=free_port):
         again = (await site.ask("SendMessage", {"message": MESSAGE}))["task"]
         done = (await site.ask("SendMessage", site.message("Ada", taskId=before["id"])))["task"]
         async with asyncio.timeout(10):
